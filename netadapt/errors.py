@@ -1,0 +1,95 @@
+"""Every error a user can meet, and the exit code each ends the command line with.
+
+    NetAdaptError
+    ├── BudgetUnreachable   1   no channel group can shrink further; the run is kept
+    ├── CheckFailed         1   a verification ran and did not pass
+    ├── UsageError          2   an argument, setting or file is not what it should be
+    │   ├── UnknownName     2   no such model, data set, ...; the nearest names are suggested
+    │   ├── ModelError      2   a model cannot be built, traced, or given these weights
+    │   ├── DataError       2   a data set cannot be read or cannot be learned from
+    │   ├── TableError      2   a lookup table is unreadable, or of another device or settings
+    │   └── SettingsChanged 2   a run folder holds a run with other settings
+    ├── DeviceError         3   the target device cannot be reached or cannot measure
+    ├── TrainingError       4   training diverged (NaN or infinite loss)
+    └── RunError            5   the run folder is locked, damaged, or the disk is full
+
+Exit code 0 means that the budget or check was met, 101 an error inside netadapt, 130 an interrupt.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class NetAdaptError(Exception):
+    """Root of all errors that netadapt raises on purpose.
+
+    The message is one or two full sentences: what, where, what was expected and found, what to do.
+    """
+
+    exit_code = 1
+
+
+class BudgetUnreachable(NetAdaptError):
+    """Nothing is left to remove and the budget is not met."""
+
+
+class CheckFailed(NetAdaptError):
+    """A verification ran to its end and did not pass."""
+
+
+class UsageError(NetAdaptError):
+    """An argument, a setting or an input file is not what it should be."""
+
+    exit_code = 2
+
+
+class UnknownName(UsageError):
+    """A name that is in no registry; the message suggests the nearest ones.
+
+    Args:
+        what: the kind of thing, such as ``model``.
+        name: what was asked for.
+        known: all names that would have been accepted.
+        hint: one more sentence on what else is accepted.
+    """
+
+    def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        said = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}."
+        super().__init__(f"There is no {what} {name!r}; {said} {hint}".rstrip())
+        self.suggestions = near
+
+
+class ModelError(UsageError):
+    """A model cannot be built, traced, or given these weights."""
+
+
+class DataError(UsageError):
+    """A data set cannot be read, or cannot be learned from."""
+
+
+class TableError(UsageError):
+    """A lookup table is unreadable, or was measured on another device or with other settings."""
+
+
+class SettingsChanged(UsageError):
+    """A run folder holds a run that was started with other settings."""
+
+
+class DeviceError(NetAdaptError):
+    """The target device cannot be reached, or cannot measure what it was asked to."""
+
+    exit_code = 3
+
+
+class TrainingError(NetAdaptError):
+    """Training diverged: the loss is not a finite number."""
+
+    exit_code = 4
+
+
+class RunError(NetAdaptError):
+    """The run folder is locked by another process, damaged, or cannot be written."""
+
+    exit_code = 5
