@@ -1,0 +1,90 @@
+"""Expectations from the unit tests of the official repository, reproduced by hand."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netadapt.costs import MACS, WEIGHTS, Pricing, cost_of
+from netadapt.schedule import Schedule
+from netadapt.strategies import netadapt, uniform
+from tests.helloworld import helloworld
+
+FULL = 29232
+
+
+@pytest.mark.parametrize("cost", [WEIGHTS, MACS], ids=["weights", "macs"])
+@pytest.mark.parametrize(
+    ("group", "constraint", "width"),
+    [
+        ("conv0", FULL - 9 * 8 * (3 + 32), 8),
+        ("conv1", FULL - 9 * 7 * (16 + 64), 25),
+        ("conv2", FULL - 9 * 31 * (32 + 10), 33),
+    ],
+)
+def test_most_channels_that_meet_the_target(group, constraint, width, cost):
+    target = constraint * (1024 if cost is MACS else 1)
+    proposals = {p.name: p for p in netadapt.propose(helloworld(), {}, cost, target, 1)}
+    assert proposals[group].changes == {group: width}
+    assert proposals[group].predicted == target
+    assert proposals[group].reaches
+
+
+@pytest.mark.parametrize("target", [-1, 0, 1])
+def test_out_of_reach_goes_as_far_as_one_group_can(target):
+    proposals = netadapt.propose(helloworld(), {}, WEIGHTS, target, 1)
+    assert [dict(p.changes) for p in proposals] == [{"conv0": 1}, {"conv1": 1}, {"conv2": 1}]
+    assert not any(p.reaches for p in proposals)
+
+
+def test_nothing_left_means_no_proposal():
+    assert netadapt.propose(helloworld().narrow(dict.fromkeys(["conv0", "conv1", "conv2"], (0,))),
+                            {}, WEIGHTS, 0, 1) == []  # fmt: skip
+
+
+@given(st.tuples(st.integers(1, 16), st.integers(1, 32), st.integers(1, 64)), st.integers(1, FULL))
+def test_the_next_larger_choice_misses_the_target(widths, target):
+    net = helloworld()
+    sizes = dict(zip(["conv0", "conv1", "conv2"], widths, strict=True))
+    for proposal in netadapt.propose(net, sizes, WEIGHTS, target, 4):
+        (group, size), = proposal.changes.items()  # fmt: skip
+        assert proposal.predicted == cost_of(WEIGHTS, net.at({**sizes, group: size}))
+        if proposal.reaches:
+            larger = [n for n in net.groups[group].choices(4) if size < n < sizes[group]]
+            assert all(cost_of(WEIGHTS, net.at({**sizes, group: n})) > target for n in larger)
+
+
+@given(st.integers(1, 16), st.integers(1, 32), st.integers(1, 64), st.integers(1, 64))
+def test_repricing_one_group_equals_pricing_anew(a, b, c, new):
+    net = helloworld()
+    pricing = Pricing(net, {"conv0": a, "conv1": b, "conv2": c}, WEIGHTS)
+    fresh = cost_of(WEIGHTS, net.at({"conv0": a, "conv1": b, "conv2": new}))
+    assert pricing.with_group("conv2", new) == fresh
+
+
+def test_uniform_takes_the_largest_factor_that_meets_the_target():
+    (proposal,) = uniform.propose(helloworld(), {}, WEIGHTS, FULL / 2, 8)
+    assert dict(proposal.changes) == {"conv0": 8, "conv1": 16, "conv2": 40}
+    assert proposal.predicted == 9 * (3 * 8 + 8 * 16 + 16 * 40 + 40 * 10)
+
+
+def test_the_paper_schedule_counts_from_what_was_achieved():
+    schedule = Schedule(initial=0.1, decay=0.5)
+    targets = [
+        schedule.target(iteration=i, achieved=900, original=1000, reach=0) for i in (1, 2, 3, 9)
+    ]
+    assert targets == [800, 850, 875, 875]  # the floor is a quarter of the first reduction
+
+
+@given(st.floats(0.01, 1), st.floats(0.5, 1), st.floats(1e-3, 1))
+def test_the_schedule_reaches_every_budget(initial, decay, budget):
+    schedule = Schedule(initial=initial, decay=decay)
+    achieved = 1.0
+    for iteration in range(1, int(4 / initial) + 2):
+        achieved = schedule.target(iteration=iteration, achieved=achieved, original=1.0, reach=0)
+    assert achieved <= budget
+
+
+def test_comfortable_reduction_is_half_of_what_a_third_can_save():
+    # at one unit each, conv0 saves 15*35*9 = 4725, conv1 31*80*9 = 22320, conv2 63*42*9 = 23814;
+    # a third of three groups is one
+    assert netadapt.comfortable_reduction(helloworld(), {}, WEIGHTS, 1) == 23814 / 2
