@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 Clock = Literal["cpu", "wall", "model"]
@@ -56,6 +56,10 @@ class Measurement:
         """Interquartile range over the median, without a unit."""
         iqr_s = quantile(self.samples_s, 0.75) - quantile(self.samples_s, 0.25)
         return iqr_s / self.median_s if self.median_s > 0 else 0.0
+
+    def scaled(self, factor: float) -> "Measurement":
+        """Every sample times ``factor``: a correction for drift."""
+        return replace(self, samples_s=tuple(s * factor for s in self.samples_s))
 
     def summary(self) -> dict[str, Any]:
         """Statistics as plain JSON values; seconds, and counts."""

@@ -21,8 +21,8 @@ from netadapt.strategies.netadapt import comfortable_reduction
 class Workshop(Protocol):
     """Does the work on real networks."""
 
-    def price(self, sizes: Sizes, groups: Sizes) -> None:
-        """See to it that the cost can price ``sizes`` and each group's choices below it."""
+    def cost(self, sizes: Sizes) -> Cost:
+        """What prices the network at ``sizes``, and with any one group shrunk from there."""
         ...
 
     def screen(self, step: Step, proposal: Proposal) -> float:
@@ -139,9 +139,7 @@ def check_reachable(network: Network, cost: Cost, plan: Plan, original: float) -
         )
 
 
-def search(
-    network: Network, *, cost: Cost, plan: Plan, workshop: Workshop, run: Run, first: Step
-) -> Step:
+def search(network: Network, *, plan: Plan, workshop: Workshop, run: Run, first: Step) -> Step:
     """Shrink until the measured cost is within the limit (Yang et al., ECCV 2018, algorithm 1).
 
     Every finished candidate and iteration is in the run's journal; called again, the search goes on
@@ -149,9 +147,9 @@ def search(
 
     Args:
         network: the unpruned network.
-        cost: steers; its error is rescaled away at each iteration.
         plan: limit, strategy, schedule and rules.
-        workshop: trains, scores, measures.
+        workshop: prices, trains, scores, measures. What its cost gets wrong is rescaled away at
+            each iteration.
         run: the journal.
         first: the unpruned network, measured.
 
@@ -163,7 +161,7 @@ def search(
     """
     step = (run.steps() or [first])[-1]
     while step.measured > plan.limit:
-        workshop.price(step.sizes, least_sizes(network, plan.block))
+        cost = workshop.cost(step.sizes)
         target = _target(network, cost, plan, step, first)
         sizes = network.complete(step.sizes)
         proposals = plan.strategy(network, sizes, cost, target / step.bias, plan.block)

@@ -29,8 +29,8 @@ class MockWorkshop:
         self.kill_after = kill_after
         self.tuned, self.screened, self.discarded = [], [], []
 
-    def price(self, sizes, groups):
-        pass
+    def cost(self, sizes):
+        return WEIGHTS
 
     def screen(self, step, proposal):
         self.screened.append(proposal.name)
@@ -64,9 +64,7 @@ def run_search(folder, workshop, the_plan):
     with Run(folder, {"seed": 0}) as run:
         if not run.steps():
             run.commit(FIRST)
-        return search(
-            NET, cost=WEIGHTS, plan=the_plan, workshop=workshop, run=run, first=FIRST
-        ), run
+        return search(NET, plan=the_plan, workshop=workshop, run=run, first=FIRST), run
 
 
 def widths(step):
@@ -136,7 +134,7 @@ def test_bias_rescales_the_next_target(tmp_path):
     first = replace(FIRST, measured=2 * 29232)
     with Run(tmp_path / "run", {}) as run:
         run.commit(first)
-        last = search(NET, cost=WEIGHTS, plan=plan(2 * 26200), workshop=Slow(PATH), run=run,
+        last = search(NET, plan=plan(2 * 26200), workshop=Slow(PATH), run=run,
                       first=first)  # fmt: skip
     assert widths(last) == [13, 30, 62]
 

@@ -1,0 +1,97 @@
+"""Every setting of a run in one frozen value."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from netadapt.errors import UsageError
+from netadapt.schedule import Schedule
+from netadapt.units import Budget
+
+if TYPE_CHECKING:
+    from netadapt.training import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How long each kind of training lasts.
+
+    Attributes:
+        train_epochs: epochs over the training images of a model that has no weights.
+        short_steps: optimizer steps of each candidate's short-term fine-tune.
+        long_epochs: epochs of the long-term fine-tune at the end.
+        screen_batches: training batches that re-estimate batch normalization at screening.
+        recipe: settings of training and of the long-term fine-tune; ``None`` takes the task's.
+        short: settings of the short-term fine-tune; ``None`` takes the task's.
+    """
+
+    train_epochs: int = 30
+    short_steps: int = 40
+    long_epochs: int = 15
+    screen_batches: int = 4
+    recipe: "Recipe | None" = None
+    short: "Recipe | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """Settings of one run.
+
+    Attributes:
+        model: name of the model, see :func:`netadapt.models.build`.
+        data: name of the data set, see :func:`netadapt.data.load`.
+        budget: what to reach.
+        model_args: further arguments of the model.
+        weights: weight file of a trained model; without it the model is trained first.
+        input_size: height and width of the images in pixels; ``None`` takes the data set's.
+        platform: URI of the target device.
+        table: an existing lookup table to start from.
+        strategy, selection, importance: by name.
+        schedule: reductions per iteration.
+        round_to: widths become multiples of it; 0 takes the device's block.
+        finalists: how many screened proposals are fine-tuned per iteration; 0 for all.
+        tuning: how long each kind of training lasts.
+        seed: decides splits, initial weights and the order of the images.
+        device: where to train: ``cpu`` or ``cuda``.
+        max_iterations: stop with an error after so many; 0 for no bound.
+    """
+
+    model: str
+    data: str
+    budget: Budget
+    model_args: Mapping[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+    input_size: int | None = None
+    platform: str = "ort:cpu"
+    table: Path | None = None
+    strategy: str = "netadapt"
+    selection: str = "accuracy"
+    importance: str = "l2"
+    schedule: Schedule = field(default_factory=Schedule)
+    round_to: int = 0
+    finalists: int = 4
+    tuning: Tuning = field(default_factory=Tuning)
+    seed: int = 0
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        if self.round_to < 0:
+            raise UsageError(f"--round-to {self.round_to} must be 1 or more.")
+        if self.finalists < 0:
+            raise UsageError(f"--finalists {self.finalists} must be 0 (all) or more.")
+
+    def to_json(self) -> dict[str, Any]:
+        """What decides the result, as plain JSON values."""
+        values = asdict(self)
+        values["budget"] = str(self.budget)
+        values["table"] = str(self.table) if self.table else None
+        return values
+
+    @property
+    def run_name(self) -> str:
+        """Name of the run folder where none is given."""
+        model = self.model.replace(":", "-").replace(".", "-")
+        data = Path(self.data).name.replace(":", "-")
+        budget = str(self.budget).replace(" ", "").replace("%", "pct").replace("µ", "u")
+        return f"{model}-{data}-{budget}"
