@@ -1,0 +1,284 @@
+"""Where data sets come from: embedded, downloaded, a folder, or the user's own function."""
+
+import urllib.error
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+import torchvision
+from PIL import Image
+from torch import Tensor
+
+from netadapt.data.splits import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ArraySplit,
+    FileSplit,
+    Pixels,
+    decode_all,
+)
+from netadapt.data.task import Split, Task
+from netadapt.errors import DataError, UnknownName
+from netadapt.models import accepted, user_callable
+
+DECODED_LIMIT_BYTES = 2 * 1024**3
+"""Folders whose decoded images would take more are decoded batch by batch instead."""
+
+_DIGITS_TEST_SEED = 0
+_HINT = "Also accepted: a folder with train/ and test/, and package.module:callable for your own."
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    input_size: int | None
+    holdout: float | int | None
+    seed: int
+    root: Path
+
+
+def load(
+    name: str,
+    *,
+    input_size: int | None = None,
+    holdout: float | int | None = None,
+    seed: int = 0,
+    root: Path = Path("data"),
+) -> Task:
+    """Load a data set as a task; its three splits are disjoint.
+
+    Args:
+        name: one of :data:`SOURCES`; a folder with ``train/`` and ``test/`` (or else ``val/``),
+            each with a sub-folder of images per class; or ``package.module:callable``, which is
+            called with those of the other arguments that it names, and returns a :class:`Task`.
+        input_size: height and width of the inputs in pixels. Default: 32 for the named sets, and
+            for a folder the shorter side of its first image, at most 224.
+        holdout: training images to set apart for choices, drawn evenly from all classes: a share if
+            below 1, otherwise a number. Default: a tenth; for digits, a quarter.
+        seed: of that draw.
+        root: folder for downloads.
+
+    Raises:
+        UnknownName: there is no such data set.
+        DataError: it cannot be read, or cannot be learned from.
+    """
+    options = _Options(input_size, holdout, seed, root)
+    if name in SOURCES:
+        return SOURCES[name](options)
+    if Path(name).is_dir():
+        return _folder(Path(name), options)
+    if ":" in name:
+        function = user_callable(name, what="task")
+        task = function(
+            **accepted(function, input_size=input_size, holdout=holdout, seed=seed, root=root)
+        )
+        if not isinstance(task, Task):
+            raise DataError(
+                f"Task {name!r} gave a {type(task).__name__}; it must return a netadapt.data.Task."
+            )
+        return task
+    if "/" in name or "\\" in name:
+        raise DataError(f"There is no folder {name}; check the path.")
+    raise UnknownName("data set", name, SOURCES, _HINT)
+
+
+def _digits(options: _Options) -> Task:
+    """scikit-learn's digits: 1797 grey images of 8x8 (Alpaydin and Kaynak 1998, UCI optdigits).
+
+    A fifth is the test split, the same for every seed, so that no seed trains on another's test.
+    """
+    from sklearn.datasets import load_digits
+
+    size = options.input_size or 32
+    bunch = load_digits()
+    grey = torch.from_numpy(bunch.images).float().div_(16).unsqueeze(1)  # 16 grey levels and 0
+    grey = F.interpolate(grey, size=(size, size), mode="bilinear", align_corners=False)
+    images = grey.mul_(255).round_().to(torch.uint8).expand(-1, 3, -1, -1)
+    labels = torch.from_numpy(bunch.target).long()
+    rest, test = stratified(labels, 0.2, seed=_DIGITS_TEST_SEED)
+    train, holdout = stratified(labels[rest], _or(options.holdout, 0.25), seed=options.seed)
+    pixels = Pixels(mean=(0.305,) * 3, std=(0.3,) * 3, pad=size // 8, flip=False)
+
+    def split(index: Tensor) -> ArraySplit:
+        return ArraySplit(images[index].contiguous(), labels[index], pixels)
+
+    return Task(
+        name="digits",
+        train=split(rest[train]),
+        holdout=split(rest[holdout]),
+        test=split(test),
+        num_classes=10,
+        input_shape=(3, size, size),
+        class_names=tuple("0123456789"),
+        seed=options.seed,
+    )
+
+
+def _cifar10(options: _Options) -> Task:
+    """CIFAR-10 (Krizhevsky 2009): 50000 training and 10000 test images of 32x32 in 10 classes."""
+    size = options.input_size or 32
+    try:
+        learn, test = (
+            torchvision.datasets.CIFAR10(options.root, train=train, download=True)
+            for train in (True, False)
+        )
+    except (urllib.error.URLError, OSError, RuntimeError) as error:
+        raise DataError(
+            f"CIFAR-10 cannot be downloaded to {options.root} ({error}); check the network, or "
+            "give the path of a folder of images."
+        ) from error
+    labels = torch.tensor(learn.targets)
+    train, holdout = stratified(labels, _or(options.holdout, 0.1), seed=options.seed)
+    pixels = Pixels(pad=size // 8)
+
+    def split(data: np.ndarray, targets: Tensor) -> ArraySplit:
+        images = torch.from_numpy(data).permute(0, 3, 1, 2).contiguous()
+        return ArraySplit(_resized(images, size), targets, pixels)
+
+    return Task(
+        name="cifar10",
+        train=split(learn.data[train.numpy()], labels[train]),
+        holdout=split(learn.data[holdout.numpy()], labels[holdout]),
+        test=split(test.data, torch.tensor(test.targets)),
+        num_classes=10,
+        input_shape=(3, size, size),
+        class_names=tuple(learn.classes),
+        seed=options.seed,
+    )
+
+
+SOURCES: dict[str, Callable[[_Options], Task]] = {"digits": _digits, "cifar10": _cifar10}
+"""The data sets that :func:`load` knows by name."""
+
+
+def _folder(root: Path, options: _Options) -> Task:
+    """A folder of images; ``val/`` is only looked at where there is no ``test/``."""
+    test_root = root / "test" if (root / "test").is_dir() else root / "val"
+    for needed in (root / "train", test_root):
+        if not needed.is_dir():
+            raise DataError(
+                f"{root} has no folder {needed.name}; expected are train/ and test/ (or val/), "
+                "each with one folder of images per class."
+            )
+    learn_paths, learn_labels, classes = _scan(root / "train")
+    test_paths, test_labels, test_classes = _scan(test_root)
+    if classes != test_classes:
+        unlike = sorted(set(classes) ^ set(test_classes))
+        raise DataError(
+            f"{root / 'train'} and {test_root} have different classes; only one of them has "
+            f"{', '.join(unlike[:5])}."
+        )
+    size = options.input_size or _shorter_side(learn_paths[0])
+    train, holdout = stratified(learn_labels, _or(options.holdout, 0.1), seed=options.seed)
+    in_memory = (len(learn_paths) + len(test_paths)) * 3 * size * size <= DECODED_LIMIT_BYTES
+    pixels = Pixels(IMAGENET_MEAN, IMAGENET_STD, pad=size // 8)
+
+    def split(paths: Sequence[Path], targets: Tensor) -> Split:
+        if in_memory:
+            return ArraySplit(decode_all(paths, size), targets, pixels)
+        return FileSplit(tuple(paths), targets, size, pixels)
+
+    return Task(
+        name=str(root),
+        train=split([learn_paths[i] for i in train.tolist()], learn_labels[train]),
+        holdout=split([learn_paths[i] for i in holdout.tolist()], learn_labels[holdout]),
+        test=split(test_paths, test_labels),
+        num_classes=len(classes),
+        input_shape=(3, size, size),
+        class_names=classes,
+        seed=options.seed,
+    )
+
+
+def _scan(root: Path) -> tuple[list[Path], Tensor, tuple[str, ...]]:
+    """Image files below one folder per class, their class indices [N], and the class names."""
+    suffixes = Image.registered_extensions()
+    classes = sorted(p.name for p in root.iterdir() if p.is_dir() and p.name[0] != ".")
+    if len(classes) < 2:
+        raise DataError(
+            f"{root} has {len(classes)} class folders; at least two are needed to learn from."
+        )
+    paths: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(classes):
+        found = sorted(
+            p for p in (root / name).rglob("*") if p.suffix.lower() in suffixes and p.name[0] != "."
+        )
+        if not found:
+            raise DataError(
+                f"Class folder {root / name} has no images; add some or remove it (known are "
+                "files such as .jpg and .png)."
+            )
+        paths += found
+        labels += [label] * len(found)
+    return paths, torch.tensor(labels), tuple(classes)
+
+
+def _shorter_side(path: Path) -> int:
+    try:
+        with Image.open(path) as image:
+            return min(224, *image.size)
+    except OSError as error:
+        raise DataError(
+            f"Image {path} cannot be read: {error}; repair it or remove it from the data set."
+        ) from error
+
+
+def stratified(labels: Tensor, part: float | int, *, seed: int) -> tuple[Tensor, Tensor]:
+    """Divide examples at random so that each class is divided in the same proportion.
+
+    Args:
+        labels: class indices [N].
+        part: size of the second part: a share of all if below 1, otherwise a number of examples.
+        seed: of the draw.
+
+    Returns:
+        Ascending indices of the first and of the second part.
+
+    Raises:
+        DataError: one of the parts would be empty.
+    """
+    total = len(labels)
+    count = max(1, round(part * total)) if part < 1 else int(part)
+    if not 0 < count < total or part <= 0:
+        raise DataError(
+            f"A holdout of {part} out of {total} training images leaves nothing to choose by or "
+            "nothing to learn from; give a share between 0 and 1, or fewer images."
+        )
+    random = torch.Generator().manual_seed(seed)
+    classes = [torch.nonzero(labels == label).flatten() for label in sorted(set(labels.tolist()))]
+    # Largest remainders: the counts per class add up to the count asked for.
+    quotas = [len(members) * count / total for members in classes]
+    counts = [int(quota) for quota in quotas]
+    by_remainder = sorted(range(len(classes)), key=lambda k: counts[k] - quotas[k])
+    for k in by_remainder[: count - sum(counts)]:
+        counts[k] += 1
+    second = torch.cat(
+        [
+            members[torch.randperm(len(members), generator=random)[:taken]]
+            for members, taken in zip(classes, counts, strict=True)
+        ]
+    )
+    chosen = torch.zeros(total, dtype=torch.bool)
+    chosen[second] = True
+    return torch.nonzero(~chosen).flatten(), torch.nonzero(chosen).flatten()
+
+
+def _or(value: float | int | None, default: float) -> float | int:
+    return default if value is None else value
+
+
+def _resized(images: Tensor, size: int) -> Tensor:
+    """Bytes [N, C, H, W] scaled to ``size`` pixels, some at a time."""
+    if images.shape[-1] == size:
+        return images
+    return torch.cat(
+        [
+            F.interpolate(part.float(), size=(size, size), mode="bilinear", antialias=True)
+            .round_()
+            .to(torch.uint8)
+            for part in torch.split(images, 1000)
+        ]
+    )
