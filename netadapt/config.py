@@ -54,7 +54,6 @@ class RunConfig:
         tuning: how long each kind of training lasts.
         seed: decides splits, initial weights and the order of the images.
         device: where to train: ``cpu`` or ``cuda``.
-        max_iterations: stop with an error after so many; 0 for no bound.
     """
 
     model: str

@@ -268,7 +268,7 @@ class Run:
 
     def weights_path(self, name: str) -> Path:
         """Where the weights of that name are."""
-        return self.folder / "weights" / f"{name}.safetensors"
+        return _weights_path(self.folder, name)
 
     def save_weights(self, name: str, state: Mapping[str, "Tensor"]) -> None:
         """Write a state dict, atomically.
@@ -284,21 +284,8 @@ class Run:
         )
 
     def load_weights(self, name: str) -> dict[str, "Tensor"]:
-        """Read a state dict that :meth:`save_weights` wrote.
-
-        Raises:
-            RunError: the file is missing or damaged.
-        """
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-
-        path = self.weights_path(name)
-        try:
-            return dict(load_file(path))
-        except (OSError, SafetensorError) as error:
-            raise RunError(
-                f"Cannot read {path} ({error}); restore it from a copy, or start over with --fresh."
-            ) from error
+        """Read a state dict that :meth:`save_weights` wrote; see :func:`read_weights`."""
+        return read_weights(self.folder, name)
 
     def drop_weights(self, name: str) -> None:
         """Remove weights that no record refers to any more."""
@@ -309,3 +296,25 @@ def steps_of(events: list[Event]) -> list[Step]:
     """Every finished iteration among the events, in order; a later record replaces an earlier."""
     found = {e["iteration"]: Step.from_event(e) for e in events if e["event"] == "step"}
     return [found[iteration] for iteration in sorted(found)]
+
+
+def _weights_path(folder: Path, name: str) -> Path:
+    return folder / "weights" / f"{name}.safetensors"
+
+
+def read_weights(folder: Path, name: str) -> dict[str, "Tensor"]:
+    """A state dict of a run.
+
+    Raises:
+        RunError: the file is missing or damaged.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    path = _weights_path(folder, name)
+    try:
+        return dict(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            f"Cannot read {path} ({error}); restore it from a copy, or start over with --fresh."
+        ) from error

@@ -103,6 +103,13 @@ def format_count(value: float) -> str:
     return _scaled(value, "", ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))).rstrip()
 
 
+def format_quantity(value: float, unit: str) -> str:
+    """A cost for a person: seconds, joules, or a count of ``unit``."""
+    if unit == "s":
+        return format_seconds(value)
+    return format_joules(value) if unit == "J" else f"{format_count(value)} {unit}"
+
+
 def format_bytes(value: float) -> str:
     """A file size for a person: ``4.2 MB`` (powers of ten)."""
     return _scaled(value, "B", ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")))

@@ -1,0 +1,286 @@
+"""The main job: adapt a model to a budget measured on a device.
+
+    load or train -> trace -> table -> search -> long fine-tune -> export -> measure the result
+
+:mod:`netadapt.search` holds the loop; this module gives it real networks to work on.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from netadapt import data, export, search, training
+from netadapt.config import RunConfig
+from netadapt.costs import cost_of
+from netadapt.errors import UsageError
+from netadapt.importance import importance_named
+from netadapt.measurement import DeviceInfo
+from netadapt.models import ModelSpec
+from netadapt.network import Network
+from netadapt.platforms import Effort, Platform, Workload, open_platform
+from netadapt.runs import Run, Step, read_journal, read_weights, steps_of
+from netadapt.strategies import strategy_named
+from netadapt.surgery import shrink
+from netadapt.tracing import trace
+from netadapt.workshop import Notify, Shop, derived_seed, open_table, silent, training_progress
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a finished run reports.
+
+    Attributes:
+        folder: the run folder, with the adapted network in every format.
+        met: whether the measured cost is within the budget.
+        before, after: ``cost`` (in ``unit``), ``spread``, ``accuracy`` (on test images, in [0, 1]),
+            ``macs``, ``params`` and ``onnx_bytes`` of the unpruned and the adapted network.
+        unit: ``s`` or ``J``.
+        limit: the budget in that unit.
+        widths: ``{group: (before, after)}`` in output channels, of the groups that shrank.
+        device: what it was measured on.
+        metric: what ``accuracy`` is.
+    """
+
+    folder: Path
+    met: bool
+    before: Mapping[str, float]
+    after: Mapping[str, float]
+    unit: str
+    limit: float
+    widths: Mapping[str, tuple[int, int]]
+    device: str
+    metric: str
+
+    @classmethod
+    def from_event(cls, folder: Path, event: Mapping[str, Any]) -> "Result":
+        """Read a ``result`` event."""
+        widths = {group: (pair[0], pair[1]) for group, pair in event["widths"].items()}
+        return cls(
+            folder=folder,
+            met=event["met"],
+            before=event["before"],
+            after=event["after"],
+            unit=event["unit"],
+            limit=event["limit"],
+            widths=widths,
+            device=event["device"],
+            metric=event["metric"],
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as plain JSON values."""
+        return {"schema": 1, **asdict(self), "folder": str(self.folder)}
+
+
+def adapt(
+    config: RunConfig, folder: Path, *, fresh: bool = False, notify: Notify = silent
+) -> Result:
+    """Run to the end, or continue where the same run was cut off.
+
+    Args:
+        config: all settings; those of an earlier run in the folder must be equal.
+        folder: the run folder.
+        fresh: start over.
+        notify: called with every event.
+
+    Returns:
+        What was measured before and after.
+
+    Raises:
+        BudgetUnreachable: nothing is left to remove; the run is kept.
+        NetAdaptError: see :mod:`netadapt.errors`.
+    """
+    strategy_named(config.strategy)
+    search.selection_named(config.selection)
+    importance_named(config.importance)
+    task = data.load(config.data, input_size=config.input_size, seed=config.seed)
+    spec = ModelSpec(config.model, task.num_classes, task.input_shape, dict(config.model_args))
+    model = spec.build(config.weights, seed=config.seed)
+    platform = open_platform(config.platform)
+    info = platform.describe()
+    settings = {
+        "config": config.to_json(), "model": spec.to_json(), "data": task.describe(),
+        "device": info.to_json(),
+    }  # fmt: skip
+    with Run(folder, settings, fresh=fresh, listener=notify) as run:
+        finished = run.found("result")
+        if finished is not None:
+            return Result.from_event(folder, finished)
+        return _adapt(config, run, task, spec, model, platform, info, notify)
+
+
+def _adapt(
+    config: RunConfig,
+    run: Run,
+    task: data.Task,
+    spec: ModelSpec,
+    model: nn.Module,
+    platform: Platform,
+    info: DeviceInfo,
+    notify: Notify,
+) -> Result:
+    network = trace(model, task.input_shape)
+    block = config.round_to or info.block
+    run.append("network", **describe_network(network, block))
+    shop = Shop(
+        original=model,
+        network=network,
+        onnx=export.to_onnx(model, task.input_shape),
+        task=task,
+        platform=platform,
+        table=open_table(config.table, run.folder / "table.csv", info),
+        block=block,
+        config=config,
+        run=run,
+        notify=notify,
+    )
+    first = _first_step(shop)
+    plan = shop.plan(first.measured)
+    while True:
+        step = search.search(network, plan=plan, workshop=shop, run=run, first=first)
+        finished = _finish(shop, spec, plan, first, step)
+        if finished["met"]:
+            run.append("result", **finished)
+            return Result.from_event(run.folder, finished)
+        # The exported network measured above the budget after all: go on from what it measured.
+        run.commit(replace(step, measured=finished["after"]["cost"]))
+
+
+def _first_step(shop: Shop) -> Step:
+    """The unpruned network: measured, priced, trained if it has no weights, and scored."""
+    run, config, network = shop.run, shop.config, shop.network
+    steps = run.steps()
+    if steps:
+        shop.original.load_state_dict(run.load_weights("original"))
+        return steps[0]
+    cost = shop.cost({})
+    measurement = shop.platform.measure_networks(
+        [Workload("the unpruned network", shop.onnx, network.at({}))], Effort()
+    )[0]
+    # Refuse what cannot be reached before hours go into training.
+    search.check_reachable(network, cost, shop.plan(measurement.p10_s), measurement.p10_s)
+    if run.found("trained"):
+        shop.original.load_state_dict(run.load_weights("original"))
+    else:
+        if config.weights is None:
+            run.append("training", epochs=config.tuning.train_epochs)
+            training.fine_tune(
+                shop.original,
+                shop.task,
+                recipe=config.tuning.recipe,
+                epochs=config.tuning.train_epochs,
+                seed=config.seed,
+                device=config.device,
+                progress=training_progress(shop.notify, "train"),
+            )
+        run.save_weights("original", shop.original.state_dict())
+        run.append("trained")
+    return run.commit(
+        Step(
+            iteration=0,
+            name="",
+            keep={},
+            target=measurement.p10_s,
+            predicted=cost_of(cost, network.at({})),
+            measured=measurement.p10_s,
+            accuracy=shop.accuracy(shop.original, "holdout"),
+            weights="original",
+            spread=measurement.spread,
+        )
+    )
+
+
+def _finish(
+    shop: Shop, spec: ModelSpec, plan: search.Plan, first: Step, step: Step
+) -> dict[str, Any]:
+    """Fine-tune at length, export, measure the exported file, test on images no choice ever saw."""
+    run, config = shop.run, shop.config
+    model = shrink(shop.original, shop.network, step.keep)
+    if run.found("finetuned", iteration=step.iteration):
+        model.load_state_dict(run.load_weights("adapted"))
+    else:
+        model.load_state_dict(run.load_weights(step.weights))
+        run.append("finetuning", epochs=config.tuning.long_epochs, iteration=step.iteration)
+        training.fine_tune(
+            model,
+            shop.task,
+            recipe=config.tuning.recipe,
+            epochs=config.tuning.long_epochs,
+            seed=derived_seed(config.seed, "long"),
+            device=config.device,
+            progress=training_progress(shop.notify, "long fine-tune"),
+        )
+        run.save_weights("adapted", model.state_dict())
+        run.append("finetuned", iteration=step.iteration)
+    images = next(iter(shop.task.batches("holdout", batch_size=4)))[0]
+    written = export.write_result(
+        run.folder, model, spec=spec, network=shop.network, sizes=step.sizes, images=images
+    )
+    measurement = shop.measure_beside((run.folder / "adapted.onnx").read_bytes(), step.sizes)
+    info = shop.table.info
+    return {
+        "met": measurement.p10_s <= plan.limit,
+        "limit": plan.limit,
+        "unit": shop.table.unit,
+        "before": shop.figures(shop.original, {}, len(shop.onnx), first.measured, first.spread),
+        "after": shop.figures(
+            model, step.sizes, written["files"]["adapted.onnx"], measurement.p10_s,
+            measurement.spread,
+        ),
+        "predicted": step.predicted * first.bias,
+        "widths": shop.widths(step),
+        "device": f"{info.device} ({info.platform}, {info.threads} thread(s), {info.runtime})",
+        "metric": shop.task.metric_name,
+        "onnx_difference": written["onnx_difference"],
+        "loader": written["loader"],
+        "iterations": step.iteration,
+    }  # fmt: skip
+
+
+def describe_network(network: Network, block: int) -> dict[str, Any]:
+    """A traced network in figures, for the journal."""
+    able = [group for group in network.groups.values() if group.choices(block)]
+    return {
+        "groups": len(able),
+        "fixed": len(network.groups) - len(able),
+        "params": network.params({}),
+        "macs": network.macs({}),
+        "block": block,
+    }
+
+
+def export_run(run: Path, out: Path, *, step: int | None = None) -> dict[str, Any]:
+    """Write the network of a run, finished or not, in every format.
+
+    Args:
+        run: the run folder; only read.
+        out: where to write.
+        step: which iteration; ``None`` takes the result, or the last step of an unfinished run.
+
+    Raises:
+        UsageError: the folder holds no run, or no such step.
+    """
+    events = read_journal(run)
+    steps = steps_of(events)
+    if not steps:
+        raise UsageError(f"{run} holds no finished step to export; continue its run first.")
+    if step is not None and step > steps[-1].iteration:
+        raise UsageError(f"{run} has steps 0 to {steps[-1].iteration}; there is no step {step}.")
+    chosen = steps[-1] if step is None else steps[step]
+    finished = step is None and any(
+        e["event"] == "finetuned" and e["iteration"] == chosen.iteration for e in events
+    )
+    settings = events[0]["settings"]
+    config, spec = settings["config"], ModelSpec.from_json(settings["model"])
+    task = data.load(config["data"], input_size=config["input_size"], seed=config["seed"])
+    original = spec.build()
+    network = trace(original, spec.input_shape)
+    model = shrink(original, network, chosen.keep)
+    model.load_state_dict(read_weights(run, "adapted" if finished else chosen.weights))
+    images = next(iter(task.batches("holdout", batch_size=4)))[0]
+    return export.write_result(
+        out, model, spec=spec, network=network, sizes=chosen.sizes, images=images
+    )

@@ -1,0 +1,277 @@
+"""``netadapt adapt`` and ``netadapt train``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from netadapt.cli.console import Console, echo_json, table_text
+from netadapt.cli.options import (
+    device_option,
+    existing_file,
+    json_option,
+    model_options,
+    platform_option,
+    quiet_option,
+)
+from netadapt.units import format_bytes, format_count, format_quantity, parse_budget
+
+if TYPE_CHECKING:
+    from netadapt.adapt import Result
+    from netadapt.config import Tuning
+
+_ADAPT_EPILOG = """\b
+Examples:
+  # the embedded data set, an untrained zoo model: trains first, then adapts
+  netadapt adapt mobilenet_v1 --data digits --budget 60%
+\b
+  # your own images (train/CLASS/*.jpg, test/CLASS/*.jpg) and weights
+  netadapt adapt mobilenet_v2 --weights v2.safetensors --data photos/ --budget 12ms
+\b
+  # your own model and task, on a Raspberry Pi
+  netadapt adapt mypkg.nets:small --data mypkg.tasks:defects --budget 40% --on ssh://pi@raspberrypi
+\b
+Repeating a command continues its run; --fresh starts over.
+"""
+
+
+def _training_options(function: Any) -> Any:
+    for option in reversed(
+        [
+            click.option("--data", required=True, metavar="NAME|FOLDER|MODULE:CALLABLE",
+                         help="digits, cifar10, a folder with train/ and test/, or your own task."),
+            click.option("--epochs", type=click.FloatRange(0, min_open=True),
+                         help="Epochs of training from scratch."),
+            click.option("--lr", type=click.FloatRange(0, min_open=True),
+                         help="Highest learning rate."),
+            click.option("--batch-size", type=click.IntRange(2), help="Images per step."),
+            click.option("--bf16", is_flag=True, help="Train in bfloat16 where that is safe."),
+            click.option("--seed", type=int, default=0, show_default=True,
+                         help="Of splits, weights and image order."),
+        ]
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def _tuning(
+    *, epochs: float | None, lr: float | None, batch_size: int | None, bf16: bool,
+    short_steps: int | None = None, short_lr: float | None = None,
+    long_epochs: float | None = None,
+) -> "Tuning":  # fmt: skip
+    """The default lengths and recipes, with what the user asked for in place."""
+    from dataclasses import replace
+
+    from netadapt.config import Tuning
+
+    default = Tuning()
+
+    def given(**values: Any) -> dict[str, Any]:
+        return {name: value for name, value in values.items() if value is not None}
+
+    shared = given(batch_size=batch_size, bf16=bf16 or None)
+    return replace(
+        default,
+        recipe=replace(default.recipe, **given(lr=lr), **shared),
+        short=replace(default.short, **given(lr=short_lr), **shared),
+        **given(train_epochs=epochs, short_steps=short_steps, long_epochs=long_epochs),
+    )
+
+
+@click.command(epilog=_ADAPT_EPILOG)
+@model_options
+@_training_options
+@click.option("--budget", required=True, help="Such as 12ms, or 60% of the measured original.")
+@click.option(
+    "--run",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Run folder.  [default: runs/MODEL-DATA-BUDGET]",
+)
+@click.option("--fresh", is_flag=True, help="Start over; the old run is kept as FOLDER.old.")
+@platform_option
+@click.option("--table", type=existing_file(), help="Start from this lookup table.")
+@click.option(
+    "--round-to",
+    type=click.IntRange(1),
+    metavar="CHANNELS",
+    help="Widths become multiples of it.  [default: the device's block]",
+)
+@click.option("--strategy", default="netadapt", show_default=True, help="netadapt or uniform.")
+@click.option(
+    "--select",
+    "selection",
+    default="accuracy",
+    show_default=True,
+    help="Keep the candidate of highest accuracy, or of least accuracy lost per saved "
+    "cost: accuracy or ratio.",
+)
+@click.option("--importance", default="l2", show_default=True, help="Which channels to keep.")
+@click.option(
+    "--initial-reduction",
+    type=str,
+    metavar="PERCENT",
+    help="Cost cut of the first iteration.  [default: 5%, less for deep networks]",
+)
+@click.option(
+    "--decay",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.96,
+    show_default=True,
+    help="Factor on the cut, per iteration.",
+)
+@click.option(
+    "--finalists",
+    type=click.IntRange(0),
+    metavar="N",
+    help="Fine-tune only the N best of each iteration's proposals; 0 for all.",
+)
+@click.option("--short-steps", type=click.IntRange(1), help="Steps of each short-term fine-tune.")
+@click.option("--short-lr", type=click.FloatRange(0, min_open=True), help="Its learning rate.")
+@click.option(
+    "--long-epochs",
+    type=click.FloatRange(0, min_open=True),
+    help="Epochs of the long-term fine-tune at the end.",
+)
+@device_option
+@json_option
+@quiet_option
+def adapt(
+    model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
+    input_size: int | None, data: str, epochs: float | None, lr: float | None,
+    batch_size: int | None, bf16: bool, seed: int, budget: str, folder: Path | None, fresh: bool,
+    platform: str, table: Path | None, round_to: int | None, strategy: str, selection: str,
+    importance: str, initial_reduction: str | None, decay: float, finalists: int | None,
+    short_steps: int | None, short_lr: float | None, long_epochs: float | None, device: str,
+    as_json: bool, quiet: bool,
+) -> int:  # fmt: skip
+    """Shrink MODEL until its latency, measured on a device, is within the budget."""
+    wanted = parse_budget(budget)
+    schedule = _schedule(initial_reduction, decay)
+    from netadapt.adapt import adapt as run_adapt
+    from netadapt.config import RunConfig
+
+    config = RunConfig(
+        model=model,
+        data=data,
+        budget=wanted,
+        model_args=dict(model_args),
+        weights=weights,
+        input_size=input_size,
+        platform=platform,
+        table=table,
+        strategy=strategy,
+        selection=selection,
+        importance=importance,
+        schedule=schedule,
+        round_to=round_to or 0,
+        tuning=_tuning(
+            epochs=epochs, lr=lr, batch_size=batch_size, bf16=bf16, short_steps=short_steps,
+            short_lr=short_lr, long_epochs=long_epochs,
+        ),
+        seed=seed,
+        device=device,
+        **({} if finalists is None else {"finalists": finalists}),
+    )  # fmt: skip
+    folder = folder or Path("runs") / config.run_name
+    with Console(quiet=quiet) as console:
+        result = run_adapt(config, folder, fresh=fresh, notify=console)
+    if as_json:
+        echo_json(result.to_json())
+    else:
+        click.echo(result_text(result, metric="accuracy"))
+    return 0 if result.met else 1
+
+
+def _schedule(initial: str | None, decay: float) -> Any:
+    from netadapt.errors import UsageError
+    from netadapt.schedule import Schedule
+
+    if initial is None:
+        return Schedule(decay=decay)
+    reduction = parse_budget(initial)
+    if reduction.resource != "fraction":
+        raise UsageError(f"--initial-reduction {initial} must be a percentage, such as 5%.")
+    return Schedule(reduction.value, decay)
+
+
+def result_text(result: "Result", *, metric: str) -> str:
+    """The result for a person."""
+    before, after = result.before, result.after
+
+    def row(name: str, key: str, show: Any) -> tuple[str, ...]:
+        ratio = after[key] / before[key] if before[key] else 1.0
+        return name, show(before[key]), show(after[key]), f"{ratio:.1%}"
+
+    def cost(figures: Any) -> str:
+        return f"{format_quantity(figures['cost'], result.unit)} ±{figures['spread']:.1%}"
+
+    rows = [
+        ("", "before", "after", "after/before"),
+        ("latency, measured" if result.unit == "s" else "energy", cost(before), cost(after),
+         f"{after['cost'] / before['cost']:.1%}"),
+        ("test accuracy", f"{before['accuracy']:.2%}", f"{after['accuracy']:.2%}",
+         f"{(after['accuracy'] - before['accuracy']) * 100:+.2f} points"),
+        row("MACs", "macs", format_count),
+        row("parameters", "params", format_count),
+        row("ONNX file", "onnx_bytes", format_bytes),
+    ]  # fmt: skip
+    verdict = "within" if result.met else "ABOVE"
+    limit = format_quantity(result.limit, result.unit)
+    return "\n".join(
+        [
+            "",
+            table_text(rows, right=frozenset({1, 2, 3})),
+            "",
+            f"Measured {verdict} the budget of {limit}, on {result.device}.",
+            "Latency is the 10th percentile, ± its interquartile range. Test images took no part "
+            "in any choice.",
+            f"The adapted network is in {result.folder}: adapted.onnx, adapted.pt2, adapted.pt with "
+            f"load_adapted.py (needs torch alone).",
+        ]
+    )
+
+
+_TRAIN_EPILOG = """\b
+Examples:
+  netadapt train mobilenet_v1 --data digits -o digits.safetensors
+  netadapt train mobilenet_v1 -a width=0.5 -a stem=cifar --data cifar10 --epochs 60 -o v1.safetensors
+"""
+
+
+@click.command(epilog=_TRAIN_EPILOG)
+@model_options
+@_training_options
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="Where to write the weights (.safetensors).",
+)
+@device_option
+@json_option
+@quiet_option
+def train(
+    model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
+    input_size: int | None, data: str, epochs: float | None, lr: float | None,
+    batch_size: int | None, bf16: bool, seed: int, out: Path, device: str, as_json: bool,
+    quiet: bool,
+) -> int:  # fmt: skip
+    """Train MODEL on a data set and write its weights; what adapt does if it is given none."""
+    from netadapt.train import train as run_train
+
+    tuning = _tuning(epochs=epochs, lr=lr, batch_size=batch_size, bf16=bf16)
+    with Console(quiet=quiet) as console:
+        report = run_train(
+            model, data, out, model_args=dict(model_args), weights=weights, input_size=input_size,
+            tuning=tuning, seed=seed, device=device, notify=console,
+        )  # fmt: skip
+    if as_json:
+        echo_json(report)
+    else:
+        click.echo(
+            f"{report['metric']} on {report['test_images']} test images: {report['accuracy']:.2%} "
+            f"after {report['seconds']:.0f} s of training. Weights: {out}"
+        )
+    return 0

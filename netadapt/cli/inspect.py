@@ -1,0 +1,88 @@
+"""``netadapt inspect``."""
+
+from typing import Any
+
+import click
+
+from netadapt.cli.console import echo_json, table_text
+from netadapt.cli.options import existing_file, json_option, model_options
+from netadapt.units import format_count, format_quantity
+
+_EPILOG = """\b
+Examples:
+  netadapt inspect mobilenet_v2
+  netadapt inspect resnet50 --table lookup_tables/resnet50.csv
+  netadapt inspect shufflenet_v2_x1_0 --verify
+"""
+
+
+@click.command(epilog=_EPILOG)
+@model_options
+@click.option(
+    "--classes",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Outputs of the classifier.",
+)
+@click.option(
+    "--table",
+    "table_path",
+    type=existing_file(),
+    help="Show each group's share of the latency, by this lookup table.",
+)
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Prune half of each group and compare with the masked model, in evaluation and "
+    "in training mode.",
+)
+@json_option
+def inspect(
+    model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
+    input_size: int | None, classes: int, table_path: Any, verify: bool, as_json: bool,
+) -> int:  # fmt: skip
+    """Show the channel groups of MODEL, their share of the cost, and why a layer is fixed."""
+    from netadapt.inspection import inspect_model
+
+    report = inspect_model(
+        model, model_args=dict(model_args), weights=weights, input_size=input_size,
+        num_classes=classes, table_path=table_path, verify=verify,
+    )  # fmt: skip
+    if as_json:
+        echo_json(report)
+    else:
+        click.echo(_text(report))
+    return 0 if all(check["status"] != "failed" for check in report.get("checks", ())) else 1
+
+
+def _text(report: dict[str, Any]) -> str:
+    latency = report["latency_s"] is not None
+    rows = [("group", "channels", "layers", "MACs", "params", *(["latency"] if latency else []))]
+    for group in report["groups"]:
+        if group["fixed"]:
+            continue
+        share = [f"{group['latency_share']:.1%}"] if latency else []
+        rows.append(
+            (group["id"], str(group["channels"]), str(len(group["layers"])),
+             f"{group['macs_share']:.1%}", f"{group['params_share']:.1%}", *share)
+        )  # fmt: skip
+    parts = [
+        f"{report['model']}, input {'x'.join(map(str, report['input_shape']))}: "
+        f"{format_count(report['params'])} parameters, {format_count(report['macs'])} MACs"
+        + (f", {format_quantity(report['latency_s'], 's')} by the table" if latency else ""),
+        "",
+        "Shares are of what the group's removal would take part in; they overlap, since a layer's "
+        "cost hangs on its inputs and its outputs.",
+        "",
+        table_text(rows, right=frozenset(range(1, 6))),
+    ]
+    if report["fixed"]:
+        fixed = [("fixed layer", "why"), *((f["layer"], f["reason"]) for f in report["fixed"])]
+        parts += ["", table_text(fixed)]
+    if "checks" in report:
+        checks = [("verified group", "mode", "largest difference", "result")] + [
+            (c["group"], c["mode"], f"{c['difference']:.1e}", c["status"]) for c in report["checks"]
+        ]
+        parts += ["", table_text(checks)]
+    return "\n".join(parts)

@@ -1,0 +1,70 @@
+"""``netadapt measure``."""
+
+from typing import Any
+
+import click
+
+from netadapt.cli.console import echo_json, table_text
+from netadapt.cli.options import json_option, model_options, platform_option
+from netadapt.units import format_seconds
+
+_EPILOG = """\b
+Examples:
+  netadapt measure mobilenet_v2
+  netadapt measure adapted.onnx --compare original.onnx
+  netadapt measure mobilenet_v1 -a width=0.5 --input-size 32 --on 'ort:cpu?threads=2'
+"""
+
+
+@click.command(epilog=_EPILOG)
+@model_options
+@click.option("--compare", metavar="MODEL", help="Measure this model too, the runs interleaved.")
+@click.option(
+    "--passes",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Shuffled passes over the models.",
+)
+@click.option(
+    "--min-seconds",
+    type=click.FloatRange(0),
+    default=0.5,
+    show_default=True,
+    help="Run each model at least this long in total.",
+)
+@platform_option
+@json_option
+def measure(
+    model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
+    input_size: int | None, compare: str | None, passes: int, min_seconds: float, platform: str,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Measure MODEL, an ONNX file or a model by name, on a device."""
+    from netadapt.measuring import measure_models
+
+    report = measure_models(
+        [model] + ([compare] if compare else []), model_args=dict(model_args), weights=weights,
+        input_size=input_size, platform_uri=platform, passes=passes, min_seconds=min_seconds,
+    )  # fmt: skip
+    if as_json:
+        echo_json(report)
+        return
+    rows = [("model", "p10", "median", "p90", "spread", "runs")]
+    for row in report["models"]:
+        rows.append(
+            (row["model"], *(format_seconds(row[k]) for k in ("p10_s", "median_s", "p90_s")),
+             f"{row['spread']:.1%}", str(row["runs"]))
+        )  # fmt: skip
+    click.echo(table_text(rows, right=frozenset(range(1, 6))))
+    if compare:
+        first, second = (row["p10_s"] for row in report["models"])
+        click.echo(f"\n{model} takes {first / second:.3f} of the time of {compare} (by p10).")
+    device = report["device"]
+    click.echo(
+        f"\n{device['device']}, {device['runtime']}, {device['threads']} thread(s), "
+        f"level {device['level']}, {device['layout']} layout; "
+        f"{report['models'][0]['clock']} time."
+    )
+    for warning in dict.fromkeys(w for row in report["models"] for w in row["warnings"]):
+        click.echo(f"Warning: {warning}", err=True)

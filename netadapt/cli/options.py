@@ -1,0 +1,79 @@
+"""Options that several commands share."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class ModelArguments(click.ParamType):
+    """``name=value`` pairs; a value is JSON if it can be read so, and text otherwise."""
+
+    name = "name=value"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, Any]:
+        """Split one pair."""
+        name, sign, text = str(value).partition("=")
+        if not sign or not name:
+            self.fail(f"{value!r} is not of the form name=value", param, ctx)
+        try:
+            return name, json.loads(text)
+        except ValueError:
+            return name, text
+
+
+def model_options(function: F) -> F:
+    """The model argument, with what builds it."""
+    for option in reversed(
+        [
+            click.argument("model"),
+            click.option(
+                "--model-arg", "-a", "model_args", type=ModelArguments(), multiple=True,
+                help="Argument of the model, such as width=0.5. Repeatable.",
+            ),
+            click.option(
+                "--weights", metavar="FILE",
+                help="Trained weights (.safetensors, .pt), or 'pretrained' to download "
+                "torchvision's.",
+            ),
+            click.option("--input-size", type=click.IntRange(1), metavar="PIXELS",
+                         help="Height and width of the images."),
+        ]
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def device_option(function: F) -> F:
+    """Where to train."""
+    return click.option("--device", default="cpu", show_default=True, help="Train on cpu or cuda.")(
+        function
+    )
+
+
+def platform_option(function: F) -> F:
+    """What to measure on."""
+    return click.option(
+        "--on", "platform", default="ort:cpu", show_default=True, metavar="URI",
+        help="The device to measure on, such as ort:cpu, 'ort:cpu?threads=4', ssh://pi@host, "
+        "or replay:table.csv.",
+    )(function)  # fmt: skip
+
+
+def json_option(function: F) -> F:
+    """Data for programs."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)
+
+
+def quiet_option(function: F) -> F:
+    """Less to read."""
+    return click.option("--quiet", "-q", is_flag=True, help="Show results only.")(function)
+
+
+def existing_file() -> click.Path:
+    """A file that must exist."""
+    return click.Path(exists=True, dir_okay=False, path_type=Path)

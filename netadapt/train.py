@@ -1,0 +1,51 @@
+"""Train a model on a data set and write its weights: ``netadapt train``."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from netadapt import data, training
+from netadapt.config import Tuning
+from netadapt.models import ModelSpec
+from netadapt.weights import save_weights
+from netadapt.workshop import Notify, silent, training_progress
+
+
+def train(
+    model: str,
+    data_name: str,
+    out: Path,
+    *,
+    model_args: Mapping[str, Any],
+    weights: str | None,
+    input_size: int | None,
+    tuning: Tuning,
+    seed: int,
+    device: str,
+    notify: Notify = silent,
+) -> dict[str, Any]:
+    """Train from scratch, or from ``weights``; write the result and report the test metric.
+
+    Returns:
+        ``metric``, ``accuracy`` (in [0, 1]), ``test_images``, ``seconds``, ``weights``.
+    """
+    task = data.load(data_name, input_size=input_size, seed=seed)
+    spec = ModelSpec(model, task.num_classes, task.input_shape, dict(model_args))
+    module = spec.build(weights, seed=seed)
+    result = training.fine_tune(
+        module,
+        task,
+        recipe=tuning.recipe,
+        epochs=tuning.train_epochs,
+        seed=seed,
+        device=device,
+        progress=training_progress(notify, "train"),
+    )
+    save_weights(module, out)
+    return {
+        "metric": task.metric_name,
+        "accuracy": training.accuracy(module, task, "test", device=device),
+        "test_images": len(task.test),
+        "seconds": result.seconds,
+        "weights": str(out),
+    }

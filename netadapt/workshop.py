@@ -1,0 +1,231 @@
+"""What the search asks for, done with real models on a real device."""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from netadapt import data, export, lookup, search, training
+from netadapt.config import RunConfig
+from netadapt.costs import Cost
+from netadapt.errors import UsageError
+from netadapt.importance import IMPORTANCES, top
+from netadapt.measurement import Measurement
+from netadapt.network import Network, Sizes
+from netadapt.platforms import Effort, Platform, Workload
+from netadapt.runs import Run, Step
+from netadapt.strategies import Proposal, strategy_named
+from netadapt.surgery import shrink
+from netadapt.units import format_quantity
+
+Notify = Callable[[dict[str, Any]], None]
+"""Called with every event of the journal, and with passing ones (``progress``) that it omits."""
+
+
+def silent(event: dict[str, Any]) -> None:
+    """The listener that ignores everything."""
+
+
+@dataclass
+class Shop:
+    """The workshop of the search: real models, a real device.
+
+    Attributes:
+        original: the unpruned model with its trained weights.
+        network: what was traced from it.
+        onnx: the unpruned model, serialized; measured beside each candidate to see drift.
+    """
+
+    original: nn.Module
+    network: Network
+    onnx: bytes
+    task: data.Task
+    platform: Platform
+    table: lookup.LookupTable
+    block: int
+    config: RunConfig
+    run: Run
+    notify: Notify
+    _base: tuple[str, nn.Module] | None = field(default=None, init=False)
+
+    def cost(self, sizes: Sizes) -> Cost:
+        """The table, with every key measured that the next proposals may need."""
+        self.table = ensure_table(
+            self.table, self.platform, self.network, sizes, self.block,
+            self.run.folder / "table.csv", self.notify,
+        )  # fmt: skip
+        return self.table
+
+    def screen(self, step: Step, proposal: Proposal) -> float:
+        """Holdout accuracy after re-estimating batch normalization, without any training."""
+        model, _ = self._candidate(step, proposal)
+        training.recalibrate_bn(
+            model, self.task, batches=self.config.tuning.screen_batches, seed=self.config.seed,
+            device=self.config.device,
+        )  # fmt: skip
+        return self.accuracy(model, "holdout")
+
+    def tune(self, step: Step, proposal: Proposal, name: str) -> tuple[float, Step]:
+        """Short-term fine-tune of a proposal, from the weights of the step before."""
+        model, keep = self._candidate(step, proposal)
+        tuning = self.config.tuning
+        training.fine_tune(
+            model,
+            self.task,
+            recipe=tuning.short,
+            steps=tuning.short_steps,
+            seed=derived_seed(self.config.seed, step.iteration + 1, proposal.name),
+            device=self.config.device,
+        )
+        accuracy = self.accuracy(model, "holdout")
+        self.run.save_weights(name, model.state_dict())
+        return accuracy, Step(
+            iteration=step.iteration + 1,
+            name=proposal.name,
+            keep=keep,
+            target=0.0,
+            predicted=proposal.predicted,
+            measured=0.0,
+            accuracy=accuracy,
+            weights=name,
+            reaches=proposal.reaches,
+        )
+
+    def measure(self, step: Step) -> Measurement:
+        """Measure a step's network beside the unpruned one, corrected for drift."""
+        onnx = export.to_onnx(self.model_at(step), self.network.input_shape)
+        return self.measure_beside(onnx, step.sizes)
+
+    def measure_beside(self, onnx: bytes, sizes: Sizes) -> Measurement:
+        """Measure a network, its runs interleaved with those of the unpruned one.
+
+        Machines have slow and fast minutes. What the unpruned network takes now, over what it took
+        at first, is the drift; the result is divided by it.
+        """
+        now, candidate = self.platform.measure_networks(
+            [
+                Workload("the unpruned network", self.onnx, self.network.at({})),
+                Workload("the candidate", onnx, self.network.at(sizes)),
+            ],
+            Effort(),
+        )
+        drift = now.p10_s / self.run.steps()[0].measured
+        self.run.append(
+            "measured", drift=drift, measurement=candidate.summary(), unpruned=now.summary()
+        )
+        return candidate.scaled(1 / drift)
+
+    def plan(self, original: float) -> search.Plan:
+        """What decides the search, for the measured cost of the unpruned network."""
+        config = self.config
+        return search.Plan(
+            limit=budget_limit(config, self.table.unit, original),
+            strategy=strategy_named(config.strategy),
+            schedule=config.schedule,
+            selection=search.selection_named(config.selection),
+            block=self.block,
+            finalists=config.finalists,
+        )
+
+    def figures(
+        self, model: nn.Module, sizes: Sizes, onnx_bytes: int, cost: float, spread: float
+    ) -> dict[str, float]:
+        """What is reported of a network before and after."""
+        return {
+            "cost": cost,
+            "spread": spread,
+            "accuracy": self.accuracy(model, "test"),
+            "macs": self.network.macs(sizes),
+            "params": self.network.params(sizes),
+            "onnx_bytes": onnx_bytes,
+        }
+
+    def widths(self, step: Step) -> dict[str, tuple[int, int]]:
+        """Output channels before and after, of each group that shrank."""
+        groups = self.network.groups
+        return {
+            group: (
+                groups[group].size * groups[group].channels_per_unit,
+                size * groups[group].channels_per_unit,
+            )
+            for group, size in step.sizes.items()
+        }
+
+    def discard(self, name: str) -> None:
+        """Remove the weights of a candidate that lost."""
+        self.run.drop_weights(name)
+
+    def model_at(self, step: Step) -> nn.Module:
+        """The model of a step, with its weights; the caller must not change it."""
+        if self._base is None or self._base[0] != step.weights:
+            model = shrink(self.original, self.network, step.keep)
+            model.load_state_dict(self.run.load_weights(step.weights))
+            self._base = (step.weights, model)
+        return self._base[1]
+
+    def _candidate(self, step: Step, proposal: Proposal) -> tuple[nn.Module, dict[str, Any]]:
+        """The proposal as a model, and the units of the unpruned network that it keeps."""
+        base = self.model_at(step)
+        network = self.network.narrow(step.keep)
+        tensors = dict(base.named_parameters(remove_duplicate=False))
+        score = IMPORTANCES[self.config.importance]
+        chosen = {
+            group: top(score(tensors, network.groups[group]), size)
+            for group, size in proposal.changes.items()
+        }
+        keep = dict(step.keep)
+        for group, units in chosen.items():
+            present = keep.get(group, tuple(range(self.network.groups[group].size)))
+            keep[group] = tuple(present[unit] for unit in units)
+        return shrink(base, network, chosen), keep
+
+    def accuracy(self, model: nn.Module, split: data.SplitName) -> float:
+        """The task's metric over a split."""
+        return training.accuracy(model, self.task, split, device=self.config.device)
+
+
+def derived_seed(*parts: object) -> int:
+    """A seed that depends on all parts, the same in every process."""
+    return zlib.crc32(repr(parts).encode())
+
+
+def training_progress(notify: Notify, what: str) -> training.Progress:
+    """A training callback that reports as ``progress`` events."""
+
+    def report(done: int, total: int, loss: float) -> None:
+        notify({"event": "progress", "what": what, "done": done, "total": total, "loss": loss})
+
+    return report
+
+
+def counted_progress(notify: Notify, what: str) -> Callable[[int, int], None]:
+    """A measuring callback that reports as ``progress`` events."""
+
+    def report(done: int, total: int) -> None:
+        notify({"event": "progress", "what": what, "done": done, "total": total})
+
+    return report
+
+
+def budget_limit(config: RunConfig, unit: str, original: float) -> float:
+    """The budget in the unit of the cost.
+
+    Raises:
+        UsageError: the budget is of another resource than the device measures, or needs nothing.
+    """
+    wanted = {"latency": "s", "energy": "J"}.get(config.budget.resource, unit)
+    if wanted != unit:
+        raise UsageError(
+            f"{config.platform} measures {'latency' if unit == 's' else 'energy'}, and the budget "
+            f"{config.budget} is of another resource; give it like "
+            f"{'12ms' if unit == 's' else '3mJ'} or 60%."
+        )
+    limit = config.budget.limit(original)
+    if limit >= original:
+        raise UsageError(
+            f"The budget {config.budget} is not below the original's measured "
+            f"{format_quantity(original, unit)}: there is nothing to do. Give a smaller one."
+        )
+    return limit

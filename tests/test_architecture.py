@@ -1,0 +1,104 @@
+"""The import rule of the house, and what the command line may load before it is told to work."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import netadapt
+
+ROOT = Path(netadapt.__file__).parent
+
+# Imports point upwards in this list only (or within a line of it).
+ORDER = [
+    ["errors", "units"],
+    ["measurement"],
+    ["network"],
+    ["costs", "schedule"],
+    ["platforms"],
+    ["lookup", "strategies", "runs"],
+    ["search", "platforms.*"],
+    ["tracing", "importance", "surgery", "verify"],
+    ["weights", "standalone", "data", "models", "training"],
+    ["export", "config"],
+    ["workshop", "inspection"],
+    ["adapt", "train", "measuring", "summaries", "tabling"],
+    ["cli"],
+]
+WITHOUT_TORCH = {
+    *["errors", "units", "measurement", "network", "costs", "schedule", "lookup", "runs"],
+    *["search", "config", "summaries"],
+}
+WITHOUT_TORCH_PACKAGES = ("platforms", "strategies", "cli")
+LINE_LIMIT = 420
+
+
+def modules():
+    for path in sorted(ROOT.rglob("*.py")):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        yield ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path
+
+
+def rank(name):
+    for number, names in enumerate(ORDER):
+        if name in names:
+            return number
+    package = name.split(".")[0]
+    wild = f"{package}.*"
+    for number, names in enumerate(ORDER):
+        if wild in names or (package in names and not any(wild in line for line in ORDER)):
+            return number
+    raise AssertionError(f"netadapt.{name} has no place in the order of imports; give it one")
+
+
+def top_level_imports(path):
+    """Modules imported when the file is imported; not those inside functions or TYPE_CHECKING."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize(("name", "path"), [(n, p) for n, p in modules() if n])
+def test_imports_point_one_way(name, path):
+    known = {module for module, _ in modules()}
+    for imported in top_level_imports(path):
+        target = imported.removeprefix("netadapt.")
+        if imported.startswith("netadapt.") and target in known:
+            assert rank(target) <= rank(name), f"{name} imports {target}"
+
+
+@pytest.mark.parametrize(("name", "path"), [(n, p) for n, p in modules() if n])
+def test_the_search_never_imports_torch_or_pandas(name, path):
+    if name in WITHOUT_TORCH or name.split(".")[0] in WITHOUT_TORCH_PACKAGES:
+        heavy = {i.split(".")[0] for i in top_level_imports(path)} & {"torch", "pandas"}
+        assert not heavy
+
+
+@pytest.mark.parametrize(("name", "path"), list(modules()))
+def test_modules_stay_readable(name, path):
+    assert len(path.read_text().splitlines()) <= LINE_LIMIT
+
+
+@pytest.mark.parametrize(("name", "path"), list(modules()))
+def test_functions_stay_near_a_screen(name, path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) else node.body
+            if body:
+                lines = body[-1].end_lineno - body[0].lineno + 1
+                assert lines <= 60, f"{name}.{node.name} has {lines} lines"
+
+
+def test_help_loads_neither_torch_nor_pandas():
+    code = (
+        "import sys, netadapt.cli\n"
+        "try: netadapt.cli.main(['adapt', '--help'])\n"
+        "except SystemExit as e: assert e.code == 0\n"
+        "assert not {'torch', 'pandas', 'onnx', 'onnxruntime', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
