@@ -1,0 +1,143 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import netadapt
+from netadapt import export
+from netadapt.errors import CheckFailed, ModelError, UsageError
+from netadapt.models import ModelSpec
+from netadapt.network import keep_first
+from netadapt.standalone import loader_source
+from netadapt.surgery import shrink
+from netadapt.tracing import trace
+
+
+def halves(network):
+    return {g.id: max(1, g.size // 2) for g in network.groups.values() if not g.fixed}
+
+
+def written(folder, name, size, args=None):
+    """A model with half of each group removed, written in every format."""
+    spec = ModelSpec(name, 7, (3, size, size), args or {})
+    model = spec.build(seed=1)
+    network = trace(model, spec.input_shape)
+    sizes = halves(network)
+    keep = {g: units for g, units in keep_first(network, sizes).items() if g in sizes}
+    smaller = shrink(model, network, keep).eval()
+    generator = torch.Generator().manual_seed(0)
+    for tensor_name, tensor in smaller.named_buffers():
+        if tensor_name.endswith("running_mean"):
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
+    images = torch.randn(2, 3, size, size, generator=generator)
+    report = export.write_result(
+        folder, smaller, spec=spec, network=network, sizes=sizes, images=images
+    )
+    return smaller, images, report
+
+
+LOADER = """
+import sys, torch
+before = set(sys.modules)
+sys.path.insert(0, sys.argv[1])
+from load_adapted import load
+images = torch.load(sys.argv[1] + "/images.pt", weights_only=True)
+with torch.no_grad():
+    torch.save(load()(images), sys.argv[1] + "/output.pt")
+imported = {name.split(".")[0] for name in set(sys.modules) - before}
+assert not imported & {"netadapt", "torchvision", "timm"}, imported
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "kind"),
+    [("mobilenet_v1", 32, "graph"), ("mobilenet_v3_small", 48, "graph")],
+)
+def test_the_loader_needs_torch_alone(tmp_path, name, size, kind):
+    model, images, report = written(tmp_path, name, size)
+    assert report["loader"] == kind
+    torch.save(images, tmp_path / "images.pt")
+    subprocess.run(
+        [sys.executable, "-c", LOADER, str(tmp_path)], check=True, cwd=tmp_path, capture_output=True
+    )
+    with torch.no_grad():
+        assert torch.equal(torch.load(tmp_path / "output.pt", weights_only=True), model(images))
+
+
+def test_every_format_agrees(tmp_path):
+    model, images, report = written(tmp_path, "mobilenet_v1", 32, {"width": 0.25})
+    with torch.no_grad():
+        expected = model(images)
+        assert torch.equal(netadapt.load(tmp_path)(images), expected)
+        program = torch.export.load(tmp_path / "adapted.pt2").module()
+        torch.testing.assert_close(program(images[:1]), expected[:1])
+    assert report["onnx_difference"] < 1e-4
+    assert report["files"].keys() == {
+        "adapted.onnx", "adapted.pt2", "adapted.pt", "arch.json", "load_adapted.py",
+    }  # fmt: skip
+    arch = json.loads((tmp_path / "arch.json").read_text())
+    assert arch["attributes"]["pw1.conv"] == {"in_channels": 4, "out_channels": 8}
+
+
+@torch.fx.wrap
+def doubled(x):
+    return x * 2
+
+
+def test_a_graph_that_text_cannot_say_gets_the_program_loader():
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 4, 3)
+
+        def forward(self, x):
+            return doubled(self.conv(x)).mean((2, 3))
+
+    text, kind = loader_source(Net().eval(), torch.zeros(1, 3, 8, 8))
+    assert kind == "program"
+    assert "torch.export.load" in text
+
+
+def test_onnx_that_computes_something_else_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "onnx_difference", lambda *_: 0.5)
+    with pytest.raises(CheckFailed, match=r"differ from torch's by 0\.5"):
+        written(tmp_path, "mobilenet_v1", 32, {"width": 0.25})
+    assert not (tmp_path / "adapted.onnx").exists()
+
+
+def test_training_flags_survive_the_export():
+    model = ModelSpec("mobilenet_v1", 3, (3, 32, 32), {"width": 0.25}).build().train()
+    model[0].eval()
+    export.to_onnx(model, (3, 32, 32))
+    assert model.training
+    assert not model[0].training
+
+
+def test_loading_from_a_folder_without_a_result_says_so(tmp_path):
+    with pytest.raises(UsageError, match="holds no adapted network"):
+        netadapt.load(tmp_path)
+
+
+def test_loading_into_another_architecture_names_the_difference(tmp_path):
+    written(tmp_path, "mobilenet_v1", 32, {"width": 0.25})
+    arch = json.loads((tmp_path / "arch.json").read_text())
+    arch["model"]["name"] = "squeezenet1_1"
+    arch["model"]["args"] = {}
+    (tmp_path / "arch.json").write_text(json.dumps(arch))
+    with pytest.raises(ModelError, match="another architecture"):
+        netadapt.load(tmp_path)
+
+
+def test_a_model_that_cannot_be_captured_is_one_sentence():
+    class Dynamic(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, x):
+            return x * self.weight if x.sum() > 0 else x
+
+    with pytest.raises(ModelError, match=r"torch\.export cannot capture Dynamic"):
+        export.to_onnx(Dynamic(), (3, 8, 8))
