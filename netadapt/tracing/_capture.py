@@ -1,5 +1,7 @@
 """Front ends: a model's code as a graph, by torch.fx, or by torch.export where fx cannot follow."""
 
+import inspect
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -78,6 +80,19 @@ def mode(model: nn.Module, training: bool) -> Iterator[None]:
             module.training = was
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings, and no log of errors that the caller is told of anyway."""
+    log = logging.getLogger("torch._subclasses.fake_tensor")
+    before, log.disabled = log.disabled, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.disabled = before
+
+
 def by_fx(model: nn.Module, training: bool, inputs: int, step_over: bool = False) -> Captured:
     """Capture by symbolic trace: all code runs, no tensor is computed.
 
@@ -87,24 +102,20 @@ def by_fx(model: nn.Module, training: bool, inputs: int, step_over: bool = False
         inputs: how many arguments are given; further ones take their defaults.
         step_over: whether to make an opaque call of a module that cannot be followed.
     """
-    with mode(model, training), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with mode(model, training), quiet():
         tracer = Tracer(step_over)
         return Captured(tracer.trace(model, concrete_args=defaults(model, inputs)))
 
 
 def defaults(model: nn.Module, inputs: int) -> dict[str, Any] | None:
     """Values of the arguments of ``forward`` that are not given."""
-    import inspect
-
     parameters = list(inspect.signature(model.forward).parameters.values())[inputs:]
     return {p.name: p.default for p in parameters if p.default is not p.empty} or None
 
 
 def by_export(model: nn.Module, training: bool, inputs: tuple[torch.Tensor, ...]) -> Captured:
     """Capture by torch.export: the operations that one run of the model executes."""
-    with mode(model, training), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with mode(model, training), quiet():
         program = torch.export.export(model, inputs, strict=False)
     signature = program.graph_signature
     names = {

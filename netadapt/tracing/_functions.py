@@ -8,6 +8,7 @@ import torch.nn.functional as F
 import torchvision.ops
 
 from netadapt.tracing import _elementwise as elementwise
+from netadapt.tracing import _parts as parts
 from netadapt.tracing import _shapes as shapes
 from netadapt.tracing import _spatial as spatial
 from netadapt.tracing import _weights as weights
@@ -36,8 +37,8 @@ FREE = (
     "empty_like", "rand_like", "randn_like", "full_like", "bernoulli_", "bernoulli", "cpu", "cuda",
 )  # fmt: skip
 IDENTITY = (
-    "dropout", "dropout_", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout",
-    "feature_alpha_dropout", "contiguous", "clone", "detach", "requires_grad_",
+    "dropout", "dropout_", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout",
+    "feature_dropout", "feature_alpha_dropout", "contiguous", "clone", "detach", "requires_grad_",
 )  # fmt: skip
 REDUCE = ("mean", "sum", "amax", "amin", "prod", "std", "var", "max", "min", "norm", "logsumexp",
           "argmax", "argmin", "any", "all")  # fmt: skip
@@ -49,8 +50,8 @@ SHAPES: dict[str, Rule] = {
     "transpose": shapes.transpose, "transpose_": shapes.transpose, "swapaxes": shapes.transpose,
     "swapdims": shapes.transpose, "t": shapes.matrix_transpose, "movedim": shapes.movedim,
     "moveaxis": shapes.movedim, "cat": shapes.cat, "concat": shapes.cat,
-    "concatenate": shapes.cat, "stack": shapes.stack, "chunk": shapes.chunk, "split": shapes.split,
-    "split_with_sizes": shapes.split, "unbind": shapes.unbind, "unsqueeze": shapes.unsqueeze,
+    "concatenate": shapes.cat, "stack": shapes.stack, "chunk": parts.chunk, "split": parts.split,
+    "split_with_sizes": parts.split, "unbind": parts.unbind, "unsqueeze": shapes.unsqueeze,
     "unsqueeze_": shapes.unsqueeze, "squeeze": shapes.squeeze, "squeeze_": shapes.squeeze,
     "expand": shapes.expand, "expand_as": shapes.expand_as, "size": shapes.shape,
 }  # fmt: skip
@@ -98,6 +99,11 @@ def _nothing(call: Call, *args: Any, **kwargs: Any) -> Any:
     return call.out
 
 
+def _container(call: Call, *args: Any, **kwargs: Any) -> Any:
+    """A named tuple, such as the outputs of a network with auxiliary heads."""
+    return list(call.node.target(*args, **kwargs))  # type: ignore[operator]
+
+
 def _aten_batch_norm(
     call: Call, input: Any, weight: Any, bias: Any, running_mean: Any, running_var: Any, *_: Any
 ) -> Any:
@@ -110,7 +116,7 @@ def _aten_conv_transpose(call: Call, input: Any, weight: Any, bias: Any = None, 
 
 FUNCTIONS: dict[Any, Rule] = {
     getattr: shapes.attribute,
-    operator.getitem: shapes.getitem,
+    operator.getitem: parts.getitem,
     torch._assert: _nothing,
     torchvision.ops.stochastic_depth: elementwise.identity,
     **{
@@ -134,4 +140,6 @@ def rule_of(target: Any) -> Rule | None:
     """The rule of a function, or None if it is not known."""
     if isinstance(target, torch._ops.OpOverload):
         return ATEN.get(target._schema.name.removeprefix("aten::"))
+    if isinstance(target, type) and issubclass(target, tuple):
+        return _container
     return FUNCTIONS.get(target)

@@ -11,6 +11,7 @@ from torch import fx
 
 from netadapt.network import LayerSpec, Width
 from netadapt.tracing._groups import Grouping
+from netadapt.tracing._ledger import Ids
 from netadapt.tracing._values import Findings, Record
 
 FUSED_ACTS = frozenset({
@@ -110,9 +111,9 @@ def layer_spec(record: Record, grouping: Grouping, known: dict[int, Width]) -> L
         known: widths by identity of their vector; each is computed once.
     """
 
-    def width(ids: object) -> Width:
+    def width(ids: Ids) -> Width:
         if id(ids) not in known:
-            known[id(ids)] = grouping.width(ids)  # type: ignore[arg-type]
+            known[id(ids)] = grouping.width(ids)
         return known[id(ids)]
 
     return LayerSpec(
@@ -126,9 +127,9 @@ def layer_spec(record: Record, grouping: Grouping, known: dict[int, Width]) -> L
     )  # fmt: skip
 
 
-def vectors(records: Sequence[Record]) -> list[object]:
+def vectors(records: Sequence[Record]) -> list[Ids]:
     """Every vector of channels that a layer's widths count."""
-    found: list[object] = []
+    found: list[Ids] = []
     for record in records:
         found += [record.cin, record.cout, *record.inputs]
         if record.groups is not None:

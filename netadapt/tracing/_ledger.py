@@ -78,7 +78,8 @@ class Ledger:
         """Tie each column of ``[rows, columns]`` into one; returns one channel per column."""
         for row in rows[1:]:
             self.tie(rows[0], row, why)
-        return rows[0]
+        first: Ids = rows[0]
+        return first
 
     def fix(self, ids: Ids | None, why: str) -> None:
         """Forbid to remove these channels, and say why; the first reason given stays."""
@@ -95,9 +96,8 @@ class Ledger:
         """Whether the sizes of two vectors keep their ratio whatever channels are removed."""
         roots_a, counts_a = self._census(a)
         roots_b, counts_b = self._census(b)
-        return np.array_equal(roots_a, roots_b) and np.unique(
-            counts_a * len(b) - counts_b * len(a)
-        ).tolist() == [0]
+        same = np.array_equal(roots_a, roots_b)
+        return same and np.array_equal(counts_a * len(b), counts_b * len(a))
 
     def _census(self, ids: Ids) -> tuple[Ids, Ids]:
         roots = [channel if channel == NONE else self.find(channel) for channel in ids.tolist()]

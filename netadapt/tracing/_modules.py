@@ -18,7 +18,7 @@ from netadapt.tracing._values import Call, Rule
 def _conv(call: Call, input: Any) -> Any:
     m: Any = call.module
     return weights.conv(
-        call, input, call.param("weight"), call.param("bias"), m.stride, m.padding, m.dilation,
+        call, input, call.weight, call.param("bias"), m.stride, m.padding, m.dilation,
         m.groups,
     )  # fmt: skip
 
@@ -28,13 +28,13 @@ def _conv_transpose(call: Call, input: Any, output_size: Any = None) -> Any:
     if output_size is not None:
         return call.freeze(input, output_size)
     return weights.conv_transpose(
-        call, input, call.param("weight"), call.param("bias"), m.stride, m.padding,
+        call, input, call.weight, call.param("bias"), m.stride, m.padding,
         m.output_padding, m.groups, m.dilation,
     )  # fmt: skip
 
 
 def _linear(call: Call, input: Any) -> Any:
-    return weights.linear(call, input, call.param("weight"), call.param("bias"))
+    return weights.linear(call, input, call.weight, call.param("bias"))
 
 
 def _with_statistics(rule: Rule) -> Rule:
@@ -58,7 +58,7 @@ def _group_norm(call: Call, input: Any) -> Any:
 
 
 def _prelu(call: Call, input: Any) -> Any:
-    return weights.prelu(call, input, call.param("weight"))
+    return weights.prelu(call, input, call.weight)
 
 
 def _taking(rule: Rule, *attrs: str, **constants: Any) -> Rule:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from netadapt.tracing._elementwise import join
 from netadapt.tracing._ledger import NONE, Ids, nobody
 from netadapt.tracing._values import Call, Dim, Rule, Value, pair, plane
 
@@ -44,11 +45,8 @@ def adaptive(op: str, dims: int = 2) -> Rule:
     """The rule of a pooling to a given size, which is a window where the sizes divide."""
 
     def rule(call: Call, input: Value, output_size: Any, *_: Any, **__: Any) -> Any:
-        out = call.out[0] if isinstance(call.out, tuple | list) else call.out
-        result = Value(tuple(out.shape))
-        if planar(call, input, dims):
-            result = Value(tuple(out.shape), input.axis, input.ids)
-        (_, source), (_, target) = plane(input), plane(result)
+        result = call.like(input) if planar(call, input, dims) else Value(call.shape)
+        source, target = plane(input)[1], plane(result)[1]
         if source == target:
             call.alias()
         elif dims != 2 or source[0] % target[0] or source[1] % target[1]:
@@ -68,18 +66,20 @@ def reduce(
 ) -> Any:  # fmt: skip
     """Mean, sum, maximum over some dimensions; over channels, it mixes them."""
     dim, ndim = options.get("axis", dim), len(input.shape)
-    dims = [dim] if isinstance(dim, int) else dim
-    over = {d % ndim for d in dims} if dims else set(range(ndim))
+    if isinstance(dim, Value):  # torch.max(a, b)
+        return join(call, "maximum", input, dim)
+    asked = [dim] if isinstance(dim, int) else dim
+    over = {d % ndim for d in asked} if asked else set(range(ndim))
     axis, ids = input.axis, input.ids
     if axis in over:
         call.freeze(input, why=", which mixes the channels")
         axis = ids = None
     if axis is not None and not keepdim:
         axis -= sum(d < axis for d in over)
-    if isinstance(call.out, tuple | list):  # max along a dimension returns positions too
-        results = [Value(tuple(part.shape), axis, ids) for part in call.out]
-        call.layer("other", input, results[0])
-        return results
+    if isinstance(call.out, tuple):  # max along a dimension returns positions too
+        values = [Value(tuple(part.shape), axis, ids) for part in call.out]
+        call.layer("other", input, values[0])
+        return values
     result = call.value(axis, ids)
     plane_dims = {1, 2, 3} - {input.axis or 1}
     pooled = ndim == 4 and over == plane_dims and call.what.endswith(("mean", "mean.dim"))
@@ -107,7 +107,7 @@ def pad(
         from_last = 2 * (len(input.shape) - 1 - input.axis)
         before, after = (list(pad) + [0] * (from_last + 2))[from_last : from_last + 2]
         baked = not isinstance(before, int) or not isinstance(after, int)
-        if baked or (before or after) and (mode != "constant" or min(before, after) < 0):
+        if baked or ((before or after) and (mode != "constant" or min(before, after) < 0)):
             return call.freeze(input, pad, why=" along the channels")
         ids = np.concatenate([nobody(before), input.along(input.axis), nobody(after)])
         result = call.value(input.axis, ids)

@@ -8,13 +8,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from netadapt.errors import ModelError
 from netadapt.network import AttrSpec, FixedLayer, Network, TensorSpec, Width
-from netadapt.tracing._capture import Captured, by_export, by_fx, mode
+from netadapt.tracing._capture import Captured, by_export, by_fx, mode, quiet
 from netadapt.tracing._groups import Grouping, group_channels
 from netadapt.tracing._layers import fuse, layer_spec, training_only, vectors
 from netadapt.tracing._ledger import Ledger
-from netadapt.tracing.unwrap import unwrap
 from netadapt.tracing._values import Findings, Record
 from netadapt.tracing._walk import Walk
+from netadapt.tracing.unwrap import unwrap
 
 BATCH_SIZES = (2, 1)  # 1 for code that was written for one image; 2 keeps the batch apart
 
@@ -43,7 +43,7 @@ def trace(
     examples = as_inputs(model, inputs)
     ledger = new_ledger(model)
     records = follow(model, examples, ledger, False)
-    if training and any(module for module in model.modules()):
+    if training:
         records += training_only(follow(model, examples, ledger, True), records)
     return describe(model, tuple(examples[0].shape[1:]), ledger, records)
 
@@ -124,7 +124,7 @@ def walk(
 ) -> None:
     """Walk a captured graph with fake tensors, in evaluation mode."""
     fakes = FakeTensorMode(allow_non_fake_inputs=True)
-    with mode(model, False), fakes, torch.no_grad():
+    with mode(model, False), quiet(), fakes, torch.no_grad():
         given = [x.new_empty(x.shape) for x in map(fakes.from_tensor, inputs)]
         Walk(model, captured.graph, list(given), captured.names, found).run()
 

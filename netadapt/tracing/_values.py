@@ -141,6 +141,13 @@ class Call:
         name = f"{self.owner}.{attr}" if self.owner else attr
         return Value(tuple(tensor.shape), name=name if name in self.ledger.canonical else "")
 
+    @property
+    def weight(self) -> Value:
+        """The weight of the module called."""
+        found = self.param("weight")
+        assert found is not None, f"{self.what} has no weight"
+        return found
+
     def freeze(self, *values: Any, why: str = "") -> Any:
         """Fix every channel in the arguments; returns the output with nobody's channels."""
         reason = f"feeds {self.what}{why}"
@@ -173,6 +180,9 @@ class Call:
         found = {"cin": cin, "cout": cout, "in_hw": in_hw, "out_hw": out_hw, **fields}
         self.found.records.append(Record(self.node, self.name, op, **found))
 
+
+BAKED = ", which has the number of channels as a constant in the code"
+"""Why an operation fixes channels that it could otherwise follow."""
 
 Rule = Callable[..., Any]
 """``(call, *args, **kwargs) -> output`` with :class:`Value` and :class:`Dim` for tensors, sizes."""

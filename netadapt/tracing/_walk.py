@@ -88,7 +88,8 @@ class Walk:
         rule = self._rule(node)
         if rule is None or not accepts(rule, (call, *args), kwargs):
             if called:
-                inside = [path for path, _ in self._model.get_submodule(owner).named_modules(owner)]
+                module = self._model.get_submodule(owner)
+                inside = [path for path, _ in module.named_modules(prefix=owner)]
                 self._found.ledger.leave(inside, f"is part of {call.what}, which is not known")
             known = call.freeze(args, kwargs, why=", an operation that netadapt does not know")
             self._cost_of_unknown(call, args, known)

@@ -2,7 +2,9 @@
 
 from torch import nn
 from torch._dynamo.eval_frame import OptimizedModule
+from torch.jit import ScriptModule
 from torch.nn.parallel import DataParallel, DistributedDataParallel
+from torch.nn.parameter import is_lazy
 
 from netadapt.errors import ModelError
 
@@ -28,9 +30,6 @@ def unwrap(model: nn.Module) -> nn.Module:
 
 def refuse(name: str, module: nn.Module) -> None:
     """Refuse a module whose tensors cannot be removed from, and say what to do."""
-    from torch.jit import ScriptModule
-    from torch.nn.parameter import UninitializedTensorMixin
-
     kind = type(module).__name__
     if type(module) in WRAPPERS:
         said = f"{name} is wrapped in {kind}; wrap the whole model only, or wrap it afterwards."
@@ -38,7 +37,7 @@ def refuse(name: str, module: nn.Module) -> None:
         said = f"{name} is a ScriptModule, whose code is compiled; give the original nn.Module."
     elif "FullyShardedDataParallel" in kind or kind.startswith("FSDP"):
         said = f"{name} is sharded by {kind}; shrink the model first, and shard it afterwards."
-    elif any(isinstance(p, UninitializedTensorMixin) for p in module.parameters(recurse=False)):
+    elif any(is_lazy(p) for p in module.parameters(recurse=False)):
         said = f"{name} ({kind}) has no shapes yet; run the model once on an image first."
     else:
         return

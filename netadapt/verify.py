@@ -1,0 +1,198 @@
+"""Check that groups are what the trace says: pruned models compute what masked ones do."""
+
+import copy
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from netadapt.network import ChannelGroup, Network, shrinkable
+from netadapt.surgery import Keep, mask, shrink
+from netadapt.tracing import unwrap
+
+Mode = Literal["eval", "train"]
+Status = Literal["equal", "shape-only", "failed"]
+
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCheck:
+    """The outcome for one group, or for several removed together, in one mode.
+
+    Attributes:
+        group: id of the group, or ``all``.
+        mode: whether the models were in evaluation or in training mode.
+        status: ``shape-only`` where a group is not exact, so that values differ by nature.
+        max_error: greatest difference of any output element.
+        relative: that, over the greatest output.
+        detail: what went wrong, or what was not compared, as a phrase.
+    """
+
+    group: str
+    mode: Mode
+    status: Status
+    max_error: float = 0.0
+    relative: float = 0.0
+    detail: str = ""
+
+
+def verify_groups(
+    model: nn.Module,
+    network: Network,
+    inputs: Sequence[int] | torch.Tensor | Sequence[torch.Tensor] | None = None,
+    *,
+    groups: Iterable[str] | None = None,
+    together: bool = False,
+    modes: Sequence[Mode] = ("eval", "train"),
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+) -> list[GroupCheck]:
+    """Remove a random half of each group's units; compare with zeroing what reads them.
+
+    All is computed in double precision, so that an error is the trace's fault and not rounding.
+    In training mode, batch normalization uses statistics of the batch, and dropout is off.
+
+    Args:
+        model: the model, which stays as it is.
+        network: its trace.
+        inputs: images with a batch of two or more, or the shape of one; default: the shape
+            that the network was traced with.
+        groups: ids of the groups to check; default: all that may shrink.
+        together: whether to shrink all of them at once, in one check, instead of one by one.
+        modes: the modes to check.
+        seed: of the choice of units, and of inputs that only a shape is given for.
+        tolerance: greatest relative error that counts as equal.
+
+    Returns:
+        For each group and mode one check, or for each mode one if ``together``. Groups that are
+        not exact are left out of the comparison of values, and their shapes compared.
+    """
+    chosen = [network.groups[g] for g in groups] if groups is not None else [*shrinkable(network)]
+    exact = copy.deepcopy(unwrap(model)).double()
+    images = as_images(exact, network, inputs, seed)
+    rng = random.Random(seed)
+    keep = {group.id: half(group, rng) for group in chosen}
+    checks = []
+    for name, part in plan(chosen, keep, together):
+        comparable = all(network.groups[group].exact for group in part)
+        for mode in modes:
+            checks.append(check(exact, network, part, images, (name, mode), comparable, tolerance))
+    return checks
+
+
+def plan(groups: Sequence[ChannelGroup], keep: Keep, together: bool) -> Iterator[tuple[str, Keep]]:
+    """What is removed in each check, with its name."""
+    if not together:
+        for group in groups:
+            yield group.id, {group.id: keep[group.id]}
+        return
+    for name, exact in (("all", True), ("all inexact", False)):
+        part = {group.id: keep[group.id] for group in groups if group.exact is exact}
+        if part:
+            yield name, part
+
+
+def half(group: ChannelGroup, rng: random.Random) -> tuple[int, ...]:
+    """A random half of a group's units, at least one."""
+    return tuple(sorted(rng.sample(range(group.size), max(1, group.size // 2))))
+
+
+def check(
+    model: nn.Module,
+    network: Network,
+    keep: Keep,
+    images: tuple[torch.Tensor, ...],
+    what: tuple[str, Mode],
+    comparable: bool,
+    tolerance: float,
+) -> GroupCheck:
+    """Compare pruned and masked model in one mode."""
+    name, mode = what
+    try:
+        pruned = run(shrink(model, network, keep), images, mode)
+        masked = run(mask(model, network, keep), images, mode)
+    except Exception as error:  # a wrong group shows as any error the model may raise
+        detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return GroupCheck(name, mode, "failed", detail=detail)
+    shapes = [[tuple(x.shape) for x in outputs] for outputs in (pruned, masked)]
+    if shapes[0] != shapes[1]:
+        detail = f"outputs have shapes {shapes[0]}, expected {shapes[1]}"
+        return GroupCheck(name, mode, "failed", detail=detail)
+    if not comparable:
+        detail = "removing a channel changes what others compute; only shapes are compared"
+        return GroupCheck(name, mode, "shape-only", detail=detail)
+    worst, scale = 0.0, 0.0
+    for x, y in zip(pruned, masked, strict=True):
+        if x.numel():
+            worst = max(worst, float((x - y).abs().max()))
+            scale = max(scale, float(y.abs().max()))
+    relative = worst / scale if scale else worst
+    good = relative <= tolerance  # false for NaN
+    detail = "" if good else f"relative error {relative:.3g} exceeds {tolerance:g}"
+    return GroupCheck(name, mode, "equal" if good else "failed", worst, relative, detail)
+
+
+def run(model: nn.Module, images: tuple[torch.Tensor, ...], mode: Mode) -> list[torch.Tensor]:
+    """All output tensors of one forward pass, with the same noise each time."""
+    model.train(mode == "train")
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), NoDropout():
+        torch.manual_seed(0)
+        return list(tensors_in(model(*images)))
+
+
+class NoDropout(TorchFunctionMode):
+    """Turns every dropout off, called as a module or as a function."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Hand on the input of a dropout; let all else be."""
+        if func in DROPOUTS:
+            return args[0] if args else kwargs["input"]
+        return func(*args, **(kwargs or {}))
+
+
+DROPOUTS = frozenset({
+    F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout,
+    torch.dropout, torch.dropout_, torch.feature_dropout, torch.feature_dropout_,
+    torch.alpha_dropout, torch.alpha_dropout_,
+    torch.feature_alpha_dropout, torch.feature_alpha_dropout_,
+})  # fmt: skip
+
+
+def tensors_in(output: Any) -> Iterator[torch.Tensor]:
+    """All tensors in what a model returns: tuples, mappings, data classes, in order."""
+    if isinstance(output, torch.Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        for key in output:
+            yield from tensors_in(output[key])
+    elif isinstance(output, list | tuple):
+        for part in output:
+            yield from tensors_in(part)
+    elif hasattr(output, "__dict__"):
+        yield from tensors_in(vars(output))
+
+
+def as_images(
+    model: nn.Module,
+    network: Network,
+    inputs: Sequence[int] | torch.Tensor | Sequence[torch.Tensor] | None,
+    seed: int,
+) -> tuple[torch.Tensor, ...]:
+    """Inputs in double precision; random ones where only a shape is known."""
+    if isinstance(inputs, torch.Tensor):
+        return (inputs.double(),)
+    given = list(inputs if inputs is not None else network.input_shape)
+    tensors = tuple(x.double() for x in given if isinstance(x, torch.Tensor))
+    if tensors:
+        return tensors
+    like = next(model.parameters(), torch.empty(0))
+    sizes = [size for size in given if isinstance(size, int)]
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randn(2, *sizes, dtype=torch.float64, generator=generator)
+    return (image.to(like.device),)
