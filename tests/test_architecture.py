@@ -14,7 +14,7 @@ ROOT = Path(netadapt.__file__).parent
 # Imports point upwards in this list only (or within a line of it).
 ORDER = [
     ["errors", "units"],
-    ["measurement"],
+    ["measurement", "layers"],
     ["network"],
     ["costs", "schedule"],
     ["platforms"],
@@ -28,7 +28,7 @@ ORDER = [
     ["cli"],
 ]
 WITHOUT_TORCH = {
-    *["errors", "units", "measurement", "network", "costs", "schedule", "lookup", "runs"],
+    *["errors", "units", "measurement", "layers", "network", "costs", "schedule", "lookup", "runs"],
     *["search", "config", "summaries"],
 }
 WITHOUT_TORCH_PACKAGES = ("platforms", "strategies", "cli")
