@@ -3,10 +3,13 @@
 A platform is anything with the methods of :class:`Platform`; nothing needs to be inherited.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Protocol
+from urllib.parse import parse_qsl
 
+from netadapt.errors import UnknownName, UsageError
 from netadapt.measurement import DeviceInfo, Measurement
 from netadapt.network import LayerShape
 
@@ -16,11 +19,13 @@ class Effort:
     """How long to measure.
 
     Attributes:
-        warmups: runs before each burst that are not counted.
+        warmups: runs at the start of each visit that are not counted.
         passes: shuffled passes over everything to be measured; spreading beats repeating.
-        bursts: bursts of runs per pass.
+        bursts: bursts of runs per visit.
         runs: counted runs per burst.
         min_seconds: keep adding passes until each item has run at least this long in total.
+        time_limit_s: stop after this long; the first pass goes in the order given, so that what
+            comes first is measured.
     """
 
     warmups: int = 2
@@ -28,6 +33,7 @@ class Effort:
     bursts: int = 3
     runs: int = 4
     min_seconds: float = 0.0
+    time_limit_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,14 @@ class Workload:
     onnx: bytes
     layers: tuple[LayerShape, ...]
 
+
+OVERHEAD = LayerShape("overhead", 1, 1)
+"""The table key of what a call costs before any layer runs."""
+
+CANARY = LayerShape("canary", 1, 1)
+"""The table key of a small model that was timed all along: its spread is the machine's drift."""
+
+URI_EXAMPLES = "ort:cpu, ort:cpu?threads=2, ssh://pi@raspberrypi, replay:table.csv, synthetic:"
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) as a measurement proceeds."""
@@ -80,3 +94,38 @@ class Platform(Protocol):
             DeviceError: the device cannot be reached, or cannot run a network.
         """
         ...
+
+
+_OPENERS = {
+    "ort": ("netadapt.platforms.ort", "open_ort", ("threads", "level", "batch", "precision")),
+    "replay": ("netadapt.platforms.replay", "open_replay", ()),
+    "synthetic": (
+        "netadapt.platforms.synthetic", "open_synthetic", ("block", "noise", "seed", "cold"),
+    ),
+}  # fmt: skip
+"""Scheme -> (module, function of (rest, options), names of options)."""
+
+PLATFORMS = tuple(_OPENERS)
+
+
+def open_platform(uri: str) -> Platform:
+    """A device by its URI, such as ``ort:cpu?threads=2``; nothing is measured yet.
+
+    Raises:
+        UnknownName: there is no such kind of platform, or no such option.
+        UsageError: an option has a value that it cannot have.
+        DeviceError: a recorded table cannot be opened as a device.
+    """
+    address, _, query = uri.partition("?")
+    scheme, _, rest = address.partition(":")
+    if scheme not in _OPENERS:
+        raise UnknownName("platform", scheme, _OPENERS, f"Platforms look like {URI_EXAMPLES}.")
+    module, function, known = _OPENERS[scheme]
+    options: Mapping[str, str] = dict(parse_qsl(query, keep_blank_values=True))
+    for name in options:
+        if name not in known:
+            raise UnknownName(f"option of the platform {scheme}", name, known)
+    if len(options) != (query.count("&") + 1 if query else 0):
+        raise UsageError(f"Cannot read the options of {uri}; write them like ?threads=2&level=all.")
+    platform: Platform = getattr(import_module(module), function)(rest, options)
+    return platform

@@ -1,0 +1,163 @@
+"""Talk to ``bench.py`` where it runs: in a process here, or at the end of an SSH connection.
+
+The program and the plan both go over standard input, results come back as JSON lines. A lost
+connection is taken up again with what is still to be measured.
+"""
+
+import contextlib
+import json
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from netadapt.errors import DeviceError
+
+BOOTSTRAP = (
+    "import sys;n=int(sys.stdin.buffer.readline());"
+    'exec(compile(sys.stdin.buffer.read(n),"bench.py","exec"),{"__name__":"__main__"})'
+)
+"""What Python is started with: it reads the length of a program, the program, and runs it."""
+
+Record = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How to start Python on a device.
+
+    Attributes:
+        command: runs :data:`BOOTSTRAP` there, with its standard input and output connected here.
+        name: the device, for errors.
+        preamble: sent before the program; what the far end needs to get as far as BOOTSTRAP.
+        retries: how often in a row a connection that brought nothing new is tried again.
+        pause_s: waited before each of these, doubled each time.
+    """
+
+    command: tuple[str, ...]
+    name: str
+    preamble: bytes = b""
+    retries: int = 0
+    pause_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One model of a plan.
+
+    Attributes:
+        id: names it in the results.
+        model: makes the ``model`` (base64) or ``path`` of its line, when it is sent.
+        visits: how often it is to be visited.
+    """
+
+    id: str
+    model: Callable[[], Mapping[str, str]]
+    visits: int
+
+
+def bench_source() -> bytes:
+    """The program that measures, as it is sent."""
+    return resources.files("netadapt.platforms").joinpath("bench.py").read_bytes()
+
+
+def converse(link: Link, settings: Mapping[str, Any], items: Sequence[Item]) -> Iterator[Record]:
+    """Run a plan and yield the records of ``bench.py`` as they arrive, the last one ``done``.
+
+    A connection that breaks is made anew, and only what has not arrived is measured again.
+
+    Raises:
+        DeviceError: the device cannot be reached, has not what is needed, or stops answering.
+    """
+    left = {item.id: item.visits for item in items}
+    attempts = 0
+    pending = list(items)
+    while True:
+        news = False
+        with tempfile.TemporaryFile() as complaints:
+            for record in _records(link, settings, pending, left, complaints):
+                kind = record["kind"]
+                if kind == "fatal":
+                    raise DeviceError(_fatal(link, record))
+                if kind == "visit":
+                    left[record["id"]] -= 1
+                elif kind == "error":
+                    left[record["id"]] = 0
+                news = news or kind in ("visit", "error")
+                yield record
+                if kind == "done" or (kind == "info" and not items):
+                    return
+            reason = _last_line(complaints)
+        attempts = 0 if news else attempts + 1
+        if attempts > link.retries or (news and not link.retries):
+            raise DeviceError(
+                f"{link.name} stopped before all was measured: "
+                f"{reason or 'the connection was closed without a word'}. What had arrived by "
+                "then is kept; run the same command again to go on."
+            )
+        pending = [item for item in items if left[item.id] > 0]
+        if items and not pending:
+            return
+        time.sleep(link.pause_s * 2 ** max(attempts - 1, 0) if attempts else link.pause_s / 10)
+
+
+def _records(
+    link: Link,
+    settings: Mapping[str, Any],
+    items: Sequence[Item],
+    left: Mapping[str, int],
+    complaints: Any,
+) -> Iterator[Record]:
+    """One conversation, until the far end falls silent."""
+    try:
+        process = subprocess.Popen(
+            link.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints
+        )
+    except OSError as error:
+        raise DeviceError(f"Cannot start {link.command[0]}: {error.strerror}.") from error
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        # bench.py says nothing before it has read everything, so neither side waits for the other
+        try:
+            source = bench_source()
+            process.stdin.write(link.preamble + b"%d\n" % len(source) + source)
+            process.stdin.write(json.dumps(settings).encode() + b"\n")
+            for item in items:
+                line = {"id": item.id, "passes": left[item.id], **item.model()}
+                process.stdin.write(json.dumps(line).encode() + b"\n")
+            process.stdin.close()
+        except BrokenPipeError:
+            pass  # it ended early, and has said why
+        for line_bytes in process.stdout:
+            if not line_bytes.endswith(b"\n"):
+                break  # torn by the end of the connection
+            try:
+                yield json.loads(line_bytes)
+            except ValueError:
+                continue  # a greeting of the shell, or a library that prints
+    finally:
+        process.kill()
+        process.stdout.close()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        process.wait()
+
+
+def _fatal(link: Link, record: Record) -> str:
+    if "providers" in record:
+        return (
+            f"{link.name} has no such execution provider; present: "
+            f"{', '.join(record['providers'])}. Use one of these, or install the onnxruntime "
+            "package that holds it."
+        )
+    return f"{link.name} cannot measure: {record['error']}"
+
+
+def _last_line(complaints: Any) -> str:
+    complaints.seek(0)
+    lines = complaints.read().decode(errors="replace").strip().splitlines()
+    return lines[-1].strip().rstrip(".") if lines else ""

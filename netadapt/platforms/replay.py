@@ -1,0 +1,101 @@
+"""A recorded lookup table as a device: for tests, demonstrations, and the same result again."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from netadapt.errors import DeviceError, TableError, UsageError
+from netadapt.lookup import Entry, LookupTable
+from netadapt.measurement import DeviceInfo, Measurement
+from netadapt.network import LayerShape
+from netadapt.platforms import CANARY, Effort, Progress, Workload
+
+
+@dataclass(frozen=True)
+class ReplayPlatform:
+    """Answers from a table: layers by their rows, networks by their price."""
+
+    path: Path
+    table: LookupTable
+
+    @property
+    def uri(self) -> str:
+        """What opens it again."""
+        return f"replay:{self.path}"
+
+    def describe(self) -> DeviceInfo:
+        """The device that was recorded."""
+        return self.table.info
+
+    def measure_layers(
+        self,
+        shapes: Sequence[LayerShape],
+        effort: Effort = Effort(),  # noqa: B008 - frozen
+        progress: Progress | None = None,
+    ) -> Iterator[tuple[LayerShape, Measurement]]:
+        """The rows of these layers, then the recorded canary.
+
+        Raises:
+            DeviceError: one was never recorded; those before it have been yielded by then.
+        """
+        for done, shape in enumerate(dict.fromkeys(shapes), start=1):
+            yield shape, _replayed(self._entry(shape))
+            if progress is not None:
+                progress(done, len(shapes))
+        if CANARY in self.table.entries:
+            yield CANARY, _replayed(self.table.entries[CANARY])
+
+    def measure_networks(
+        self,
+        models: Sequence[Workload],
+        effort: Effort = Effort(),  # noqa: B008 - frozen
+        progress: Progress | None = None,
+    ) -> list[Measurement]:
+        """The price of each network, the same in every run.
+
+        Raises:
+            DeviceError: a layer was never recorded, or the layers of a network are not known.
+        """
+        found = []
+        for done, model in enumerate(models, start=1):
+            if not model.layers:
+                raise DeviceError(
+                    f"{self.uri} prices a network by its layers, and those of {model.name} are "
+                    "not known; give a model by name instead of a file."
+                )
+            try:
+                found.append(Measurement((self.table.price(model.layers),), "model"))
+            except TableError as error:
+                raise DeviceError(f"{self.uri} cannot answer for {model.name}. {error}") from error
+            if progress is not None:
+                progress(done, len(models))
+        return found
+
+    def _entry(self, shape: LayerShape) -> Entry:
+        if shape not in self.table.entries:
+            raise DeviceError(
+                f"{self.path} holds no recording of the layer {shape}; record it on the device "
+                "with 'netadapt table build', or choose widths that were recorded."
+            )
+        return self.table.entries[shape]
+
+
+def _replayed(entry: Entry) -> Measurement:
+    """Samples with the recorded quantiles: of 11, the 2nd, 6th and 10th are these quantiles."""
+    low, middle, high = entry.p10_s, entry.median_s, entry.p90_s
+    return Measurement((low,) * 5 + (middle,) * 4 + (high,) * 2, "model")
+
+
+def open_replay(rest: str, options: Mapping[str, str]) -> ReplayPlatform:
+    """``replay:table.csv``.
+
+    Raises:
+        DeviceError: the table cannot be read.
+    """
+    if not rest:
+        raise UsageError("Give the table to replay, like replay:lookup_tables/mobilenet_v1.csv.")
+    path = Path(rest)
+    try:
+        return ReplayPlatform(path, LookupTable.load(path))
+    except TableError as error:
+        raise DeviceError(f"Cannot replay {path}. {error}") from error

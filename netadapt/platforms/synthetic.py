@@ -1,0 +1,149 @@
+"""A device that never was, with the habits of real ones and a truth that is known.
+
+It computes in blocks of channels, pays for reordering what does not fit them, for each call, for
+weights that outgrow its cache, and answers with seeded noise that only ever adds time. A search
+that meets a budget here by its table can be held against :meth:`SyntheticPlatform.truth`.
+"""
+
+import math
+import random
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from netadapt.errors import DeviceError, UsageError
+from netadapt.measurement import DeviceInfo, Measurement
+from netadapt.network import LayerShape
+from netadapt.platforms import OVERHEAD, Effort, Progress, Workload
+
+CALL_S = 5e-6
+NODE_S = 4e-7
+S_PER_MAC = 1.0 / 60e9
+S_PER_BYTE = 1.0 / 40e9
+UNALIGNED = 3.0  # times slower where channels are no multiple of 4
+DEPTHWISE = 6.0  # times slower per multiply-accumulate than dense
+FREE_MB = 1.0
+
+
+@dataclass(frozen=True)
+class SyntheticPlatform:
+    """A device whose times follow from formulas.
+
+    Attributes:
+        block: channels that it computes at once.
+        noise: mean relative delay of a run; the 10th percentile suffers a tenth of it.
+        cold: seconds for each megabyte of weights beyond the first.
+        seed: of the noise.
+    """
+
+    block: int = 16
+    noise: float = 0.0
+    cold: float = 2.5e-5
+    seed: int = 0
+
+    @property
+    def uri(self) -> str:
+        """What opens it again."""
+        return f"synthetic:?block={self.block}&noise={self.noise}&cold={self.cold}&seed={self.seed}"
+
+    def describe(self) -> DeviceInfo:
+        """Its settings, as those of a device."""
+        name = f"synthetic, noise {self.noise}, cold {self.cold}, seed {self.seed}"
+        return DeviceInfo(
+            "synthetic:", name, "none", "netadapt", block=self.block,
+            layout="NCHWc" if self.block > 1 else "NCHW",
+        )  # fmt: skip
+
+    def layer_s(self, shape: LayerShape) -> float:
+        """True seconds of a layer inside a network."""
+        if shape == OVERHEAD:
+            return CALL_S
+        pixels_in = shape.in_hw[0] * shape.in_hw[1]
+        pixels_out = shape.out_hw[0] * shape.out_hw[1]
+        blocks = math.ceil(shape.cout / self.block) * self.block
+        moved = 4 * (shape.cin * pixels_in + blocks * pixels_out)
+        seconds = NODE_S + moved * S_PER_BYTE
+        if shape.op in ("conv", "conv_transpose"):
+            kernel = shape.kernel[0] * shape.kernel[1]
+            if shape.groups == shape.cin == shape.cout:
+                seconds += DEPTHWISE * kernel * blocks * pixels_out * S_PER_MAC
+            else:
+                inner = math.ceil(shape.cin / shape.groups / 4) * 4
+                seconds += inner * blocks * kernel * pixels_out * S_PER_MAC
+            if (shape.cin % 4 and shape.cin > 3) or shape.cout % 4:
+                seconds *= UNALIGNED
+            if 3 < shape.cin < self.block:  # reads the plain layout: reordered first
+                seconds += 8 * shape.cin * pixels_in * S_PER_BYTE
+        elif shape.op == "linear":
+            seconds += shape.weights * pixels_in * S_PER_MAC
+        return seconds
+
+    def truth(self, layers: Sequence[LayerShape]) -> float:
+        """True seconds of a network."""
+        weights_mb = sum(shape.weights for shape in layers) * 4e-6
+        layers_s = sum(map(self.layer_s, layers))
+        return CALL_S + layers_s + self.cold * max(0.0, weights_mb - FREE_MB)
+
+    def measure_layers(
+        self,
+        shapes: Sequence[LayerShape],
+        effort: Effort = Effort(),  # noqa: B008 - frozen
+        progress: Progress | None = None,
+    ) -> Iterator[tuple[LayerShape, Measurement]]:
+        """The truth about each layer, with noise."""
+        for done, shape in enumerate(dict.fromkeys(shapes), start=1):
+            yield shape, self._noisy(self.layer_s(shape), str(shape), effort)
+            if progress is not None:
+                progress(done, len(shapes))
+
+    def measure_networks(
+        self,
+        models: Sequence[Workload],
+        effort: Effort = Effort(),  # noqa: B008 - frozen
+        progress: Progress | None = None,
+    ) -> list[Measurement]:
+        """The truth about each network, with noise.
+
+        Raises:
+            DeviceError: the layers of a network are not known.
+        """
+        found = []
+        for done, model in enumerate(models, start=1):
+            if not model.layers:
+                raise DeviceError(
+                    f"{self.uri} times a network by its layers, and those of {model.name} are not "
+                    "known; give a model by name instead of a file."
+                )
+            text = " ".join(map(str, model.layers))
+            found.append(self._noisy(self.truth(model.layers), text, effort))
+            if progress is not None:
+                progress(done, len(models))
+        return found
+
+    def _noisy(self, seconds: float, what: str, effort: Effort) -> Measurement:
+        runs = effort.passes * effort.bursts * effort.runs
+        if not self.noise:
+            return Measurement((seconds,) * runs, "model")
+        source = random.Random(zlib.crc32(f"{self.seed} {what}".encode()))
+        delays = [source.expovariate(1.0) * self.noise for _ in range(runs)]
+        return Measurement(tuple(seconds * (1 + delay) for delay in delays), "model")
+
+
+def open_synthetic(rest: str, options: Mapping[str, str]) -> SyntheticPlatform:
+    """``synthetic:?block=16&noise=0.05&seed=1``.
+
+    Raises:
+        UsageError: an option is not the number that it should be.
+    """
+    try:
+        platform = SyntheticPlatform(
+            block=int(options.get("block", 16)),
+            noise=float(options.get("noise", 0.0)),
+            cold=float(options.get("cold", 2.5e-5)),
+            seed=int(options.get("seed", 0)),
+        )
+    except ValueError as error:
+        raise UsageError(f"An option of the synthetic platform is no number: {error}.") from error
+    if rest or platform.block < 1 or platform.noise < 0 or platform.cold < 0:
+        raise UsageError("Write the synthetic platform like synthetic:?block=16&noise=0.05&seed=1.")
+    return platform
