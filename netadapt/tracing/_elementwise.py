@@ -70,6 +70,11 @@ def join(call: Call, kind: str, *operands: Any) -> Value:
     return result
 
 
+def where(call: Call, condition: Any, input: Any, other: Any) -> Value:
+    """A choice between two tensors or numbers for each element."""
+    return join(call, "where", condition, input, other)
+
+
 def meet(call: Call, values: list[Value]) -> Value:
     """Tie the channels of values that are broadcast together; the value that results."""
     ndim = len(call.shape)

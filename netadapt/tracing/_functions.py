@@ -86,6 +86,8 @@ NAMED: dict[str, Rule] = {
     **dict.fromkeys(ACROSS, elementwise.across),
     **dict.fromkeys(("clamp", "clamp_", "clip", "hardtanh", "hardtanh_"), elementwise.clamp),
     "glu": elementwise.glu,
+    "where": elementwise.where,
+    "lerp": elementwise.where,
     **SHAPES,
     **SPATIAL,
     **WEIGHTS,

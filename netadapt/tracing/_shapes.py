@@ -31,7 +31,11 @@ def reshape_as(call: Call, input: Value, other: Value) -> Any:
 
 def flatten(call: Call, input: Value, start_dim: int = 0, end_dim: int = -1) -> Any:
     """Several dimensions seen as one."""
-    start = position(start_dim, len(input.shape))
+    start, end = position(start_dim, len(input.shape)), position(end_dim, len(input.shape))
+    if input.axis is None:
+        return call.value(None, None)
+    if not start <= input.axis <= end:
+        return call.value(input.axis - (end - start) * (input.axis > end), input.ids)
     sizes: list[Any] = list(call.shape)
     sizes[start] = -1
     return rearrange(call, input, sizes)
@@ -71,7 +75,10 @@ def rearrange(call: Call, input: Value, sizes: list[Any]) -> Any:
     (axis,) = free
     size = sizes[axis]
     if isinstance(size, Dim) and not call.ledger.proportional(size.ids, flat):
-        return call.freeze(input, sizes, why=", by the number of channels of another tensor")
+        if len(size.ids) != len(flat):
+            return call.freeze(input, sizes, why=", by the number of channels of another tensor")
+        # Often of one that will meet this tensor later, as in squeeze-excite: they stay equal.
+        call.ledger.tie(size.ids, flat, f"is viewed by {call.what} as wide as fixed channels")
     rows = np.moveaxis(flat.reshape(call.shape[j:j_end]), axis - j, -1)
     why = f"is viewed by {call.what} together with channels of a fixed width"
     return call.value(axis, call.ledger.couple(rows.reshape(-1, call.shape[axis]), why))
@@ -138,6 +145,9 @@ def cat(call: Call, tensors: Sequence[Value], dim: int = 0, **options: Any) -> A
     axes = {value.axis for value in tensors if value.axis is not None}
     if len(axes) > 1:
         return call.freeze(list(tensors), why=" along two different dimensions")
+    if len(tensors) == 1:
+        call.alias()
+        return call.like(tensors[0])
     if axes == {place}:
         parts = [value.along(place) for value in tensors]
         result = call.value(place, np.concatenate(parts))

@@ -42,9 +42,9 @@ def trace(
     model = unwrap(model)
     examples = as_inputs(model, inputs)
     ledger = new_ledger(model)
-    records = follow(model, examples, ledger, False)
+    seen, records = follow(model, examples, ledger)
     if training:
-        records += training_only(follow(model, examples, ledger, True), records)
+        records += training_only(follow(model, examples, ledger, seen)[1], records)
     return describe(model, tuple(examples[0].shape[1:]), ledger, records)
 
 
@@ -74,23 +74,35 @@ def new_ledger(model: nn.Module) -> Ledger:
 
 
 def follow(
-    model: nn.Module, examples: tuple[torch.Tensor, ...], ledger: Ledger, training: bool
-) -> list[Record]:
+    model: nn.Module,
+    examples: tuple[torch.Tensor, ...],
+    ledger: Ledger,
+    seen: Captured | None = None,
+) -> tuple[Captured, list[Record]]:
     """The layers of one mode's code, by the first front end that can follow it.
 
     What a failed attempt has entered into the ledger stays: it saw true facts, if not all.
+
+    Args:
+        model: the model.
+        examples: its inputs.
+        ledger: where findings go.
+        seen: None to follow evaluation mode; otherwise its graph, to follow training mode,
+            which has no layers to add where its graph is the same.
     """
-    failures = []
+    training, failures = seen is not None, []
     for name, front_end in FRONT_ENDS.items():
         for batch in BATCH_SIZES:
             try:
                 captured = front_end(model, training, with_batch(examples, batch))
+                if seen is not None and captured.same_as(seen):
+                    return captured, []
                 found = Findings(ledger)
                 walk(model, captured, with_batch(examples, batch), found)
             except Exception as error:  # whatever the model's code may raise
                 failures.append(f"{name}: {sentence(error)}")
             else:
-                return fuse(found)
+                return captured, fuse(found)
     said = "; ".join(dict.fromkeys(failures))
     state = "training" if training else "evaluation"
     raise ModelError(
