@@ -121,11 +121,14 @@ def open_platform(uri: str) -> Platform:
     if scheme not in _OPENERS:
         raise UnknownName("platform", scheme, _OPENERS, f"Platforms look like {URI_EXAMPLES}.")
     module, function, known = _OPENERS[scheme]
-    options: Mapping[str, str] = dict(parse_qsl(query, keep_blank_values=True))
+    try:
+        options: Mapping[str, str] = dict(parse_qsl(query, strict_parsing=bool(query)))
+    except ValueError:
+        raise UsageError(
+            f"Cannot read the options of {uri}; write them like ?threads=2&level=all."
+        ) from None
     for name in options:
         if name not in known:
             raise UnknownName(f"option of the platform {scheme}", name, known)
-    if len(options) != (query.count("&") + 1 if query else 0):
-        raise UsageError(f"Cannot read the options of {uri}; write them like ?threads=2&level=all.")
     platform: Platform = getattr(import_module(module), function)(rest, options)
     return platform

@@ -318,7 +318,7 @@ def find_layout(settings: dict[str, Any]) -> tuple[str, int]:
         onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         with open(path, "rb") as file:
             data = file.read()
-    if b"com.microsoft.nchwc" not in data:
+    if b"ReorderOutput" not in data:
         return "NCHW", 1
     padded = struct.pack("<16f", *([LAYOUT_WEIGHT] * 8 + [0.0] * 8))
     return "NCHWc", 16 if padded in data else 8

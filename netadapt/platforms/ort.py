@@ -221,35 +221,7 @@ class OrtPlatform:
             self._info = dict(record)
 
     def _disturbances(self, times: "_Times") -> tuple[str, ...]:
-        """What about the device was not as it should be, each with its remedy."""
-        found, warnings = self._info, []
-        if (found.get("load") or 0) > 0.7 * found["processors"]:
-            warnings.append(
-                f"The load was {found['load']:.1f} on {found['processors']} processors; stop other "
-                "programs and measure again."
-            )
-        governor = found.get("governor")
-        if governor and governor != "performance":
-            warnings.append(
-                f"The frequency governor is {governor}, which slows short runs down; set it with "
-                "'sudo cpupower frequency-set -g performance'."
-            )
-        if (found.get("temperature_c") or 0) > _HOT_C:
-            warnings.append(
-                f"The processor is at {found['temperature_c']:.0f} °C and may be throttled; let "
-                "it cool or add a fan."
-            )
-        if self.options.threads > found["processors"]:
-            warnings.append(
-                f"{self.options.threads} threads on {found['processors']} processors spin for "
-                "each other; give at most one thread to each."
-            )
-        if times.canary_drift > _WIDE_SPREAD:
-            warnings.append(
-                f"The same small model varied by {times.canary_drift:.0%} in the course of the "
-                "measurement; measure again when the machine is quiet, or with more passes."
-            )
-        return tuple(warnings)
+        return disturbances(self._info, self.options.threads, times.canary_drift)
 
 
 class _Times:
@@ -283,6 +255,44 @@ class _Times:
     def canary_drift(self) -> float:
         """Interquartile range over the median of the canary's visits, each by its best run."""
         return Measurement(tuple(self._canary_p10s)).spread if self._canary_p10s else 0.0
+
+
+def disturbances(found: Mapping[str, Any], threads: int, drift: float) -> tuple[str, ...]:
+    """What about the device was not as it should be, each with its remedy.
+
+    Args:
+        found: what the device said of itself.
+        threads: intra-op threads that were asked for.
+        drift: relative variation of the canary.
+    """
+    warnings = []
+    if (found.get("load") or 0) > 0.7 * found["processors"]:
+        warnings.append(
+            f"The load was {found['load']:.1f} on {found['processors']} processors; stop other "
+            "programs and measure again."
+        )
+    governor = found.get("governor")
+    if governor and governor != "performance":
+        warnings.append(
+            f"The frequency governor is {governor}, which slows short runs down; set it with "
+            "'sudo cpupower frequency-set -g performance'."
+        )
+    if (found.get("temperature_c") or 0) > _HOT_C:
+        warnings.append(
+            f"The processor is at {found['temperature_c']:.0f} °C and may be throttled; let "
+            "it cool or add a fan."
+        )
+    if threads > found["processors"]:
+        warnings.append(
+            f"{threads} threads on {found['processors']} processors spin for "
+            "each other; give at most one thread to each."
+        )
+    if drift > _WIDE_SPREAD:
+        warnings.append(
+            f"The same small model varied by {drift:.0%} in the course of the "
+            "measurement; measure again when the machine is quiet, or with more passes."
+        )
+    return tuple(warnings)
 
 
 def _raise_failures(wanted: Mapping[LayerShape, Sequence[Term]], times: _Times) -> None:

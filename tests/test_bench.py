@@ -1,0 +1,136 @@
+"""The stand-alone timer, run as a device runs it."""
+
+import ast
+import base64
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from netadapt.network import LayerShape
+from netadapt.platforms import OVERHEAD, bench
+from netadapt.platforms.entries import Probe, build
+from netadapt.platforms.graph import layout_model
+
+CALL = base64.b64encode(build(Probe("call", OVERHEAD))).decode()
+SMALL = {"passes": 3, "bursts": 2, "runs": 2, "warmups": 1}
+
+
+def plan(settings, *entries):
+    text = "".join(json.dumps(line) + "\n" for line in (settings, *entries))
+    done = subprocess.run(
+        [sys.executable, bench.__file__], input=text.encode(), capture_output=True, check=False
+    )
+    return done, [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def of_kind(records, kind):
+    return [record for record in records if record["kind"] == kind]
+
+
+def test_it_needs_numpy_and_onnxruntime_alone():
+    tree = ast.parse(Path(bench.__file__).read_text(), feature_version=(3, 8))
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            imported.add(node.module.split(".")[0])
+    assert imported - set(sys.stdlib_module_names) == {"numpy", "onnxruntime"}
+
+
+def test_each_pass_visits_each_model():
+    _, records = plan(SMALL, {"id": "a", "model": CALL}, {"id": "b", "model": CALL, "passes": 2})
+    visits = of_kind(records, "visit")
+    assert sorted(v["id"] for v in visits) == ["a", "a", "a", "b", "b"]
+    assert [v["id"] for v in visits[:2]] == ["a", "b"]  # the first pass keeps the order
+    assert all(len(v["ns"]) == 4 and min(v["ns"]) > 0 for v in visits)
+    assert records[0]["kind"] == "info"
+    assert records[0]["clock"] == "cpu"
+    assert records[-1]["kind"] == "done"
+
+
+def test_a_broken_model_does_not_stop_the_others():
+    broken = base64.b64encode(b"no model").decode()
+    done, records = plan(SMALL, {"id": "bad", "model": broken}, {"id": "a", "model": CALL})
+    assert [e["id"] for e in of_kind(records, "error")] == ["bad"]
+    assert {v["id"] for v in of_kind(records, "visit")} == {"a"}
+    assert done.returncode == 0
+
+
+def test_more_threads_are_timed_by_the_wall_clock():
+    _, records = plan({**SMALL, "threads": 2}, {"id": "a", "model": CALL})
+    assert records[0]["clock"] == "wall"
+    assert len(of_kind(records, "visit")) == 3
+
+
+def test_a_provider_that_is_absent_is_refused_with_those_present():
+    done, records = plan({"provider": "abacus"})
+    assert done.returncode == 3
+    assert "cpu" in records[0]["providers"]
+
+
+def test_models_by_path_and_open_dimensions(tmp_path):
+    import onnx
+
+    model = onnx.load_from_string(build(Probe("call", OVERHEAD)))
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "N"
+    onnx.save(model, tmp_path / "open.onnx")
+    _, records = plan({**SMALL, "batch": 3}, {"id": "a", "path": str(tmp_path / "open.onnx")})
+    assert len(of_kind(records, "visit")) == 3
+
+
+def test_the_canary_is_heard():
+    _, records = plan({**SMALL, "canary": CALL}, {"id": "a", "model": CALL})
+    assert len(of_kind(records, "canary")) == 1
+
+
+def test_no_time_left_measures_nothing_and_says_so():
+    _, records = plan({**SMALL, "time_limit_s": 0}, {"id": "a", "model": CALL})
+    assert not of_kind(records, "visit")
+    assert of_kind(records, "done")
+
+
+def test_little_memory_measures_in_portions():
+    entries = [{"id": str(n), "model": CALL} for n in range(3)]
+    _, records = plan({**SMALL, "keep_mb": 0}, *entries)
+    assert [v["id"] for v in of_kind(records, "visit")] == list("000111222")
+
+
+@pytest.mark.parametrize("block", [8, 16])
+def test_the_block_is_read_from_the_padding_of_the_weights(block, monkeypatch):
+    """The optimized file of a device is imitated: 8 weights, zeros up to the block."""
+    import struct
+
+    def session(model, options, providers):
+        row = [bench.LAYOUT_WEIGHT] * 8 + [0.0] * (block - 8)
+        data = b"ReorderOutput" + struct.pack(f"<{block}f", *row) + b"\x01end"
+        Path(options.optimized_model_filepath).write_bytes(data)
+
+    monkeypatch.setattr("onnxruntime.InferenceSession", session)
+    settings = {**bench.DEFAULTS, "layout_model": CALL}
+    assert bench.find_layout(settings) == ("NCHWc", block)
+
+
+def test_layout_of_this_machine():
+    model = base64.b64encode(layout_model(bench.LAYOUT_WEIGHT)).decode()
+    layout, block = bench.find_layout({**bench.DEFAULTS, "layout_model": model})
+    assert (layout, block) in {("NCHW", 1), ("NCHWc", 8), ("NCHWc", 16)}
+    assert bench.find_layout({**bench.DEFAULTS, "layout_model": model, "level": "basic"}) == (
+        "NCHW", 1,
+    )  # fmt: skip
+
+
+def test_inputs_fit_the_model():
+    made = bench.Bench(dict(bench.DEFAULTS, batch=2), lambda record: None)
+    assert made.input("x", ["N", 3], "tensor(float)").shape == (2, 3)
+    assert made.input("x", [4], "tensor(int64)").tolist() == [0, 0, 0, 0]
+
+
+def test_an_unloadable_shape_is_an_error_line():
+    shape = LayerShape("conv", 32, 32, (2, 2), (1, 1), (3, 3))
+    model = base64.b64encode(build(Probe("layer", shape))).decode()
+    _, records = plan(SMALL, {"id": "a", "model": model})
+    assert {record["kind"] for record in records} <= {"info", "visit", "error", "done"}

@@ -1,0 +1,207 @@
+"""The lookup table: what it prices, what it refuses, and that its file loses nothing."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netadapt.costs import cost_of
+from netadapt.errors import DeviceError, TableError
+from netadapt.lookup import Entry, LookupTable
+from netadapt.measurement import DeviceInfo, Measurement
+from netadapt.network import OPS, LayerShape
+from netadapt.platforms import CANARY, OVERHEAD
+
+INFO = DeviceInfo("ort:cpu", "Abacus 9000", "beads", "onnxruntime 1.0", block=8, layout="NCHWc")
+CONV = LayerShape("conv", 16, 32, (8, 8), (8, 8))
+LINEAR = LayerShape("linear", 1_000, 1_000)  # 1 million weights: 4 MB
+OTHER = LayerShape("other", 16, 16)
+
+
+def entry(p10_s, runs=48):
+    return Entry(p10_s, p10_s * 1.1, p10_s * 1.5, runs)
+
+
+def table(**more):
+    entries = {OVERHEAD: entry(5e-6), CONV: entry(2e-5), LINEAR: entry(3e-5)}
+    return LookupTable(INFO, entries, **more)
+
+
+def test_price_is_overhead_plus_layers():
+    assert table().price([CONV, CONV, LINEAR]) == pytest.approx(5e-6 + 2 * 2e-5 + 3e-5)
+    assert table().price([]) == pytest.approx(5e-6)
+
+
+def test_scale_multiplies_all_of_it():
+    assert table(scale=1.5).price([CONV]) == pytest.approx(1.5 * 2.5e-5)
+
+
+def test_weights_beyond_the_cache_cost_more():
+    # CONV holds 512 weights, LINEAR a million: 4.002048 MB, 3.002048 MB beyond the first
+    cold = table(cold_s_per_mb=1e-5, cold_free_mb=1.0)
+    assert cold.price([CONV, LINEAR]) == pytest.approx(5.5e-5 + 3.002048e-5)
+    assert cold.price([CONV]) == pytest.approx(2.5e-5)
+
+
+def test_int8_weights_are_a_quarter():
+    info = dataclasses.replace(INFO, precision="int8")
+    cold = dataclasses.replace(table(cold_s_per_mb=1e-5), info=info)
+    assert cold.network(0.0, 3_000_000) == pytest.approx(5e-6 + 2 * 1e-5)
+
+
+def test_it_is_a_cost():
+    assert cost_of(table(), [CONV, LINEAR]) == table().price([CONV, LINEAR])
+    assert table().unit == "s"
+
+
+def test_a_difference_below_zero_costs_nothing_and_stays_in_the_row(tmp_path):
+    negative = LookupTable(INFO, {CONV: entry(-1e-7)})
+    assert negative.layer(CONV) == 0.0
+    negative.save(tmp_path / "t.csv")
+    assert LookupTable.load(tmp_path / "t.csv").entries[CONV].p10_s == -1e-7
+
+
+def test_what_no_table_prices_is_free_and_told():
+    assert table().layer(OTHER) == 0.0
+    assert table().missing([OTHER]) == ()
+    assert table().residue([CONV, OTHER]) == (OTHER,)
+
+
+def test_a_missing_row_is_named():
+    with pytest.raises(TableError, match="conv 16>64 8x8"):
+        table().layer(dataclasses.replace(CONV, cout=64))
+
+
+def test_missing_keeps_the_order_and_starts_with_the_overhead():
+    wide = dataclasses.replace(CONV, cout=64)
+    assert LookupTable(INFO).missing([LINEAR, wide, LINEAR]) == (OVERHEAD, LINEAR, wide)
+    assert table().missing([LINEAR, wide, CONV]) == (wide,)
+
+
+def test_calibration_makes_the_measured_network_come_out_right():
+    calibrated = table().calibrated(1.1e-4, [CONV, LINEAR], name="net")
+    assert calibrated.price([CONV, LINEAR]) == pytest.approx(1.1e-4)
+    assert calibrated.scale == pytest.approx(2.0)
+    again = calibrated.calibrated(5.5e-5, [CONV, LINEAR], name="net")
+    assert again.scale == pytest.approx(1.0)
+    with pytest.raises(DeviceError, match="above zero"):
+        table().calibrated(0.0, [CONV], name="net")
+
+
+@dataclasses.dataclass
+class Device:
+    """Answers 1 ms for every layer, until it breaks."""
+
+    info: DeviceInfo = INFO
+    breaks_after: int = 99
+    uri: str = "ort:cpu"
+
+    def describe(self):
+        return self.info
+
+    def measure_layers(self, shapes, effort=None, progress=None):
+        for number, shape in enumerate(shapes):
+            if number == self.breaks_after:
+                raise DeviceError("Unplugged.")
+            yield shape, Measurement((1e-3,), warnings=("It is hot; cool it.",))
+        yield CANARY, Measurement((1e-3, 2e-3, 3e-3))
+
+
+def test_fill_measures_what_is_missing_only():
+    wide = dataclasses.replace(CONV, cout=64)
+    filled = table().fill(Device(), [CONV, wide])
+    assert filled.entries[wide].p10_s == 1e-3
+    assert filled.entries[CONV] == table().entries[CONV]
+    assert filled.warnings == ("It is hot; cool it.",)
+    assert filled.canary_spread == pytest.approx((2.8e-3 - 1.2e-3) / 2e-3)
+    assert filled.fill(Device(breaks_after=0), [CONV, wide]) is filled
+
+
+def test_fill_refuses_another_device():
+    other = dataclasses.replace(INFO, threads=2)
+    with pytest.raises(TableError, match=r"threads: 1 vs\. 2"):
+        LookupTable(INFO).fill(Device(other), [CONV])
+
+
+def test_an_interrupted_build_keeps_its_rows(tmp_path):
+    path = tmp_path / "t.csv"
+    with pytest.raises(DeviceError):
+        LookupTable(INFO).fill(Device(breaks_after=2), [CONV, LINEAR], path=path)
+    kept = LookupTable.load(path)
+    assert list(kept.entries) == [OVERHEAD, CONV]
+    assert kept.missing([CONV, LINEAR]) == (LINEAR,)
+    filled = kept.fill(Device(), [CONV, LINEAR], path=path)
+    assert LookupTable.load(path) == filled
+
+
+def test_a_torn_last_row_is_left_out(tmp_path):
+    path = tmp_path / "t.csv"
+    table().save(path)
+    whole = path.read_text()
+    path.write_text(whole[:-10])
+    assert list(LookupTable.load(path).entries) == [OVERHEAD, CONV]
+
+
+def test_pandas_reads_the_file(tmp_path):
+    table(warnings=("Hot; cool it.",)).save(tmp_path / "t.csv")
+    frame = pd.read_csv(tmp_path / "t.csv", comment="#")
+    assert frame["p10_s"].tolist() == [5e-6, 2e-5, 3e-5]
+    assert frame["op"].tolist() == ["overhead", "conv", "linear"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda text: "hello\n", "first line"),
+        (lambda text: text.replace("# netadapt-table: 1", "# netadapt-table: 99"), "first line"),
+        (lambda text: text.replace("# block: 8\n", ""), "lacks 'block'"),
+        (lambda text: text.replace(",p90_s", ""), "cut or edited|out of place"),
+        (lambda text: text.replace("conv,16", "conv,sixteen"), "sixteen"),
+    ],
+)
+def test_a_damaged_file_is_refused(tmp_path, damage, says):
+    path = tmp_path / "t.csv"
+    table().save(path)
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(TableError, match=says):
+        LookupTable.load(path)
+
+
+def test_files_that_cannot_be_opened(tmp_path):
+    with pytest.raises(TableError, match="No such file"):
+        LookupTable.load(tmp_path / "none.csv")
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(TableError, match="not text"):
+        LookupTable.load(tmp_path / "binary")
+    with pytest.raises(TableError, match="Cannot write"):
+        table().save(tmp_path / "binary" / "t.csv")
+
+
+widths = st.integers(1, 4096)
+pairs = st.tuples(st.integers(0, 600), st.integers(0, 600))
+shapes = st.builds(
+    LayerShape, st.sampled_from(sorted(OPS)), widths, widths, pairs, pairs, pairs, pairs, pairs,
+    pairs, groups=widths, bias=st.booleans(), act=st.sampled_from(["", "relu", "a,b", 'q"']),
+    residual=st.booleans(), inputs=st.lists(widths, max_size=3).map(tuple),
+)  # fmt: skip
+seconds = st.floats(-1, 1)
+entries = st.builds(Entry, seconds, seconds, seconds, st.integers(1, 1000))
+
+
+@given(st.dictionaries(shapes, entries, max_size=5), st.floats(0.1, 10), st.floats(0, 1))
+def test_saving_and_loading_loses_nothing(tmp_path_factory, rows, scale, cold):
+    path = tmp_path_factory.mktemp("table") / "t.csv"
+    saved = LookupTable(
+        INFO, rows, scale=scale, cold_s_per_mb=cold, calibrated_on="a: net", warnings=("w: x",)
+    )
+    saved.save(path)
+    assert LookupTable.load(path) == saved
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=9))
+def test_price_equals_sum(times):
+    layers = [LayerShape("conv", number + 1, 1) for number in range(len(times))]
+    made = LookupTable(INFO, {s: entry(t) for s, t in zip(layers, times, strict=True)})
+    assert made.price(layers) == pytest.approx(sum(times))

@@ -1,0 +1,193 @@
+"""What every platform promises, and what each does beyond."""
+
+import dataclasses
+
+import pytest
+
+from netadapt.errors import DeviceError, TableError, UnknownName, UsageError
+from netadapt.lookup import Entry, LookupTable
+from netadapt.network import LayerShape
+from netadapt.platforms import CANARY, OVERHEAD, Effort, Workload, open_platform
+from netadapt.platforms.entries import Probe, build
+from netadapt.platforms.ort import OrtPlatform, disturbances
+from netadapt.platforms.synthetic import CALL_S, SyntheticPlatform
+
+CONV = LayerShape("conv", 16, 32, (8, 8), (8, 8), bias=True, act="relu")
+POOL = LayerShape("global_pool", 32, 32, (8, 8), (1, 1))
+LAYERS = [OVERHEAD, CONV, POOL]
+QUICK = Effort(warmups=1, passes=2, bursts=1, runs=3)
+NET = build(Probe("layer", CONV))
+
+
+@pytest.fixture(params=["ort:cpu", "ort:cpu?threads=2&batch=2", "synthetic:?noise=0.1", "replay:"])
+def platform(request, tmp_path):
+    if request.param != "replay:":
+        return open_platform(request.param)
+    device = open_platform("synthetic:")
+    LookupTable(device.describe()).fill(device, LAYERS, path=tmp_path / "t.csv")
+    return open_platform(f"replay:{tmp_path / 't.csv'}")
+
+
+def test_it_can_be_opened_again(platform):
+    again = open_platform(platform.uri)
+    assert again.uri == platform.uri
+    assert again.describe() == platform.describe()
+
+
+def test_it_answers_for_each_layer_once(platform):
+    seen = []
+    found = dict(platform.measure_layers([*LAYERS, CONV], QUICK, lambda *at: seen.append(at)))
+    assert set(found) - {CANARY} == set(LAYERS)
+    assert found[OVERHEAD].p10_s > 0
+    assert seen
+
+
+def test_it_measures_networks_in_the_order_given(platform):
+    models = [Workload("one", NET, (CONV,)), Workload("two", NET, (CONV, POOL))]
+    found = platform.measure_networks(models, QUICK)
+    assert len(found) == 2
+    assert all(m.p10_s > 0 for m in found)
+
+
+def test_nothing_to_measure(platform):
+    assert list(platform.measure_layers([], QUICK)) == []
+
+
+def test_a_table_is_filled(platform, tmp_path):
+    table = LookupTable(platform.describe()).fill(platform, LAYERS, effort=QUICK)
+    assert table.missing(LAYERS) == ()
+    assert table.price([CONV, POOL]) > 0
+
+
+def test_unknown_platforms_and_options():
+    with pytest.raises(UnknownName, match="did you mean ort"):
+        open_platform("orf:cpu")
+    with pytest.raises(UnknownName, match="did you mean threads"):
+        open_platform("ort:cpu?thread=2")
+    with pytest.raises(UsageError, match="no number"):
+        open_platform("ort:cpu?threads=many")
+    with pytest.raises(UsageError, match="'most' is none of basic, extended, all"):
+        open_platform("ort:cpu?level=most")
+    with pytest.raises(UsageError, match="1 or more"):
+        open_platform("ort:cpu?batch=0")
+    with pytest.raises(UsageError, match="Cannot read the options"):
+        open_platform("ort:cpu?threads")
+    with pytest.raises(UsageError, match="no number"):
+        open_platform("synthetic:?block=wide")
+    with pytest.raises(UsageError, match="Give the table"):
+        open_platform("replay:")
+    with pytest.raises(DeviceError, match="No such file"):
+        open_platform("replay:/nowhere.csv")
+
+
+def test_an_absent_provider_is_refused_with_those_present():
+    with pytest.raises(DeviceError, match=r"present: .*cpu"):
+        open_platform("ort:abacus").describe()
+
+
+def test_ort_describes_this_machine():
+    info = open_platform("ort:cpu?threads=2").describe()
+    assert info.platform == "ort:cpu"
+    assert info.threads == 2
+    assert info.runtime.startswith("onnxruntime ")
+    assert info.block in (1, 8, 16)
+
+
+def test_ort_yields_what_it_could_time_before_it_complains():
+    wrong = LayerShape("conv", 16, 16, (2, 2), (1, 1), (5, 5), groups=3)
+    found = {}
+
+    def measure():
+        for shape, measurement in OrtPlatform().measure_layers([wrong, CONV], QUICK):
+            found[shape] = measurement
+
+    with pytest.raises(DeviceError, match="cannot run the layer conv 16>16"):
+        measure()
+    assert CONV in found
+
+
+def test_ort_names_the_network_that_it_cannot_run():
+    with pytest.raises(DeviceError, match="cannot run mynet"):
+        OrtPlatform().measure_networks([Workload("mynet", b"no model", ())], QUICK)
+
+
+def test_ort_says_what_was_not_as_it_should_be():
+    platform = OrtPlatform()
+    measured = platform.measure_networks([Workload("net", NET, ())], QUICK)[0]
+    assert any(warning.startswith("Only 6 runs") for warning in measured.warnings)
+
+
+def test_ort_names_what_disturbs_and_its_remedy():
+    state = {"load": 9.0, "processors": 2, "governor": "powersave", "temperature_c": 91.0}
+    said = " ".join(disturbances(state, threads=4, drift=0.3))
+    for word in ("load was 9.0", "cpupower", "throttled", "4 threads on 2", "varied by 30%"):
+        assert word in said
+    calm = {"load": 0.1, "processors": 2, "governor": None, "temperature_c": None}
+    assert disturbances(calm, threads=2, drift=0.01) == ()
+
+
+def test_an_unknown_activation_is_left_out_and_told():
+    odd = dataclasses.replace(CONV, act="wobble")
+    found = dict(OrtPlatform().measure_layers([odd], QUICK))
+    assert any("wobble" in warning for warning in found[odd].warnings)
+
+
+def test_more_passes_until_the_minimum_time():
+    effort = Effort(warmups=0, passes=1, bursts=1, runs=1, min_seconds=0.002)
+    measured = OrtPlatform().measure_networks([Workload("net", NET, ())], effort)[0]
+    assert sum(measured.samples_s) >= 0.002
+
+
+def test_replay_answers_as_recorded_and_names_what_it_lacks(tmp_path):
+    info = open_platform("synthetic:").describe()
+    recorded = Entry(1e-5, 2e-5, 4e-5, 48)
+    LookupTable(info, {OVERHEAD: Entry(1e-6, 1e-6, 1e-6, 48), CONV: recorded}).save(
+        tmp_path / "t.csv"
+    )
+    platform = open_platform(f"replay:{tmp_path / 't.csv'}")
+    [(_, measured)] = platform.measure_layers([CONV])
+    assert (measured.p10_s, measured.median_s, measured.p90_s) == (1e-5, 2e-5, 4e-5)
+    with pytest.raises(DeviceError, match="no recording of the layer global_pool"):
+        list(platform.measure_layers([POOL]))
+    with pytest.raises(DeviceError, match="cannot answer for net"):
+        platform.measure_networks([Workload("net", b"", (POOL,))])
+    with pytest.raises(DeviceError, match="not known"):
+        platform.measure_networks([Workload("net.onnx", NET, ())])
+    [network] = platform.measure_networks([Workload("net", b"", (CONV,))])
+    assert network.p10_s == pytest.approx(1.1e-5)
+
+
+def test_a_table_of_another_block_is_refused():
+    table = LookupTable(SyntheticPlatform(block=8).describe())
+    with pytest.raises(TableError, match=r"block: 8 vs\. 16"):
+        table.fill(SyntheticPlatform(block=16), [CONV])
+
+
+def test_the_synthetic_device_is_flat_inside_a_block_and_steps_between():
+    device = SyntheticPlatform(block=16)
+
+    def seconds(cout):
+        return device.layer_s(dataclasses.replace(CONV, cout=cout))
+
+    assert seconds(20) == seconds(32)
+    step = seconds(48) - seconds(32)
+    assert step > 0
+    assert seconds(64) - seconds(48) == pytest.approx(step)
+    assert seconds(33) > 2 * seconds(48)  # no multiple of 4
+
+
+def test_the_synthetic_network_is_its_layers_its_call_and_its_cold_weights():
+    device = SyntheticPlatform(cold=1e-3)
+    big = LayerShape("linear", 1000, 500)  # 2 MB, of which the first is free
+    assert device.truth([CONV]) == pytest.approx(CALL_S + device.layer_s(CONV))
+    expected = CALL_S + device.layer_s(big) + 1e-3
+    assert device.truth([big]) == pytest.approx(expected)
+
+
+def test_synthetic_noise_is_seeded_and_only_adds():
+    device = SyntheticPlatform(noise=0.1, seed=3)
+    first, again = (dict(device.measure_layers([CONV]))[CONV] for _ in range(2))
+    assert first == again
+    assert min(first.samples_s) >= device.layer_s(CONV)
+    other = dict(SyntheticPlatform(noise=0.1, seed=4).measure_layers([CONV]))[CONV]
+    assert other != first
