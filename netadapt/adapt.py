@@ -24,8 +24,9 @@ from netadapt.platforms import Effort, Platform, Workload, open_platform
 from netadapt.runs import Run, Step, read_journal, read_weights, steps_of
 from netadapt.strategies import strategy_named
 from netadapt.surgery import shrink
+from netadapt.tabling import open_table
 from netadapt.tracing import trace
-from netadapt.workshop import Notify, Shop, derived_seed, open_table, silent, training_progress
+from netadapt.workshop import Notify, Shop, derived_seed, silent, training_progress
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,14 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from netadapt.errors import UsageError
 from netadapt.schedule import Schedule
+from netadapt.training import LONG, SHORT, Recipe
 from netadapt.units import Budget
-
-if TYPE_CHECKING:
-    from netadapt.training import Recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +20,16 @@ class Tuning:
         short_steps: optimizer steps of each candidate's short-term fine-tune.
         long_epochs: epochs of the long-term fine-tune at the end.
         screen_batches: training batches that re-estimate batch normalization at screening.
-        recipe: settings of training and of the long-term fine-tune; ``None`` takes the task's.
-        short: settings of the short-term fine-tune; ``None`` takes the task's.
+        recipe: settings of training and of the long-term fine-tune.
+        short: settings of the short-term fine-tune.
     """
 
     train_epochs: int = 30
     short_steps: int = 40
     long_epochs: int = 15
     screen_batches: int = 4
-    recipe: "Recipe | None" = None
-    short: "Recipe | None" = None
+    recipe: Recipe = LONG
+    short: Recipe = SHORT
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Measure networks by name or by file: what ``netadapt measure`` does."""
+"""Measure networks and their layers: ``netadapt measure`` and ``netadapt table build``."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,10 @@ from netadapt.inspection import default_input_shape
 from netadapt.models import ModelSpec
 from netadapt.network import LayerShape
 from netadapt.platforms import Effort, Workload, open_platform
+from netadapt.strategies import netadapt
+from netadapt.tabling import complete_table, open_table
 from netadapt.tracing import trace
+from netadapt.workshop import Notify, counted_progress, silent
 
 
 def workload(
@@ -30,6 +33,66 @@ def workload(
     module = spec.build(weights)
     layers: tuple[LayerShape, ...] = trace(module, spec.input_shape).at({})
     return Workload(model, export.to_onnx(module, spec.input_shape), layers)
+
+
+def build_table(
+    model: str,
+    out: Path,
+    *,
+    model_args: Mapping[str, Any],
+    weights: str | None,
+    input_size: int | None,
+    num_classes: int,
+    platform_uri: str,
+    round_to: int,
+    notify: Notify = silent,
+) -> dict[str, Any]:
+    """Measure every layer that adapting a model may ask for first, and calibrate on the network.
+
+    Args:
+        model: by name.
+        out: the table; what it holds already is not measured again.
+        model_args: further arguments of the model.
+        weights: a weight file, or ``pretrained``; timings do not hang on it.
+        input_size: height and width of the images in pixels.
+        num_classes: outputs of the classifier.
+        platform_uri: the device.
+        round_to: widths are multiples of it; 0 takes the device's block.
+        notify: called with ``progress`` events.
+    """
+    spec = ModelSpec(model, num_classes, default_input_shape(model, input_size), dict(model_args))
+    module = spec.build(weights)
+    network = trace(module, spec.input_shape)
+    platform = open_platform(platform_uri)
+    info = platform.describe()
+    table = open_table(None, out, info)
+    known = len(table.entries)
+    table = complete_table(
+        table,
+        platform,
+        network,
+        {},
+        netadapt.propose,
+        round_to or info.block,
+        path=out,
+        progress=counted_progress(notify, "lookup table"),
+    )
+    layers = network.at({})
+    whole = Workload(model, export.to_onnx(module, spec.input_shape), layers)
+    measured = platform.measure_networks([whole], Effort())[0]
+    predicted_s = table.price(layers)
+    table = table.calibrated(measured.p10_s, layers, name=model)
+    table.save(out)
+    return {
+        "schema": 1,
+        "device": info.to_json(),
+        "entries": len(table.entries),
+        "measured": len(table.entries) - known,
+        "predicted_s": predicted_s,
+        "measured_s": measured.p10_s,
+        "spread": measured.spread,
+        "residue": [str(shape) for shape in table.residue(layers)],
+    }
 
 
 def measure_models(

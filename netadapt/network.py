@@ -32,6 +32,7 @@ __all__ = [
     "TensorSpec",
     "Width",
     "keep_first",
+    "least_sizes",
     "shrinkable",
 ]
 
@@ -279,6 +280,13 @@ class Network:
 def shrinkable(network: Network) -> Iterable[ChannelGroup]:
     """The groups that may lose units, in order of their first layer."""
     return (group for group in network.groups.values() if not group.fixed)
+
+
+def least_sizes(network: Network, block: int) -> dict[str, int]:
+    """The sizes below which nothing can shrink."""
+    return {
+        group.id: choices[-1] for group in shrinkable(network) if (choices := group.choices(block))
+    }
 
 
 def keep_first(network: Network, sizes: Sizes) -> dict[str, tuple[int, ...]]:

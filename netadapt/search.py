@@ -11,7 +11,7 @@ from typing import Protocol
 from netadapt.costs import Cost, cost_of
 from netadapt.errors import BudgetUnreachable, UnknownName
 from netadapt.measurement import Measurement
-from netadapt.network import Network, Sizes, shrinkable
+from netadapt.network import Network, Sizes, least_sizes
 from netadapt.runs import Run, Step
 from netadapt.schedule import Schedule
 from netadapt.strategies import Proposal, Strategy
@@ -108,13 +108,6 @@ class Plan:
     selection: Selection = highest_accuracy
     block: int = 8
     finalists: int = 0
-
-
-def least_sizes(network: Network, block: int) -> dict[str, int]:
-    """The sizes below which nothing can shrink."""
-    return {
-        group.id: choices[-1] for group in shrinkable(network) if (choices := group.choices(block))
-    }
 
 
 def check_reachable(network: Network, cost: Cost, plan: Plan, original: float) -> None:

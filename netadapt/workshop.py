@@ -1,5 +1,6 @@
 """What the search asks for, done with real models on a real device."""
 
+import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from torch import nn
 from netadapt import data, export, lookup, search, training
 from netadapt.config import RunConfig
 from netadapt.costs import Cost
+from netadapt.data.task import SplitName
 from netadapt.errors import UsageError
 from netadapt.importance import IMPORTANCES, top
 from netadapt.measurement import Measurement
@@ -18,6 +20,7 @@ from netadapt.platforms import Effort, Platform, Workload
 from netadapt.runs import Run, Step
 from netadapt.strategies import Proposal, strategy_named
 from netadapt.surgery import shrink
+from netadapt.tabling import complete_table
 from netadapt.units import format_quantity
 
 Notify = Callable[[dict[str, Any]], None]
@@ -51,11 +54,26 @@ class Shop:
     _base: tuple[str, nn.Module] | None = field(default=None, init=False)
 
     def cost(self, sizes: Sizes) -> Cost:
-        """The table, with every key measured that the next proposals may need."""
-        self.table = ensure_table(
-            self.table, self.platform, self.network, sizes, self.block,
-            self.run.folder / "table.csv", self.notify,
-        )  # fmt: skip
+        """The table, with every layer measured that the next proposals may need."""
+        started, known = time.monotonic(), len(self.table.entries)
+        self.table = complete_table(
+            self.table,
+            self.platform,
+            self.network,
+            sizes,
+            strategy_named(self.config.strategy),
+            self.block,
+            path=self.run.folder / "table.csv",
+            progress=counted_progress(self.notify, "lookup table"),
+        )
+        measured = len(self.table.entries) - known
+        if measured:
+            self.run.append(
+                "table",
+                measured=measured,
+                seconds=time.monotonic() - started,
+                device=self.table.info.device,
+            )
         return self.table
 
     def screen(self, step: Step, proposal: Proposal) -> float:
@@ -181,7 +199,7 @@ class Shop:
             keep[group] = tuple(present[unit] for unit in units)
         return shrink(base, network, chosen), keep
 
-    def accuracy(self, model: nn.Module, split: data.SplitName) -> float:
+    def accuracy(self, model: nn.Module, split: SplitName) -> float:
         """The task's metric over a split."""
         return training.accuracy(model, self.task, split, device=self.config.device)
 

@@ -23,13 +23,14 @@ ORDER = [
     ["tracing", "importance", "surgery", "verify"],
     ["weights", "standalone", "data", "models", "training"],
     ["export", "config"],
+    ["tabling"],
     ["workshop", "inspection"],
-    ["adapt", "train", "measuring", "summaries", "tabling"],
+    ["adapt", "train", "measuring", "summaries"],
     ["cli"],
 ]
 WITHOUT_TORCH = {
     *["errors", "units", "measurement", "layers", "network", "costs", "schedule", "lookup", "runs"],
-    *["search", "config", "summaries"],
+    *["search", "summaries", "tabling"],
 }
 WITHOUT_TORCH_PACKAGES = ("platforms", "strategies", "cli")
 LINE_LIMIT = 420

@@ -6,7 +6,11 @@ from collections.abc import Sequence
 import click
 
 from netadapt import __version__
-from netadapt.cli import adapt, inspect, measure, result, table
+from netadapt.cli.adapt import adapt, train
+from netadapt.cli.inspect import inspect
+from netadapt.cli.measure import measure
+from netadapt.cli.result import export, ls
+from netadapt.cli.table import table
 from netadapt.errors import NetAdaptError
 
 _EPILOG = """\b
@@ -36,10 +40,7 @@ def cli(debug: bool) -> None:
     """Shrink a CNN until it meets a latency budget measured on your device."""
 
 
-for _command in (
-    adapt.adapt, adapt.train, inspect.inspect, measure.measure, table.table, result.export,
-    result.ls,
-):  # fmt: skip
+for _command in (adapt, train, inspect, measure, table, export, ls):
     cli.add_command(_command)
 
 

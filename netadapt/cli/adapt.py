@@ -226,8 +226,8 @@ def result_text(result: "Result", *, metric: str) -> str:
             f"Measured {verdict} the budget of {limit}, on {result.device}.",
             "Latency is the 10th percentile, ± its interquartile range. Test images took no part "
             "in any choice.",
-            f"The adapted network is in {result.folder}: adapted.onnx, adapted.pt2, adapted.pt with "
-            f"load_adapted.py (needs torch alone).",
+            f"The adapted network is in {result.folder}: adapted.onnx, adapted.pt2, and adapted.pt "
+            "with load_adapted.py (needs torch alone).",
         ]
     )
 
@@ -235,7 +235,7 @@ def result_text(result: "Result", *, metric: str) -> str:
 _TRAIN_EPILOG = """\b
 Examples:
   netadapt train mobilenet_v1 --data digits -o digits.safetensors
-  netadapt train mobilenet_v1 -a width=0.5 -a stem=cifar --data cifar10 --epochs 60 -o v1.safetensors
+  netadapt train mobilenet_v1 -a width=0.5 -a stem=cifar --data cifar10 --epochs 60 -o v1.pt
 """
 
 

@@ -1,7 +1,7 @@
 """What a person sees while a run goes on: a line per event and a progress bar, on stderr."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -18,7 +18,7 @@ def echo_json(data: Any) -> None:
     click.echo(json.dumps(data, indent=1))
 
 
-def table_text(rows: list[tuple[str, ...]], *, right: frozenset[int] = frozenset()) -> str:
+def table_text(rows: Sequence[tuple[str, ...]], *, right: frozenset[int] = frozenset()) -> str:
     """Rows as aligned text; the first is the heading."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
 

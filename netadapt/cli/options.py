@@ -10,7 +10,7 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class ModelArguments(click.ParamType):
+class ModelArguments(click.ParamType[tuple[str, Any]]):
     """``name=value`` pairs; a value is JSON if it can be read so, and text otherwise."""
 
     name = "name=value"

@@ -1,0 +1,5 @@
+"""``python -m netadapt``."""
+
+from netadapt.cli import main
+
+main()

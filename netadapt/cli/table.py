@@ -1,0 +1,118 @@
+"""``netadapt table``: build and show lookup tables."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from netadapt.cli.console import Console, echo_json, table_text
+from netadapt.cli.options import (
+    existing_file,
+    json_option,
+    model_options,
+    platform_option,
+    quiet_option,
+)
+from netadapt.units import format_seconds
+
+
+@click.group()
+def table() -> None:
+    """Lookup tables: what each layer costs on a device."""
+
+
+_BUILD_EPILOG = """\b
+Examples:
+  netadapt table build mobilenet_v2 -o v2.csv
+  netadapt table build mobilenet_v1 -a width=0.5 --input-size 32 --on 'ort:cpu?threads=2' -o t.csv
+\b
+Repeating a command that was interrupted continues it.
+"""
+
+
+@table.command(epilog=_BUILD_EPILOG)
+@model_options
+@click.option(
+    "--classes",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Outputs of the classifier.",
+)
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The table (.csv); one that exists gets what it lacks.",
+)
+@click.option(
+    "--round-to",
+    type=click.IntRange(1),
+    metavar="CHANNELS",
+    help="Widths are multiples of it.  [default: the device's block]",
+)
+@platform_option
+@quiet_option
+@json_option
+def build(
+    model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
+    input_size: int | None, classes: int, out: Path, round_to: int | None, platform: str,
+    quiet: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """Measure every layer shape that adapting MODEL may ask for."""
+    from netadapt.measuring import build_table
+
+    with Console(quiet=quiet) as console:
+        report = build_table(
+            model, out, model_args=dict(model_args), weights=weights, input_size=input_size,
+            num_classes=classes, platform_uri=platform, round_to=round_to or 0, notify=console,
+        )  # fmt: skip
+    if as_json:
+        echo_json(report)
+        return
+    click.echo(
+        f"{out}: {report['entries']} layers ({report['measured']} measured now) on "
+        f"{report['device']['device']}. The whole network is predicted at "
+        f"{format_seconds(report['predicted_s'])} and measured at "
+        f"{format_seconds(report['measured_s'])} (±{report['spread']:.1%})."
+    )
+
+
+_SHOW_EPILOG = """\b
+Examples:
+  netadapt table show lookup_tables/mobilenet_v1.csv
+  netadapt table show table.csv --json | jq .device
+"""
+
+
+@table.command(epilog=_SHOW_EPILOG)
+@click.argument("path", metavar="TABLE", type=existing_file())
+@click.option(
+    "--most",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Show so many of the costliest layers.",
+)
+@json_option
+def show(path: Path, most: int, as_json: bool) -> None:
+    """Show what a lookup table holds: its device, and its costliest layers."""
+    from netadapt.tabling import describe_table
+
+    report = describe_table(path)
+    if as_json:
+        echo_json(report)
+        return
+    for name, value in report["header"].items():
+        click.echo(f"{name + ':':<16} {value}")
+    rows = [("layer", "p10", "median", "p90", "runs")]
+    for row in report["layers"][:most]:
+        rows.append(
+            (row["layer"], *(format_seconds(row[k]) for k in ("p10_s", "median_s", "p90_s")),
+             str(row["runs"]))
+        )  # fmt: skip
+    click.echo("\n" + table_text(rows, right=frozenset({1, 2, 3, 4})))
+    left = len(report["layers"]) - most
+    if left > 0:
+        click.echo(f"... and {left} more; --most shows them.")

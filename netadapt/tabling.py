@@ -1,0 +1,103 @@
+"""Lookup tables for networks: what to measure, and ``netadapt table``."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from netadapt.costs import Cost
+from netadapt.lookup import LookupTable
+from netadapt.measurement import DeviceInfo
+from netadapt.network import LayerShape, Network, Sizes, least_sizes
+from netadapt.platforms import CANARY, OVERHEAD, Platform, Progress
+from netadapt.strategies import Strategy
+from netadapt.strategies.netadapt import comfortable_reduction
+
+
+class Wanted:
+    """A cost that notes what its table lacks, and prices that out of everybody's reach."""
+
+    def __init__(self, table: LookupTable) -> None:
+        self._table = table
+        self.unit = table.unit
+        self.missing: dict[LayerShape, None] = {}
+
+    def layer(self, shape: LayerShape) -> float:
+        """The table's price, or infinity."""
+        if self._table.missing([shape]):
+            self.missing[shape] = None
+            return math.inf
+        return self._table.layer(shape)
+
+    def network(self, layers: float, weights: int) -> float:
+        """As the table has it."""
+        return self._table.network(layers, weights)
+
+
+def wanted_shapes(
+    table: LookupTable, network: Network, sizes: Sizes, strategy: Strategy, block: int
+) -> tuple[LayerShape, ...]:
+    """What a table lacks to price every proposal that a strategy may weigh at these sizes.
+
+    The table must know the network at ``sizes`` itself.
+    """
+    wanted: Cost = Wanted(table)
+    strategy(network, sizes, wanted, -math.inf, block)  # out of reach: it weighs all it has
+    comfortable_reduction(network, sizes, wanted, block)
+    assert isinstance(wanted, Wanted)
+    return tuple(wanted.missing)
+
+
+def open_table(given: Path | None, own: Path, info: DeviceInfo) -> LookupTable:
+    """The table of a run: its own as far as it was measured, else the one given, else empty.
+
+    Raises:
+        TableError: it is of another device or of other settings, or cannot be read.
+    """
+    path = own if own.exists() else given
+    table = LookupTable.load(path) if path else LookupTable(info)
+    table.require(info)
+    return table
+
+
+def complete_table(
+    table: LookupTable,
+    platform: Platform,
+    network: Network,
+    sizes: Sizes,
+    strategy: Strategy,
+    block: int,
+    *,
+    path: Path,
+    progress: Progress | None = None,
+) -> LookupTable:
+    """A table that knows every layer that the next proposals may need; measures what it lacks."""
+    known = (*network.at(sizes), *network.at(least_sizes(network, block)))
+    table = table.fill(platform, known, path=path, progress=progress)
+    missing = wanted_shapes(table, network, sizes, strategy, block)
+    return table.fill(platform, missing, path=path, progress=progress)
+
+
+def describe_table(path: Path) -> dict[str, Any]:
+    """What a table holds, costliest layers first, as plain JSON values."""
+    table = LookupTable.load(path)
+    layers = [
+        {
+            "layer": str(shape),
+            "p10_s": entry.p10_s,
+            "median_s": entry.median_s,
+            "p90_s": entry.p90_s,
+            "runs": entry.runs,
+        }
+        for shape, entry in sorted(table.entries.items(), key=lambda pair: -pair[1].p10_s)
+        if shape not in (CANARY, OVERHEAD)
+    ]
+    header = {
+        **table.info.to_json(),
+        "measured on": table.measured_on,
+        "layers": len(layers),
+        "call overhead": f"{table.overhead_s * 1e6:.1f} µs",
+        "canary spread": f"{table.canary_spread:.1%}",
+        "scale": f"{table.scale:.4f}"
+        + (f" ({table.calibrated_on})" if table.calibrated_on else ""),
+    }
+    return {"schema": 1, "header": header, "device": table.info.to_json(), "layers": layers}

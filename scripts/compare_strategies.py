@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""NetAdapt against one uniform width multiplier, at equal measured latency.
+
+    python scripts/compare_strategies.py [--data digits] [--budgets 70% 50% 35%] [--seeds 2]
+
+Writes results/compare_strategies.csv, a row per run. Both arms start from the same trained weights,
+share the long fine-tune, and are scored on test images that no choice saw.
+"""
+
+import argparse
+import csv
+import sys
+import tempfile
+from pathlib import Path
+
+from provenance import write_provenance
+
+from netadapt.adapt import Result, adapt
+from netadapt.cli.console import Console
+from netadapt.config import RunConfig, Tuning
+from netadapt.schedule import Schedule
+from netadapt.train import train
+from netadapt.units import parse_budget
+
+RESULTS = Path(__file__).resolve().parent.parent / "results"
+
+
+def run_arm(
+    strategy: str, budget: str, seed: int, *, model: str, data: str, weights: Path, folder: Path
+) -> Result:
+    """One run of one strategy at one budget, from given weights."""
+    config = RunConfig(
+        model=model,
+        data=data,
+        budget=parse_budget(budget),
+        weights=str(weights),
+        strategy=strategy,
+        # A uniform multiplier is one decision: its first step aims at the budget itself.
+        schedule=Schedule(1.0) if strategy == "uniform" else Schedule(),
+        seed=seed,
+    )
+    with Console() as console:
+        return adapt(config, folder / f"{strategy}-{budget}-{seed}", notify=console)
+
+
+def main() -> None:
+    """Run every arm and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", default="mobilenet_v1")
+    parser.add_argument("--data", default="digits")
+    parser.add_argument("--budgets", nargs="+", default=["70%", "50%", "35%"])
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--out", type=Path, default=RESULTS / "compare_strategies.csv")
+    args = parser.parse_args()
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for seed in range(args.seeds):
+            weights = folder / f"weights-{seed}.safetensors"
+            train(args.model, args.data, weights, model_args={}, weights=None, input_size=None,
+                  tuning=Tuning(), seed=seed, device="cpu")  # fmt: skip
+            for budget in args.budgets:
+                for strategy in ("netadapt", "uniform"):
+                    result = run_arm(strategy, budget, seed, model=args.model, data=args.data,
+                                     weights=weights, folder=folder)  # fmt: skip
+                    rows.append(
+                        {
+                            "strategy": strategy,
+                            "budget": budget,
+                            "seed": seed,
+                            "latency_before_ms": f"{result.before['cost'] * 1e3:.4f}",
+                            "latency_after_ms": f"{result.after['cost'] * 1e3:.4f}",
+                            "latency_ratio": f"{result.after['cost'] / result.before['cost']:.4f}",
+                            "accuracy_before": f"{result.before['accuracy']:.4f}",
+                            "accuracy_after": f"{result.after['accuracy']:.4f}",
+                            "macs_after": int(result.after["macs"]),
+                            "params_after": int(result.after["params"]),
+                        }
+                    )
+    with open(args.out, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    write_provenance(args.out, sys.argv)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""The command line as a user meets it: output, exit codes, and what happens to bad input."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from netadapt.cli import main
+from netadapt.runs import read_journal, steps_of
+
+TINY = [
+    "-a", "width=0.25", "--data", "digits", "--on", "synthetic:", "--epochs", "0.3",
+    "--short-steps", "1", "--long-epochs", "0.1", "--finalists", "1", "--batch-size", "64",
+    "--initial-reduction", "20%", "-q",
+]  # fmt: skip
+
+
+def run(capsys, *arguments):
+    """Exit code, stdout and stderr of a command."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    return stop.value.code, out, err
+
+
+def adapt(capsys, folder, *more, budget="70%", model="mobilenet_v1"):
+    return run(capsys, "adapt", model, *TINY, "--budget", budget, "--run", folder, *more)
+
+
+def test_adapt_reaches_the_budget_and_says_what_it_measured(tmp_path, capsys):
+    code, out, _ = adapt(capsys, tmp_path / "run", "--json")
+    assert code == 0
+    result = json.loads(out)
+    assert result["met"]
+    assert result["after"]["cost"] <= 0.7 * result["before"]["cost"]
+    assert result["after"]["macs"] < result["before"]["macs"]
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"adapted.onnx", "adapted.pt2", "adapted.pt", "load_adapted.py", "arch.json",
+            "table.csv", "journal.jsonl", "weights"} <= names  # fmt: skip
+
+    code, again, _ = adapt(capsys, tmp_path / "run")  # a finished run is shown, not repeated
+    assert code == 0
+    assert "Measured within the budget" in again
+    assert "after/before" in again
+
+    code, listed, _ = run(capsys, "ls", tmp_path)
+    assert code == 0
+    assert "finished" in listed
+
+    code, _, err = adapt(capsys, tmp_path / "run", "--seed", "3")
+    assert code == 2
+    assert "config.seed: 0 -> 3" in err
+
+    code, out, _ = run(capsys, "export", tmp_path / "run", "--step", 1, "-o", tmp_path / "one")
+    assert code == 0
+    assert (tmp_path / "one" / "adapted.onnx").exists()
+
+
+def outcome(folder):
+    """What a run chose: every step without its timings, and the final weights."""
+    steps = [(s.name, s.keep, s.measured, s.accuracy) for s in steps_of(read_journal(folder))]
+    return steps, torch.load(folder / "adapted.pt", weights_only=True)
+
+
+def assert_same(first, second):
+    assert first[0] == second[0]
+    assert all(torch.equal(first[1][name], second[1][name]) for name in first[1])
+
+
+def test_a_killed_run_resumes_to_the_same_bits(tmp_path, capsys):
+    """The oracle of crash safety: SIGKILL at some moment, then the same command."""
+    assert adapt(capsys, tmp_path / "whole")[0] == 0
+    command = [sys.executable, "-m", "netadapt", "adapt", "mobilenet_v1", *TINY, "--budget", "70%",
+               "--run", str(tmp_path / "cut")]  # fmt: skip
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if any(e["event"] == "step" and e["iteration"] == 1 for e in _events(tmp_path / "cut")):
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    killed_at = len(_events(tmp_path / "cut"))
+    assert adapt(capsys, tmp_path / "cut")[0] == 0
+    assert len(_events(tmp_path / "cut")) > killed_at
+    assert_same(outcome(tmp_path / "whole"), outcome(tmp_path / "cut"))
+
+
+def _events(folder):
+    return read_journal(folder)
+
+
+def test_the_same_seed_on_a_recorded_table_gives_the_same_bits(tmp_path, capsys):
+    assert adapt(capsys, tmp_path / "device")[0] == 0
+    table = tmp_path / "device" / "table.csv"
+    results = []
+    for name in ("one", "two"):
+        code, _, err = adapt(capsys, tmp_path / name, "--on", f"replay:{table}")
+        assert code == 0, err
+        results.append(outcome(tmp_path / name))
+    assert_same(*results)
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "words"),
+    [
+        ({"budget": "15"}, 2, "has no unit"),
+        ({"budget": "150%"}, 2, "above the original"),
+        ({"budget": "10s"}, 2, "not below the original"),
+        ({"budget": "3mJ"}, 2, "another resource"),
+        ({"budget": "0.5%"}, 1, "smallest network"),
+        ({"model": "mobilenet_v11"}, 2, "did you mean mobilenet_v1"),
+    ],
+)
+def test_bad_requests_are_one_sentence(tmp_path, capsys, changes, code, words):
+    found, out, err = adapt(capsys, tmp_path / "run", **changes)
+    assert (found, out) == (code, "")
+    assert words in err
+    assert err.startswith("Error: ")
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "words"),
+    [
+        (["--data", "digitz"], 2, "did you mean digits"),
+        (["--strategy", "netadap"], 2, "did you mean netadapt"),
+        (["--select", "best"], 2, "accuracy, ratio"),
+        (["--importance", "l3"], 2, "l2"),
+        (["--on", "orc:cpu"], 2, "platform"),
+        (["--weights", "nothing.pt"], 2, "nothing.pt"),
+        (["--initial-reduction", "5ms"], 2, "percentage"),
+        (["--device", "cuda:9"], 3, "not available"),
+        (["--lr", "1e9", "--epochs", "3"], 4, "diverged"),
+    ],
+)
+def test_bad_options_are_one_sentence(tmp_path, capsys, more, code, words):
+    found, _, err = adapt(capsys, tmp_path / "run", *more)
+    assert found == code, err
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_weights_of_another_architecture_name_the_keys(tmp_path, capsys):
+    torch.save({"layer.weight": torch.zeros(2)}, tmp_path / "other.pt")
+    code, _, err = adapt(capsys, tmp_path / "run", "--weights", tmp_path / "other.pt")
+    assert code == 2
+    assert "layer.weight" in err
+
+
+def test_a_table_of_another_device_is_refused(tmp_path, capsys):
+    assert adapt(capsys, tmp_path / "run")[0] == 0
+    code, _, err = adapt(
+        capsys, tmp_path / "other", "--on", "synthetic:?block=8", "--table",
+        tmp_path / "run" / "table.csv",
+    )  # fmt: skip
+    assert code == 2
+    assert "block: " in err
+
+
+def photos(folder, classes, *, broken=False):
+    for split in ("train", "test"):
+        for name in classes:
+            target = folder / split / name
+            target.mkdir(parents=True)
+            for i in range(12):
+                pixels = np.random.default_rng(i).integers(0, 255, (32, 32, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(target / f"{i}.png")
+    if broken:
+        (folder / "train" / classes[0] / "bad.png").write_bytes(b"no image")
+
+
+def test_unreadable_images_are_named(tmp_path, capsys):
+    photos(tmp_path / "photos", ["cat", "dog"], broken=True)
+    code, _, err = adapt(capsys, tmp_path / "run", "--data", tmp_path / "photos")
+    assert code == 2
+    assert "bad.png" in err
+
+
+def test_a_single_class_is_refused(tmp_path, capsys):
+    photos(tmp_path / "photos", ["cat"])
+    code, _, err = adapt(capsys, tmp_path / "run", "--data", tmp_path / "photos")
+    assert code == 2
+    assert "class" in err
+
+
+def test_train_writes_weights_that_adapt_takes(tmp_path, capsys):
+    weights = tmp_path / "w.safetensors"
+    code, out, _ = run(capsys, "train", "mobilenet_v1", "-a", "width=0.25", "--data", "digits",
+                       "--epochs", "0.2", "-o", weights, "-q")  # fmt: skip
+    assert code == 0
+    assert "360 test images" in out
+    code, _, _ = adapt(capsys, tmp_path / "run", "--weights", weights)
+    assert code == 0
+    assert not any(e["event"] == "training" for e in read_journal(tmp_path / "run"))
+
+
+def test_inspect_shows_groups_and_reasons(capsys):
+    code, out, _ = run(capsys, "inspect", "mobilenet_v1", "--input-size", 32, "--json")
+    assert code == 0
+    report = json.loads(out)
+    assert len([g for g in report["groups"] if not g["fixed"]]) == 14
+    assert report["fixed"] == [
+        {"layer": "classifier", "reason": "is an output of the network"},
+    ]
+    code, out, _ = run(capsys, "inspect", "mobilenet_v1", "-a", "width=0.25", "--input-size", 32,
+                       "--verify")  # fmt: skip
+    assert code == 0
+    assert "is an output of the network" in out
+    assert "equal" in out
+
+
+def test_table_build_and_show(tmp_path, capsys):
+    table = tmp_path / "t.csv"
+    arguments = ["table", "build", "mobilenet_v1", "-a", "width=0.25", "--input-size", 32, "--on",
+                 "synthetic:", "-o", table, "--json", "-q"]  # fmt: skip
+    code, out, _ = run(capsys, *arguments)
+    assert code == 0
+    assert json.loads(out)["measured"] > 0
+    code, out, _ = run(capsys, *arguments)  # what is there is not measured again
+    assert json.loads(out)["measured"] == 0
+    code, out, _ = run(capsys, "table", "show", table)
+    assert code == 0
+    assert "conv" in out
+
+
+def test_measure_compares_interleaved(capsys):
+    code, out, _ = run(capsys, "measure", "mobilenet_v1", "-a", "width=0.25", "--input-size", 32,
+                       "--on", "synthetic:", "--compare", "mobilenet_v1", "--json")  # fmt: skip
+    assert code == 0
+    assert len(json.loads(out)["models"]) == 2
+
+
+def test_internal_errors_hide_the_traceback_unless_asked(capsys, monkeypatch):
+    from netadapt import summaries
+
+    def broken(folder):
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(summaries, "list_runs", broken)
+    code, _, err = run(capsys, "ls", ".")
+    assert code == 101
+    assert "Internal error (ZeroDivisionError: oops)" in err
+    assert "Traceback" not in err
+    with pytest.raises(ZeroDivisionError):
+        main(["--debug", "ls", "."])
+
+
+def test_interrupt_says_how_to_continue(capsys, monkeypatch):
+    from netadapt import summaries
+
+    def interrupted(folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(summaries, "list_runs", interrupted)
+    code, _, err = run(capsys, "ls", ".")
+    assert code == 130
+    assert "the same command continues" in err
+
+
+def test_exit_codes_are_documented(capsys):
+    code, out, _ = run(capsys, "--help")
+    assert code == 0
+    assert all(f"\n  {number} " in out for number in (0, 1, 2, 3, 4, 5, 101, 130))
+    for command in ("adapt", "train", "measure", "inspect", "export"):
+        assert "Examples:" in run(capsys, command, "--help")[1]
