@@ -15,10 +15,11 @@ from netadapt.cli import main
 from netadapt.runs import read_journal, steps_of
 
 TINY = [
-    "-a", "width=0.25", "--data", "digits", "--on", "synthetic:", "--epochs", "0.3",
-    "--short-steps", "1", "--long-epochs", "0.1", "--finalists", "1", "--batch-size", "64",
-    "--initial-reduction", "20%", "-q",
+    "--data", "tests.examples:stripes", "--on", "synthetic:", "--epochs", "2", "--batch-size", "32",
+    "--short-steps", "2", "--long-epochs", "1", "--finalists", "2", "--initial-reduction", "15%",
+    "-q",
 ]  # fmt: skip
+MODEL = "tests.examples:small_net"
 
 
 def run(capsys, *arguments):
@@ -29,7 +30,7 @@ def run(capsys, *arguments):
     return stop.value.code, out, err
 
 
-def adapt(capsys, folder, *more, budget="70%", model="mobilenet_v1"):
+def adapt(capsys, folder, *more, budget="70%", model=MODEL):
     return run(capsys, "adapt", model, *TINY, "--budget", budget, "--run", folder, *more)
 
 
@@ -76,7 +77,7 @@ def assert_same(first, second):
 def test_a_killed_run_resumes_to_the_same_bits(tmp_path, capsys):
     """The oracle of crash safety: SIGKILL at some moment, then the same command."""
     assert adapt(capsys, tmp_path / "whole")[0] == 0
-    command = [sys.executable, "-m", "netadapt", "adapt", "mobilenet_v1", *TINY, "--budget", "70%",
+    command = [sys.executable, "-m", "netadapt", "adapt", MODEL, *TINY, "--budget", "70%",
                "--run", str(tmp_path / "cut")]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
@@ -192,10 +193,10 @@ def test_a_single_class_is_refused(tmp_path, capsys):
 
 def test_train_writes_weights_that_adapt_takes(tmp_path, capsys):
     weights = tmp_path / "w.safetensors"
-    code, out, _ = run(capsys, "train", "mobilenet_v1", "-a", "width=0.25", "--data", "digits",
-                       "--epochs", "0.2", "-o", weights, "-q")  # fmt: skip
+    code, out, _ = run(capsys, "train", MODEL, "--data", "tests.examples:stripes", "--epochs", "2",
+                       "-o", weights, "-q")  # fmt: skip
     assert code == 0
-    assert "360 test images" in out
+    assert "32 test images" in out
     code, _, _ = adapt(capsys, tmp_path / "run", "--weights", weights)
     assert code == 0
     assert not any(e["event"] == "training" for e in read_journal(tmp_path / "run"))
@@ -267,6 +268,6 @@ def test_interrupt_says_how_to_continue(capsys, monkeypatch):
 def test_exit_codes_are_documented(capsys):
     code, out, _ = run(capsys, "--help")
     assert code == 0
-    assert all(f"\n  {number} " in out for number in (0, 1, 2, 3, 4, 5, 101, 130))
+    assert all(f"\n    {number} " in out for number in (0, 1, 2, 3, 4, 5, 101, 130))
     for command in ("adapt", "train", "measure", "inspect", "export"):
         assert "Examples:" in run(capsys, command, "--help")[1]
