@@ -1,5 +1,6 @@
 """Weight files: safetensors, and state dicts of PyTorch read without executing a pickle."""
 
+import contextlib
 import os
 import pickle
 import warnings
@@ -13,6 +14,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from netadapt.errors import ModelError, RunError
+
+_COUNTER = ".num_batches_tracked"
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
@@ -48,7 +51,8 @@ def save_weights(model: nn.Module, path: Path) -> None:
             "folder."
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink()
 
 
 def _identity(name: str, tensor: Tensor) -> tuple[object, ...]:
@@ -119,8 +123,9 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: str) ->
         twin = present.get(_identity(name, tensor))
         if name not in state and twin is not None:
             state[name] = state[twin]
-        elif name not in state and name.endswith(".num_batches_tracked"):
+        elif name not in state and name.endswith(_COUNTER):
             state[name] = tensor  # files older than PyTorch 0.4.1 have none
+    state = {n: tensor for n, tensor in state.items() if n in own or not n.endswith(_COUNTER)}
     missing = [f"{n} {list(own[n].shape)}" for n in own if n not in state]
     unexpected = [f"{n} {list(state[n].shape)}" for n in state if n not in own]
     mismatched = [

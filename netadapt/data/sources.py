@@ -99,7 +99,7 @@ def _digits(options: _Options) -> Task:
     labels = torch.from_numpy(bunch.target).long()
     rest, test = stratified(labels, 0.2, seed=_DIGITS_TEST_SEED)
     train, holdout = stratified(labels[rest], _or(options.holdout, 0.25), seed=options.seed)
-    pixels = Pixels(mean=(0.305,) * 3, std=(0.3,) * 3, pad=size // 8, flip=False)
+    pixels = Pixels(mean=(0.306,) * 3, std=(0.325,) * 3, pad=size // 8, flip=False)
 
     def split(index: Tensor) -> ArraySplit:
         return ArraySplit(images[index].contiguous(), labels[index], pixels)

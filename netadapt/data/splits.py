@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
@@ -89,8 +89,8 @@ class ArraySplit:
         pixels: how images become inputs.
     """
 
-    images: Tensor
-    targets: Tensor
+    images: Tensor = field(repr=False)
+    targets: Tensor = field(repr=False)
     pixels: Pixels = Pixels()
 
     def __len__(self) -> int:
@@ -176,8 +176,8 @@ class FileSplit:
         pixels: how images become inputs.
     """
 
-    paths: tuple[Path, ...]
-    targets: Tensor
+    paths: tuple[Path, ...] = field(repr=False)
+    targets: Tensor = field(repr=False)
     size: int
     pixels: Pixels = Pixels()
 
