@@ -3,7 +3,7 @@
 import copy
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -78,12 +78,11 @@ def verify_groups(
     images = as_images(exact, network, inputs, seed)
     rng = random.Random(seed)
     keep = {group.id: half(group, rng) for group in chosen}
-    checks = []
-    for name, part in plan(chosen, keep, together):
-        comparable = all(network.groups[group].exact for group in part)
-        for mode in modes:
-            checks.append(check(exact, network, part, images, (name, mode), comparable, tolerance))
-    return checks
+    return [
+        found
+        for name, part in plan(chosen, keep, together)
+        for found in check(exact, network, part, images, name, sorted(modes), tolerance)
+    ]
 
 
 def plan(groups: Sequence[ChannelGroup], keep: Keep, together: bool) -> Iterator[tuple[str, Keep]]:
@@ -108,34 +107,48 @@ def check(
     network: Network,
     keep: Keep,
     images: tuple[torch.Tensor, ...],
-    what: tuple[str, Mode],
+    name: str,
+    modes: Sequence[Mode],
+    tolerance: float,
+) -> Iterator[GroupCheck]:
+    """Compare pruned and masked model, in evaluation mode first as training moves statistics."""
+    comparable = all(network.groups[group].exact for group in keep)
+    pruned, masked = shrink(model, network, keep), mask(model, network, keep)
+    for mode in modes:
+        try:
+            outputs = run(pruned, images, mode)
+            expected = run(masked, images, mode)
+        except Exception as error:  # a wrong group shows as any error the model may raise
+            detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            yield GroupCheck(name, mode, "failed", detail=detail)
+        else:
+            yield compare(GroupCheck(name, mode, "equal"), outputs, expected, comparable, tolerance)
+
+
+def compare(
+    found: GroupCheck,
+    outputs: list[torch.Tensor],
+    expected: list[torch.Tensor],
     comparable: bool,
     tolerance: float,
 ) -> GroupCheck:
-    """Compare pruned and masked model in one mode."""
-    name, mode = what
-    try:
-        pruned = run(shrink(model, network, keep), images, mode)
-        masked = run(mask(model, network, keep), images, mode)
-    except Exception as error:  # a wrong group shows as any error the model may raise
-        detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        return GroupCheck(name, mode, "failed", detail=detail)
-    shapes = [[tuple(x.shape) for x in outputs] for outputs in (pruned, masked)]
+    """The outcome for the outputs of both models."""
+    shapes = [[tuple(x.shape) for x in some] for some in (outputs, expected)]
     if shapes[0] != shapes[1]:
         detail = f"outputs have shapes {shapes[0]}, expected {shapes[1]}"
-        return GroupCheck(name, mode, "failed", detail=detail)
+        return replace(found, status="failed", detail=detail)
     if not comparable:
         detail = "removing a channel changes what others compute; only shapes are compared"
-        return GroupCheck(name, mode, "shape-only", detail=detail)
-    worst, scale = 0.0, 0.0
-    for x, y in zip(pruned, masked, strict=True):
-        if x.numel():
-            worst = max(worst, float((x - y).abs().max()))
-            scale = max(scale, float(y.abs().max()))
+        return replace(found, status="shape-only", detail=detail)
+    filled = [(x, y) for x, y in zip(outputs, expected, strict=True) if y.numel()]
+    # A NaN must not pass, and max() would drop it: torch's maximum hands it on.
+    worst = float(torch.stack([(x - y).abs().max() for x, y in filled]).max()) if filled else 0.0
+    scale = max((float(y.abs().max()) for _, y in filled), default=0.0)
     relative = worst / scale if scale else worst
-    good = relative <= tolerance  # false for NaN
-    detail = "" if good else f"relative error {relative:.3g} exceeds {tolerance:g}"
-    return GroupCheck(name, mode, "equal" if good else "failed", worst, relative, detail)
+    if relative <= tolerance:
+        return replace(found, max_error=worst, relative=relative)
+    detail = f"relative error {relative:.3g} exceeds {tolerance:g}"
+    return GroupCheck(found.group, found.mode, "failed", worst, relative, detail)
 
 
 def run(model: nn.Module, images: tuple[torch.Tensor, ...], mode: Mode) -> list[torch.Tensor]:

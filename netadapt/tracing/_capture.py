@@ -1,10 +1,11 @@
 """Front ends: a model's code as a graph, by torch.fx, or by torch.export where fx cannot follow."""
 
 import inspect
+import io
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -115,7 +116,8 @@ def defaults(model: nn.Module, inputs: int) -> dict[str, Any] | None:
 
 def by_export(model: nn.Module, training: bool, inputs: tuple[torch.Tensor, ...]) -> Captured:
     """Capture by torch.export: the operations that one run of the model executes."""
-    with mode(model, training), quiet():
+    # On failure torch.export writes the whole graph so far to stderr; its error says enough.
+    with mode(model, training), quiet(), redirect_stderr(io.StringIO()):
         program = torch.export.export(model, inputs, strict=False)
     signature = program.graph_signature
     names = {

@@ -1,11 +1,10 @@
 """Rules of operations that act on each element: activations, sums, products, sizes."""
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
 
-from netadapt.network import Pair
-from netadapt.tracing._ledger import Ids
 from netadapt.tracing._values import Call, Dim, Rule, Value, plane
 
 
@@ -109,17 +108,10 @@ def price(kind: str, values: list[Value], result: Value) -> tuple[str, Value]:
         return kind, source
     if kind == "mul" and len(values) == 2 and len(whole) == 1:
         (small,) = [v for v in values if v is not whole[0]]
-        if is_scale(small, plane(result)[0], plane(result)[1]):
-            return "scale", source
+        channels, hw = plane(result)
+        if math.prod(small.shape[-3:]) == len(channels):  # one factor for each channel
+            return ("mul" if hw == (1, 1) else "scale"), source
     return "other", source
-
-
-def is_scale(value: Value, channels: Ids, hw: Pair) -> bool:
-    """Whether it is one factor for each channel of a plane of more than one pixel."""
-    size = 1
-    for length in value.shape[-3:]:
-        size *= length
-    return size == len(channels) and hw != (1, 1)
 
 
 SCALAR: dict[str, Callable[[Any, Any], Any]] = {

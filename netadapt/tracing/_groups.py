@@ -8,8 +8,8 @@ import numpy as np
 from netadapt.network import ChannelGroup, Slot, Width
 from netadapt.tracing._ledger import NONE, Ids, Ledger
 
-SINGLE = "its channels can only be removed all at once"
-ORPHAN = "no layer produces its channels"
+SINGLE = "has channels that can only be removed all at once"
+ORPHAN = "has channels that no layer produces"
 
 
 @dataclass(frozen=True)

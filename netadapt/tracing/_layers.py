@@ -21,6 +21,10 @@ FUSED_ACTS = frozenset({
 """Activations that a layer absorbs."""
 
 
+WEIGHTED = frozenset({"conv", "conv_transpose", "linear", "norm", "layer_norm", "group_norm"})
+"""Operations that have weights."""
+
+
 def fuse(found: Findings) -> list[Record]:
     """Records with normalizations, residual sums and activations absorbed."""
     at = {record.node: record for record in found.records}
@@ -68,6 +72,7 @@ class Users:
 
     def __init__(self, found: Findings) -> None:
         self._aliases = found.aliases
+        self._queries = found.queries
 
     def origin(self, node: fx.Node) -> fx.Node:
         """The node that computed what this one hands on."""
@@ -77,7 +82,7 @@ class Users:
 
     def of(self, node: fx.Node) -> list[fx.Node]:
         """All nodes that use it."""
-        direct = list(node.users)
+        direct = [user for user in node.users if user not in self._queries]
         return [
             user
             for one in direct
@@ -94,11 +99,11 @@ class Users:
 
 def training_only(records: Sequence[Record], inference: Sequence[Record]) -> list[Record]:
     """Layers with weights that run in training and not at inference, such as auxiliary heads."""
-    known = {record.module for record in inference}
+    known = {record.name for record in inference}
     return [
         replace(record, inference=False)
         for record in records
-        if record.module and record.module not in known
+        if record.op in WEIGHTED and record.name not in known
     ]
 
 

@@ -60,7 +60,7 @@ def rearrange(call: Call, input: Value, sizes: list[Any]) -> Any:
     free to shrink; elements at one position of it, of all others, are removed together.
     """
     if input.axis is None or input.ids is None:
-        call.freeze(sizes)
+        call.freeze(sizes, why=", which sizes another tensor by it")
         return call.value(None, None)
     (i, i_end), (j, j_end) = block(input.shape, call.shape, input.axis)
     lead, trail = (

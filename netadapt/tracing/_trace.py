@@ -127,8 +127,8 @@ def with_batch(examples: tuple[torch.Tensor, ...], batch: int) -> tuple[torch.Te
 
 def sentence(error: Exception) -> str:
     """The first line of an error's message."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0] if len(lines[0]) <= 120 else f"{lines[0][:120]}..."
 
 
 def walk(
@@ -196,7 +196,8 @@ def fixed_layers(model: nn.Module, ledger: Ledger, grouping: Grouping) -> tuple[
         why = [group.fixed for group in held if group.fixed]
         if why:
             own = next((ledger.fixed[i] for i in ids.tolist() if i in ledger.fixed), "")
-            said = own or f"is tied to {held[0].id}, which {why[0]}"
+            root = next(group.id for group in held if group.fixed).partition("#")[0]
+            said = own or (why[0] if root == layer else f"is tied to {root}, which {why[0]}")
             partly = "" if len(why) == len(held) else "some of its channels: "
             found.setdefault(layer, partly + said)
     touched = {tensor for tensor, _ in ledger.slots}

@@ -78,11 +78,13 @@ class Findings:
         ledger: channels; shared by all graphs of a model.
         records: layers, in order.
         aliases: nodes that hand on their input unchanged, with the input.
+        queries: nodes that return no tensor, such as a shape.
     """
 
     ledger: Ledger
     records: list[Record] = field(default_factory=list)
     aliases: dict[fx.Node, fx.Node] = field(default_factory=dict)
+    queries: set[fx.Node] = field(default_factory=set)
 
 
 @dataclass(slots=True)
@@ -157,7 +159,7 @@ class Call:
     def channels(self, value: Value, dim: int) -> Ids:
         """Channels of ``value`` along ``dim``; if it holds them elsewhere, they are fixed."""
         if value.axis not in (None, dim):
-            self.freeze(value, why=f", which netadapt knows for channels along dimension {dim}")
+            self.freeze(value, why=f", which expects channels along dimension {dim}")
         return value.along(dim)
 
     def attr(self, module: str, attr: str, ids: Ids, as_tuple: bool = False) -> bool:
@@ -178,7 +180,8 @@ class Call:
         cin, in_hw = plane(source)
         cout, out_hw = plane(result)
         found = {"cin": cin, "cout": cout, "in_hw": in_hw, "out_hw": out_hw, **fields}
-        self.found.records.append(Record(self.node, self.name, op, **found))
+        found.setdefault("name", fields.get("module") or self.name)
+        self.found.records.append(Record(node=self.node, op=op, **found))
 
 
 BAKED = ", which has the number of channels as a constant in the code"

@@ -5,7 +5,7 @@ model's and cannot change a buffer, whatever mode the captured code was in.
 """
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -80,6 +80,8 @@ class Walk:
     def _call(self, node: fx.Node) -> tuple[Any, Any]:
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), self._given.__getitem__)
         out = self._execute(node, args, kwargs)
+        if not any(isinstance(part, torch.Tensor) for part in leaves(out)):
+            self._found.queries.add(node)
         args, kwargs = fx.node.map_arg((node.args, node.kwargs), self._known.__getitem__)
         called = node.op == "call_module"
         owner = str(node.target) if called else caller(node)
@@ -119,6 +121,17 @@ class Walk:
         sources = [arg for arg in args if isinstance(arg, Value)]
         if isinstance(known, Value) and sources:
             call.layer("other", sources[0], known)
+
+
+def leaves(out: Any) -> Iterator[Any]:
+    """Everything in what a call returned."""
+    if isinstance(out, dict):
+        out = list(out.values())
+    if isinstance(out, list | tuple):
+        for part in out:
+            yield from leaves(part)
+    else:
+        yield out
 
 
 OUTPUT = "is an output of the network"

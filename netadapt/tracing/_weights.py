@@ -21,6 +21,11 @@ def holder(value: Value | None, call: Call) -> str:
     return value.name.rpartition(".")[0] if value is not None and value.name else call.owner
 
 
+def titled(weight: Value) -> str:
+    """Name of the layer that a weight belongs to: of its module, or of the tensor itself."""
+    return weight.name.removesuffix(".weight")
+
+
 def attach(call: Call, param: Value | None, ids: Ids, role: Role = "channelwise") -> None:
     """Enter that a 1-d parameter has one element for each channel."""
     if param is None:
@@ -62,7 +67,7 @@ def convolve(
     heads: Ids | None = None
     if count == 1:
         out = ledger.fresh(c_out)
-        ledger.slot(weight.name, 1 if swap else 0, "out", out, call.name)
+        ledger.slot(weight.name, 1 if swap else 0, "out", out, titled(weight))
         ledger.slot(weight.name, 0 if swap else 1, "in", into)
     else:
         heads = grouped(call, into, groups, module, c_out)
@@ -71,10 +76,10 @@ def convolve(
             return call.freeze(input, why=", whose number of groups is a constant in the code")
         out = np.repeat(heads, c_out // count)
         if swap:
-            ledger.slot(weight.name, 0, "channelwise", into, call.name)
+            ledger.slot(weight.name, 0, "channelwise", into, titled(weight))
         else:
             role: Role = "out" if len(into) > count else "channelwise"
-            ledger.slot(weight.name, 0, role, out, call.name)
+            ledger.slot(weight.name, 0, role, out, titled(weight))
     attach(call, bias, out, "out")
     call.attr(module, "in_channels", into)
     call.attr(module, "out_channels", out)
@@ -82,8 +87,8 @@ def convolve(
     flat = len(weight.shape) <= 4  # 1-d and 2-d
     kind = ("conv_transpose" if swap else "conv") if flat else "other"
     call.layer(
-        kind, input, result, cin=into, kernel=pair(weight.shape[2:]), groups=heads,
-        bias=bias is not None, module=module, **(geometry if flat else {}),
+        kind, input, result, name=titled(weight), cin=into, kernel=pair(weight.shape[2:]),
+        groups=heads, bias=bias is not None, module=module, **(geometry if flat else {}),
     )  # fmt: skip
     return result
 
@@ -143,7 +148,7 @@ def linear(call: Call, input: Value, weight: Value, bias: Value | None = None) -
         return call.like(input) if len(weight.shape) == 2 else call.freeze(input)
     ledger, into, module = call.ledger, input.along(last), holder(weight, call)
     out = ledger.fresh(weight.shape[0])
-    ledger.slot(weight.name, 0, "out", out, call.name)
+    ledger.slot(weight.name, 0, "out", out, titled(weight))
     ledger.slot(weight.name, 1, "in", into)
     attach(call, bias, out, "out")
     call.attr(module, "in_features", into)
@@ -152,7 +157,7 @@ def linear(call: Call, input: Value, weight: Value, bias: Value | None = None) -
     middle = input.shape[1:-1]
     rows = (math.prod(middle[:1]), math.prod(middle[1:]))
     call.layer(
-        "linear", input, result, cin=into, cout=out, in_hw=rows, out_hw=rows,
+        "linear", input, result, name=titled(weight), cin=into, cout=out, in_hw=rows, out_hw=rows,
         bias=bias is not None, module=module,
     )  # fmt: skip
     return result
