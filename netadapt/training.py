@@ -208,6 +208,7 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
         lr=recipe.lr,
         momentum=recipe.momentum,
         nesterov=recipe.momentum > 0,
+        fused=True,  # on a CPU a third of the time of the default
     )
 
 
