@@ -36,7 +36,7 @@ def attach(call: Call, param: Value | None, ids: Ids, role: Role = "channelwise"
         call.ledger.tie(param.along(0), ids, f"feeds {call.what}{COMPUTED}")
 
 
-def grouped(call: Call, into: Ids, groups: int | Dim, holder_name: str, c_out: int) -> Ids | None:
+def grouped(call: Call, into: Ids, groups: int | Dim, module: str) -> Ids | None:
     """Tie what a grouped convolution can only lose together; one channel for each group.
 
     Whole groups are removed, so that ``groups`` changes and the widths of a group do not.
@@ -48,7 +48,7 @@ def grouped(call: Call, into: Ids, groups: int | Dim, holder_name: str, c_out: i
     if isinstance(groups, Dim):
         held = call.ledger.proportional(groups.ids, heads)
     else:
-        held = call.attr(holder_name, "groups", heads)
+        held = call.attr(module, "groups", heads)
     return heads if held else None
 
 
@@ -70,7 +70,7 @@ def convolve(
         ledger.slot(weight.name, 1 if swap else 0, "out", out, titled(weight))
         ledger.slot(weight.name, 0 if swap else 1, "in", into)
     else:
-        heads = grouped(call, into, groups, module, c_out)
+        heads = grouped(call, into, groups, module)
         if heads is None:
             ledger.leave([module], f"its number of groups is a constant in {call.what}")
             return call.freeze(input, why=", whose number of groups is a constant in the code")
