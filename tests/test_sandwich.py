@@ -92,7 +92,7 @@ def test_the_layer_in_a_probe_has_the_output_size_that_was_asked_for(shape):
     dims = {
         v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in model.graph.value_info
     }
-    main = [n for n in model.graph.node if n.op_type not in ("ConstantOfShape", "AveragePool")]
+    main = [n for n in model.graph.node if n.op_type == "Conv"]  # the last is the sink
     if shape.op in ("linear", "layer_norm"):
         assert run(build(Probe("layer", shape)))[0].shape[-1] == shape.cout
     else:
@@ -101,7 +101,7 @@ def test_the_layer_in_a_probe_has_the_output_size_that_was_asked_for(shape):
 
 @pytest.mark.parametrize(
     "shape",
-    [s for s in LAYERS if s.op in ("conv", "max_pool", "norm", "mul", "concat", "global_pool")
+    [s for s in LAYERS if s.op in ("conv", "max_pool", "norm", "mul", "concat")
      and s.cin % 16 == 0 and s.cout % 16 == 0],
     ids=str,
 )  # fmt: skip

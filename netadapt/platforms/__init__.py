@@ -96,8 +96,12 @@ class Platform(Protocol):
         ...
 
 
-_OPENERS = {
-    "ort": ("netadapt.platforms.ort", "open_ort", ("threads", "level", "batch", "precision")),
+_ORT_OPTIONS: tuple[str, ...] = ("threads", "level", "batch", "precision")
+_OPENERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "ort": ("netadapt.platforms.ort", "open_ort", _ORT_OPTIONS),
+    "ssh": (
+        "netadapt.platforms.ssh", "open_ssh", (*_ORT_OPTIONS, "provider", "python", "config"),
+    ),
     "replay": ("netadapt.platforms.replay", "open_replay", ()),
     "synthetic": (
         "netadapt.platforms.synthetic", "open_synthetic", ("block", "noise", "seed", "cold"),

@@ -36,9 +36,10 @@ class Probe:
     """One tiny model.
 
     Attributes:
-        kind: ``layer`` (B above), ``stem`` (A above), ``tapped`` (A, its stem read twice),
-            ``nodes`` (``shape.cin`` convolutions of one pixel), ``call`` (nothing to compute).
-        shape: the layer; for ``stem`` and ``tapped`` only its input counts.
+        kind: ``layer`` (B above), ``stem`` (A above), ``tapped`` and ``pooled`` (A, its stem read
+            twice), ``nodes`` (``shape.cin`` convolutions of one pixel), ``call`` (no layer at
+            all), ``alone`` (the layer without neighbours, for comparison).
+        shape: the layer; for stems only its input counts.
     """
 
     kind: str
@@ -108,7 +109,7 @@ def terms(shape: LayerShape) -> tuple[Term, ...]:
     elif is_first(shape):
         found += [Term(-1, _stem(shape.cout, (1, 1))), *_nodes(1)]
     else:
-        kind = "tapped" if shape.op in _TAPPED else "stem"
+        kind = _TAPS.get(shape.op, "stem")
         found.append(Term(-1, _stem(widths[0], shape.in_hw, kind)))
         for channels in widths[1:]:
             found += _less_stem(channels, shape.in_hw, kind)
@@ -133,13 +134,18 @@ def build(probe: Probe, batch: int = 1) -> bytes:
         for _ in range(shape.cin):
             x = graph.add("Conv", x, graph.weight(16, 16, 1, 1))
         graph.sink(x, 16, (1, 1))
-    elif probe.kind in ("stem", "tapped"):
+    elif probe.kind in ("stem", "tapped", "pooled"):
         x = graph.stem(shape.cin, shape.in_hw)
-        if probe.kind == "tapped":
-            graph.tap(x, shape.in_hw)
+        graph.tap(probe.kind, x, shape.in_hw)
         graph.sink(x, shape.cin, shape.in_hw)
     elif shape.op in _ROWS:
         _build_rows(graph, shape)
+    elif probe.kind == "alone":
+        inputs = [graph.input(channels, *shape.in_hw) for channels in inputs_of(shape)]
+        x = _BUILDERS[shape.op](graph, inputs, shape)
+        if shape.residual:
+            x = graph.add("Add", x, graph.input(shape.cout, *shape.out_hw))
+        graph.output(activate(graph, x, shape))
     else:
         _build_layer(graph, shape)
     return graph.model()
@@ -151,9 +157,8 @@ def _build_layer(graph: Graph, shape: LayerShape) -> None:
         sources = [graph.input(shape.cin, *shape.in_hw)]
     else:
         sources = [graph.stem(channels, shape.in_hw) for channels in inputs_of(shape)]
-    if shape.op in _TAPPED:
-        for source in sources:
-            graph.tap(source, shape.in_hw)
+    for source in sources:
+        graph.tap(_TAPS.get(shape.op, "stem"), source, shape.in_hw)
     x = _BUILDERS[shape.op](graph, sources, shape)
     if skip:
         x = graph.add("Add", x, skip)
@@ -254,7 +259,8 @@ def _avg_pool(graph: Graph, sources: list[str], shape: LayerShape) -> str:
 
 
 def _global_pool(graph: Graph, sources: list[str], shape: LayerShape) -> str:
-    return graph.add("GlobalAveragePool", sources[0])
+    """As torch's exporter writes it, which is not ``GlobalAveragePool``: in the plain layout."""
+    return graph.add("ReduceMean", sources[0], axes=(2, 3))
 
 
 def _identity(graph: Graph, sources: list[str], shape: LayerShape) -> str:
@@ -320,7 +326,12 @@ _BUILDERS: dict[str, Builder] = {
     "resize": _resize,
     "move": _move,
 }
-_TAPPED = frozenset({"norm", "add", "act"})  # what a convolution before it would absorb
+_TAPS = {
+    # a convolution before these would absorb them if it had no second reader
+    **dict.fromkeys(("norm", "add", "act"), "tapped"),
+    # what is scaled is also averaged, in the plain layout: that reordering is the average's
+    "scale": "pooled",
+}
 _ROWS = frozenset({"linear", "layer_norm"})
 
 MEASURABLE = frozenset(_BUILDERS)

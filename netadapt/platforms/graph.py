@@ -72,9 +72,12 @@ class Graph:
             weight, groups = self.weight(16, channels, 1, 1), 1
         self.output(self.add("Conv", x, weight, strides=hw, group=groups))
 
-    def tap(self, x: str, hw: Pair) -> None:
-        """A second reader of ``x``."""
-        self.output(self.add("AveragePool", x, kernel_shape=(1, 1), strides=hw))
+    def tap(self, kind: str, x: str, hw: Pair) -> None:
+        """A second reader of ``x``: of one pixel (``tapped``), of all (``pooled``), or none."""
+        if kind == "tapped":
+            self.output(self.add("AveragePool", x, kernel_shape=(1, 1), strides=hw))
+        elif kind == "pooled":
+            self.output(self.add("ReduceMean", x, axes=(2, 3)))
 
     def model(self) -> bytes:
         """The serialized model."""

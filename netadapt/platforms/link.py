@@ -74,6 +74,7 @@ def converse(link: Link, settings: Mapping[str, Any], items: Sequence[Item]) -> 
     """
     left = {item.id: item.visits for item in items}
     attempts = 0
+    reached = False
     pending = list(items)
     while True:
         news = False
@@ -86,17 +87,22 @@ def converse(link: Link, settings: Mapping[str, Any], items: Sequence[Item]) -> 
                     left[record["id"]] -= 1
                 elif kind == "error":
                     left[record["id"]] = 0
+                reached = True
                 news = news or kind in ("visit", "error")
                 yield record
                 if kind == "done" or (kind == "info" and not items):
                     return
             reason = _last_line(complaints)
         attempts = 0 if news else attempts + 1
-        if attempts > link.retries or (news and not link.retries):
+        if not reached:
             raise DeviceError(
-                f"{link.name} stopped before all was measured: "
-                f"{reason or 'the connection was closed without a word'}. What had arrived by "
-                "then is kept; run the same command again to go on."
+                f"{link.name} cannot be reached, or Python does not start there: {reason}. "
+                "Try the same by hand; 'netadapt doctor' tells what is missing."
+            )
+        if attempts > link.retries or not link.retries:
+            raise DeviceError(
+                f"{link.name} stopped before all was measured: {reason}. What had arrived by then "
+                "is kept; run the same command again to go on."
             )
         pending = [item for item in items if left[item.id] > 0]
         if items and not pending:
@@ -160,4 +166,4 @@ def _fatal(link: Link, record: Record) -> str:
 def _last_line(complaints: Any) -> str:
     complaints.seek(0)
     lines = complaints.read().decode(errors="replace").strip().splitlines()
-    return lines[-1].strip().rstrip(".") if lines else ""
+    return lines[-1].strip().rstrip(".") if lines else "the connection was closed without a word"

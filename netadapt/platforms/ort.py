@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
+from urllib.parse import urlencode
 
 from netadapt.errors import DeviceError, UsageError
 from netadapt.measurement import Clock, DeviceInfo, Measurement, quantile
@@ -49,13 +50,6 @@ class Options:
             if value not in known:
                 raise UsageError(f"{value!r} is none of {', '.join(known)}.")
 
-    def query(self) -> str:
-        """Those that differ from the defaults, as the end of a URI."""
-        default = Options()
-        names = ("threads", "level", "batch", "precision")
-        changed = [n for n in names if getattr(self, n) != getattr(default, n)]
-        return "?" + "&".join(f"{n}={getattr(self, n)}" for n in changed) if changed else ""
-
 
 def local_link() -> Link:
     """This machine, in a process of its own."""
@@ -70,17 +64,24 @@ class OrtPlatform:
         address: the URI without options.
         options: what changes the timings.
         link: how to start Python there.
+        where: further options of the URI, which do not change the timings.
     """
 
     address: str = "ort:cpu"
     options: Options = field(default_factory=Options)
     link: Link = field(default_factory=local_link)
+    where: Mapping[str, str] = field(default_factory=dict)
     _info: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def uri(self) -> str:
         """What opens it again."""
-        return self.address + self.options.query()
+        default = Options()
+        changed = dict(self.where)
+        for name in ("threads", "level", "batch", "precision"):
+            if getattr(self.options, name) != getattr(default, name):
+                changed[name] = str(getattr(self.options, name))
+        return self.address + ("?" + urlencode(changed, safe="/:") if changed else "")
 
     def describe(self) -> DeviceInfo:
         """What the device is; asked once."""

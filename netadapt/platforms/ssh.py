@@ -1,0 +1,101 @@
+"""A device at the end of an SSH connection: ``ssh://pi@raspberrypi``.
+
+The device needs Python 3.8, numpy and onnxruntime, nothing of netadapt. OpenSSH's own client does
+the work, so that ~/.ssh/config, agents, jump hosts and known hosts hold as they do in a shell. The
+remote command is a constant; what varies goes over standard input, so that no text of a user
+reaches a shell.
+"""
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from netadapt.errors import UsageError
+from netadapt.platforms.link import BOOTSTRAP, Link
+from netadapt.platforms.ort import OrtPlatform, read_options
+
+_CHOOSE_PYTHON = (
+    'import os,sys;p=open(0,"rb",0).readline().decode().strip();'
+    'os.execvp(p,[p,"-u","-c",sys.argv[1]])'
+)
+REMOTE_COMMAND = f"exec python3 -u -c '{_CHOOSE_PYTHON}' '{BOOTSTRAP}'"
+"""What the remote shell is given, always the same: Python reads which interpreter to become."""
+
+RETRIES = 4
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+_HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*|[0-9A-Fa-f:]+(%[A-Za-z0-9]+)?")
+
+
+def open_ssh(rest: str, options: Mapping[str, str]) -> OrtPlatform:
+    """``ssh://user@host:port?python=/home/pi/venv/bin/python``.
+
+    Options besides those of ``ort:`` are ``provider`` (default ``cpu``), ``python`` (the
+    interpreter there that has numpy and onnxruntime; default ``python3``) and ``config`` (an
+    OpenSSH configuration file to use instead of ~/.ssh/config).
+
+    Raises:
+        UsageError: the address or an option is not what it should be.
+    """
+    example = "write it like ssh://pi@raspberrypi or ssh://pi@10.0.0.7:2222"
+    try:
+        parts = urlsplit(f"ssh:{rest}")
+        host, port = parts.hostname or "", parts.port
+    except ValueError as error:
+        raise UsageError(f"ssh:{rest} is no address ({error}); {example}.") from error
+    if not rest.startswith("//") or parts.path.strip("/") or parts.password is not None:
+        raise UsageError(f"ssh:{rest} is no address of a device; {example}.")
+    if not _HOST.fullmatch(host) or not _USER.fullmatch(parts.username or "x"):
+        raise UsageError(f"ssh:{rest} names no host or user that SSH knows; {example}.")
+    python = options.get("python", "python3")
+    if "\n" in python:
+        raise UsageError("python= of an ssh platform must be one path.")
+    others = {k: v for k, v in options.items() if k not in ("provider", "python", "config")}
+    address = f"ssh://{parts.netloc}"
+    link = Link(
+        command=ssh_command(host, parts.username, port, options.get("config")),
+        name=address,
+        preamble=python.encode() + b"\n",
+        retries=RETRIES,
+    )
+    chosen = read_options(options.get("provider", "cpu"), others)
+    where = {k: v for k, v in options.items() if k in ("provider", "python", "config")}
+    return OrtPlatform(address, chosen, link, where)
+
+
+def ssh_command(
+    host: str, user: str | None, port: int | None, config: str | None
+) -> tuple[str, ...]:
+    """The ssh client and its arguments; connections to one host share one authentication."""
+    settings = {
+        "BatchMode": "yes",  # a question could not be answered
+        "ConnectTimeout": "10",
+        "ServerAliveInterval": "5",
+        "ServerAliveCountMax": "3",
+        "ControlMaster": "auto",
+        "ControlPersist": "60",
+        "ControlPath": str(control_folder() / "%C"),
+    }
+    command = ["ssh", "-T"]
+    if config is not None:
+        command += ["-F", config]
+    for name, value in settings.items():
+        command += ["-o", f"{name}={value}"]
+    if user is not None:
+        command += ["-l", user]
+    if port is not None:
+        command += ["-p", str(port)]
+    return (*command, "--", host, REMOTE_COMMAND)
+
+
+def control_folder() -> Path:
+    """Where shared connections are kept; short, since a socket's path may have 104 characters."""
+    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    user = os.getuid() if hasattr(os, "getuid") else 0
+    folder = Path(base) / f"netadapt-ssh-{user}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.is_symlink() or (hasattr(os, "getuid") and folder.stat().st_uid != user):
+        raise UsageError(f"{folder} belongs to another user; remove it.")
+    return folder
