@@ -20,13 +20,13 @@ from netadapt.importance import importance_named
 from netadapt.measurement import DeviceInfo
 from netadapt.models import ModelSpec
 from netadapt.network import Network
-from netadapt.platforms import Effort, Platform, Workload, open_platform
+from netadapt.platforms import Platform, Workload, open_platform
 from netadapt.runs import Run, Step, read_journal, read_weights, steps_of
 from netadapt.strategies import strategy_named
 from netadapt.surgery import shrink
 from netadapt.tabling import open_table
 from netadapt.tracing import trace
-from netadapt.workshop import Notify, Shop, derived_seed, silent, training_progress
+from netadapt.workshop import WHOLE, Notify, Shop, derived_seed, silent, training_progress
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,7 @@ def _first_step(shop: Shop) -> Step:
         return steps[0]
     cost = shop.cost({})
     measurement = shop.platform.measure_networks(
-        [Workload("the unpruned network", shop.onnx, network.at({}))], Effort()
+        [Workload("the unpruned network", shop.onnx, network.at({}))], WHOLE
     )[0]
     # Refuse what cannot be reached before hours go into training.
     search.check_reachable(network, cost, shop.plan(measurement.p10_s), measurement.p10_s)

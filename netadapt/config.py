@@ -11,13 +11,19 @@ from netadapt.training import LONG, SHORT, Recipe
 from netadapt.units import Budget
 
 
+SHORT_LIMIT = 500
+"""Most steps of a short-term fine-tune by default; more change the choice little (Howard et al.,
+"Searching for MobileNetV3", ICCV 2019, section 4.2)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tuning:
     """How long each kind of training lasts.
 
     Attributes:
         train_epochs: epochs over the training images of a model that has no weights.
-        short_steps: optimizer steps of each candidate's short-term fine-tune.
+        short_steps: optimizer steps of each candidate's short-term fine-tune; ``None`` takes two
+            epochs, but no more than :data:`SHORT_LIMIT` steps.
         long_epochs: epochs of the long-term fine-tune at the end.
         screen_batches: training batches that re-estimate batch normalization at screening.
         recipe: settings of training and of the long-term fine-tune.
@@ -25,11 +31,17 @@ class Tuning:
     """
 
     train_epochs: int = 30
-    short_steps: int = 40
+    short_steps: int | None = None
     long_epochs: int = 15
     screen_batches: int = 4
     recipe: Recipe = LONG
     short: Recipe = SHORT
+
+    def steps_for(self, images: int) -> int:
+        """Steps of a short-term fine-tune on so many training images."""
+        if self.short_steps is not None:
+            return self.short_steps
+        return min(SHORT_LIMIT, 2 * max(1, images // self.short.batch_size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +79,7 @@ class RunConfig:
     importance: str = "l2"
     schedule: Schedule = field(default_factory=Schedule)
     round_to: int = 0
-    finalists: int = 4
+    finalists: int = 3
     tuning: Tuning = field(default_factory=Tuning)
     seed: int = 0
     device: str = "cpu"

@@ -31,6 +31,10 @@ def silent(event: dict[str, Any]) -> None:
     """The listener that ignores everything."""
 
 
+WHOLE = Effort(passes=6, min_seconds=0.2)
+"""How long whole networks are measured: short ones need many runs for a steady 10th percentile."""
+
+
 @dataclass
 class Shop:
     """The workshop of the search: real models, a real device.
@@ -93,7 +97,7 @@ class Shop:
             model,
             self.task,
             recipe=tuning.short,
-            steps=tuning.short_steps,
+            steps=tuning.steps_for(len(self.task.train)),
             seed=derived_seed(self.config.seed, step.iteration + 1, proposal.name),
             device=self.config.device,
         )
@@ -127,7 +131,7 @@ class Shop:
                 Workload("the unpruned network", self.onnx, self.network.at({})),
                 Workload("the candidate", onnx, self.network.at(sizes)),
             ],
-            Effort(),
+            WHOLE,
         )
         drift = now.p10_s / self.run.steps()[0].measured
         self.run.append(

@@ -26,7 +26,7 @@ ORDER = [
     ["tabling"],
     ["workshop", "inspection"],
     ["adapt", "train", "measuring", "summaries"],
-    ["cli"],
+    ["cli", "__main__"],
 ]
 WITHOUT_TORCH = {
     *["errors", "units", "measurement", "layers", "network", "costs", "schedule", "lookup", "runs"],
