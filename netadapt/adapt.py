@@ -41,6 +41,7 @@ class Result:
         unit: ``s`` or ``J``.
         limit: the budget in that unit.
         widths: ``{group: (before, after)}`` in output channels, of the groups that shrank.
+        predicted: cost of the adapted network by the table, calibrated on the unpruned one.
         device: what it was measured on.
         metric: what ``accuracy`` is.
     """
@@ -52,6 +53,7 @@ class Result:
     unit: str
     limit: float
     widths: Mapping[str, tuple[int, int]]
+    predicted: float
     device: str
     metric: str
 
@@ -67,6 +69,7 @@ class Result:
             unit=event["unit"],
             limit=event["limit"],
             widths=widths,
+            predicted=event["predicted"],
             device=event["device"],
             metric=event["metric"],
         )
@@ -166,7 +169,7 @@ def _first_step(shop: Shop) -> Step:
     if run.found("trained"):
         shop.original.load_state_dict(run.load_weights("original"))
     else:
-        if config.weights is None:
+        if needs_training(config, shop.task):
             run.append("training", epochs=config.tuning.train_epochs)
             training.fine_tune(
                 shop.original,
@@ -239,6 +242,16 @@ def _finish(
         "loader": written["loader"],
         "iterations": step.iteration,
     }  # fmt: skip
+
+
+def needs_training(config: RunConfig, task: data.Task) -> bool:
+    """Whether the model cannot do the task yet.
+
+    Published weights are of ImageNet's 1000 classes; for any other number the classifier is fresh.
+    """
+    if config.weights is None:
+        return True
+    return not Path(config.weights).is_file() and task.num_classes != 1000
 
 
 def describe_network(network: Network, block: int) -> dict[str, Any]:

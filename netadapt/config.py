@@ -10,7 +10,6 @@ from netadapt.schedule import Schedule
 from netadapt.training import LONG, SHORT, Recipe
 from netadapt.units import Budget
 
-
 SHORT_LIMIT = 500
 """Most steps of a short-term fine-tune by default; more change the choice little (Howard et al.,
 "Searching for MobileNetV3", ICCV 2019, section 4.2)."""

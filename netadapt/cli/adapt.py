@@ -224,6 +224,9 @@ def result_text(result: "Result", *, metric: str) -> str:
             table_text(rows, right=frozenset({1, 2, 3})),
             "",
             f"Measured {verdict} the budget of {limit}, on {result.device}.",
+            f"The lookup table, scaled on the unpruned network, predicted "
+            f"{format_quantity(result.predicted, result.unit)} "
+            f"({result.predicted / after['cost'] - 1:+.1%}).",
             "Latency is the 10th percentile, ± its interquartile range. Test images took no part "
             "in any choice.",
             f"The adapted network is in {result.folder}: adapted.onnx, adapted.pt2, and adapted.pt "
