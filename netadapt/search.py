@@ -193,7 +193,14 @@ def _iterate(
 ) -> Step:
     """Try the proposals, keep the best, measure it, record it."""
     iteration = step.iteration + 1
-    run.append("iteration", iteration=iteration, target=target, proposals=len(proposals))
+    screened = 0 < plan.finalists < len(proposals)
+    run.append(
+        "iteration",
+        iteration=iteration,
+        target=target,
+        proposals=len(proposals),
+        trials=len(proposals) + plan.finalists * screened,
+    )
     finalists = _screen(step, proposals, plan, workshop, run)
     best: tuple[float, Step, str] | None = None
     for proposal in finalists:
@@ -232,7 +239,7 @@ def _screen(
     step: Step, proposals: list[Proposal], plan: Plan, workshop: Workshop, run: Run
 ) -> list[Proposal]:
     """The proposals worth fine-tuning: the best by accuracy after BN re-estimation."""
-    if not plan.finalists or len(proposals) <= plan.finalists:
+    if not 0 < plan.finalists < len(proposals):
         return proposals
     iteration = step.iteration + 1
     scored = []

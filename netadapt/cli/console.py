@@ -45,7 +45,8 @@ class Console:
         self._quiet = quiet
         self._unit = "s"
         self._original: float | None = None
-        self._target: float | None = None
+        self._trials = 0
+        self._tried = 0
         self._bar: Any = None
         self._task: Any = None
         self._what = ""
@@ -130,13 +131,14 @@ def _finetuning(console: Console, event: Event) -> str:
 
 
 def _iteration(console: Console, event: Event) -> str:
-    console._target = event["target"]
+    console._trials, console._tried = event["trials"], 0
+    console._progress(f"iteration {event['iteration']}", 0, event["trials"])
     return ""
 
 
 def _candidate(console: Console, event: Event) -> str:
-    if console._bar is not None:
-        console._progress(f"iteration {event['iteration']}: {event['name']}", 0, 1)
+    console._tried += 1
+    console._progress(f"iteration {event['iteration']}", console._tried, console._trials)
     return ""
 
 
