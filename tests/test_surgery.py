@@ -77,7 +77,7 @@ def test_the_copy_keeps_flags_hooks_and_what_has_no_channels() -> None:
 
 
 def test_frozen_parameters_take_part_in_groups() -> None:
-    """Torch-Pruning leaves them out, and its result crashes (pruning.md, section 3)."""
+    """Torch-Pruning leaves them out, and its result crashes."""
     frozen = model().requires_grad_(False)
     network = trace(frozen, SHAPE)
     assert network == trace(model(), SHAPE)

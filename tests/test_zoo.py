@@ -9,6 +9,7 @@ import torch
 import torchvision
 from torch import nn
 
+from netadapt.models import mobilenet_v1
 from netadapt.network import Network, shrinkable
 from netadapt.surgery import shrink
 from netadapt.tracing import trace
@@ -20,7 +21,7 @@ with warnings.catch_warnings():
 
 torch.set_num_threads(1)
 
-# Groups that may shrink: the counts of Torch-Pruning (shared/reference/pruning.md, section 2),
+# Groups that may shrink: the counts of Torch-Pruning 1.6.1,
 # except where convolutions are grouped, whose groups we remove whole, and heads of training.
 GROUPS = {
     "alexnet": 7, "vgg11": 10, "vgg11_bn": 10, "squeezenet1_0": 25, "squeezenet1_1": 25,
@@ -98,6 +99,23 @@ def test_macs_equal_fvcore_before_and_after(name: str) -> None:
         count = FlopCountAnalysis(module, torch.zeros(1, 3, 32, 32))
         operators = count.unsupported_ops_warnings(False).by_operator()
         assert network.macs(sizes) == operators["conv"] + operators.get("linear", 0)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "resnet50"])
+def test_every_group_alone_in_evaluation(name: str) -> None:
+    model = build(name)
+    network = trace(model, (3, 32, 32))
+    checks = verify_groups(model, network, torch.rand(2, 3, 32, 32), modes=("eval",))
+    assert {check.group for check in checks} == {group.id for group in shrinkable(network)}
+    assert {check.status for check in checks} == {"equal"}
+
+
+def test_every_group_of_mobilenet_v1_alone() -> None:
+    model = lively(mobilenet_v1(num_classes=10, width=0.25))
+    network = trace(model, (3, 32, 32))
+    checks = verify_groups(model, network, torch.rand(2, 3, 32, 32))
+    assert len(checks) == 2 * 14
+    assert {check.status for check in checks} == {"equal"}
 
 
 @pytest.mark.parametrize("name", ["squeezenet1_1", "shufflenet_v2_x1_0"])
