@@ -12,7 +12,7 @@ from netadapt.costs import Cost, cost_of
 from netadapt.errors import BudgetUnreachable, UnknownName
 from netadapt.measurement import Measurement
 from netadapt.network import Network, Sizes, least_sizes
-from netadapt.runs import Run, Step
+from netadapt.runs import Event, Run, Step
 from netadapt.schedule import Schedule
 from netadapt.strategies import Proposal, Strategy
 from netadapt.strategies.netadapt import comfortable_reduction
@@ -205,7 +205,7 @@ def _iterate(
     best: tuple[float, Step, str] | None = None
     for proposal in finalists:
         name = f"candidate-{iteration:03d}-{proposals.index(proposal):03d}"
-        done = run.found("candidate", iteration=iteration, name=proposal.name, rung=1)
+        done = _recorded(run, iteration, proposal, rung=1)
         if done is not None:
             accuracy, tuned = done["accuracy"], Step.from_event(done["step"])
         else:
@@ -235,6 +235,17 @@ def _iterate(
     )
 
 
+def _recorded(run: Run, iteration: int, proposal: Proposal, *, rung: int) -> Event | None:
+    """The proposal's result, if it was finished before the run was cut off."""
+    return run.found(
+        "candidate",
+        iteration=iteration,
+        name=proposal.name,
+        rung=rung,
+        changes=dict(proposal.changes),
+    )
+
+
 def _screen(
     step: Step, proposals: list[Proposal], plan: Plan, workshop: Workshop, run: Run
 ) -> list[Proposal]:
@@ -244,7 +255,7 @@ def _screen(
     iteration = step.iteration + 1
     scored = []
     for proposal in proposals:
-        done = run.found("candidate", iteration=iteration, name=proposal.name, rung=0)
+        done = _recorded(run, iteration, proposal, rung=0)
         if done is None:
             done = run.append(
                 "candidate",
