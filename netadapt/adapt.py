@@ -15,14 +15,14 @@ from torch import nn
 from netadapt import data, export, search, training
 from netadapt.config import RunConfig
 from netadapt.costs import cost_of
-from netadapt.errors import UsageError
-from netadapt.importance import importance_named
+from netadapt.errors import UsageError, named
+from netadapt.importance import IMPORTANCES
 from netadapt.measurement import DeviceInfo
 from netadapt.models import ModelSpec
 from netadapt.network import Network
 from netadapt.platforms import Platform, Workload, open_platform
 from netadapt.runs import Run, Step, read_journal, read_weights, steps_of
-from netadapt.strategies import strategy_named
+from netadapt.strategies import STRATEGIES
 from netadapt.surgery import shrink
 from netadapt.tabling import open_table
 from netadapt.tracing import trace
@@ -97,9 +97,9 @@ def adapt(
         BudgetUnreachable: nothing is left to remove; the run is kept.
         NetAdaptError: see :mod:`netadapt.errors`.
     """
-    strategy_named(config.strategy)
-    search.selection_named(config.selection)
-    importance_named(config.importance)
+    named("strategy", config.strategy, STRATEGIES)
+    named("selection", config.selection, search.SELECTIONS)
+    named("importance", config.importance, IMPORTANCES)
     task = data.load(config.data, input_size=config.input_size, seed=config.seed)
     spec = ModelSpec(config.model, task.num_classes, task.input_shape, dict(config.model_args))
     model = spec.build(config.weights, seed=config.seed)

@@ -17,7 +17,10 @@ Exit code 0 means that the budget or check was met, 101 an error inside netadapt
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class NetAdaptError(Exception):
@@ -59,6 +62,17 @@ class UnknownName(UsageError):
         said = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}."
         super().__init__(f"There is no {what} {name!r}; {said} {hint}".rstrip())
         self.suggestions = near
+
+
+def named(what: str, name: str, registry: Mapping[str, T], hint: str = "") -> T:
+    """Look a name up.
+
+    Raises:
+        UnknownName: there is none in the registry; arguments as there.
+    """
+    if name not in registry:
+        raise UnknownName(what, name, registry, hint)
+    return registry[name]
 
 
 class ModelError(UsageError):

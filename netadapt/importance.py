@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import torch
 from torch import Tensor
 
-from netadapt.errors import UnknownName
 from netadapt.network import ChannelGroup, Slot
 
 Importance = Callable[[Mapping[str, Tensor], ChannelGroup], Tensor]
@@ -43,17 +42,6 @@ def random(tensors: Mapping[str, Tensor], group: ChannelGroup) -> Tensor:
 
 IMPORTANCES: dict[str, Importance] = {"l2": l2, "bn_scale": bn_scale, "random": random}
 """Every importance by the name it is asked for with."""
-
-
-def importance_named(name: str) -> Importance:
-    """The importance of that name.
-
-    Raises:
-        UnknownName: there is none; the nearest names are suggested.
-    """
-    if name not in IMPORTANCES:
-        raise UnknownName("importance", name, IMPORTANCES)
-    return IMPORTANCES[name]
 
 
 def top(scores: Tensor | Sequence[float], count: int) -> tuple[int, ...]:

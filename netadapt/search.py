@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Protocol
 
 from netadapt.costs import Cost, cost_of
-from netadapt.errors import BudgetUnreachable, UnknownName
+from netadapt.errors import BudgetUnreachable
 from netadapt.measurement import Measurement
 from netadapt.network import Network, Sizes, least_sizes
 from netadapt.runs import Event, Run, Step
@@ -76,17 +76,6 @@ SELECTIONS: dict[str, Selection] = {
     "accuracy": highest_accuracy,
     "ratio": least_loss_per_saving,
 }
-
-
-def selection_named(name: str) -> Selection:
-    """Look a selection rule up.
-
-    Raises:
-        UnknownName: there is none of that name.
-    """
-    if name not in SELECTIONS:
-        raise UnknownName("selection", name, SELECTIONS)
-    return SELECTIONS[name]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from netadapt.measurement import Measurement
 from netadapt.network import Network, Sizes
 from netadapt.platforms import Effort, Platform, Workload
 from netadapt.runs import Run, Step
-from netadapt.strategies import Proposal, strategy_named
+from netadapt.strategies import STRATEGIES, Proposal
 from netadapt.surgery import shrink
 from netadapt.tabling import complete_table
 from netadapt.units import format_quantity
@@ -65,7 +65,7 @@ class Shop:
             self.platform,
             self.network,
             sizes,
-            strategy_named(self.config.strategy),
+            STRATEGIES[self.config.strategy],
             self.block,
             path=self.run.folder / "table.csv",
             progress=counted_progress(self.notify, "lookup table"),
@@ -144,9 +144,9 @@ class Shop:
         config = self.config
         return search.Plan(
             limit=budget_limit(config, self.table.unit, original),
-            strategy=strategy_named(config.strategy),
+            strategy=STRATEGIES[config.strategy],
             schedule=config.schedule,
-            selection=search.selection_named(config.selection),
+            selection=search.SELECTIONS[config.selection],
             block=self.block,
             finalists=config.finalists,
         )

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from netadapt.errors import UnknownName
-from netadapt.importance import IMPORTANCES, bn_scale, importance_named, l2, random, top
+from netadapt.errors import UnknownName, named
+from netadapt.importance import IMPORTANCES, bn_scale, l2, random, top
 from netadapt.surgery import named_tensors
 from netadapt.tracing import trace
 
@@ -69,6 +69,6 @@ def test_top_keeps_order_and_prefers_the_first_of_equals() -> None:
 
 
 def test_names() -> None:
-    assert importance_named("l2") is IMPORTANCES["l2"]
+    assert named("importance", "l2", IMPORTANCES) is IMPORTANCES["l2"]
     with pytest.raises(UnknownName, match="did you mean bn_scale"):
-        importance_named("bn_scales")
+        named("importance", "bn_scales", IMPORTANCES)

@@ -7,7 +7,6 @@ adding one means writing the function and naming it in :data:`STRATEGIES`.
 from collections.abc import Callable
 
 from netadapt.costs import Cost
-from netadapt.errors import UnknownName
 from netadapt.network import Network, Sizes
 from netadapt.strategies import netadapt, uniform
 from netadapt.strategies.proposal import Proposal
@@ -17,16 +16,4 @@ Strategy = Callable[[Network, Sizes, Cost, float, int], list[Proposal]]
 
 STRATEGIES: dict[str, Strategy] = {"netadapt": netadapt.propose, "uniform": uniform.propose}
 
-
-def strategy_named(name: str) -> Strategy:
-    """Look a strategy up.
-
-    Raises:
-        UnknownName: there is none of that name.
-    """
-    if name not in STRATEGIES:
-        raise UnknownName("strategy", name, STRATEGIES)
-    return STRATEGIES[name]
-
-
-__all__ = ["STRATEGIES", "Proposal", "Strategy", "strategy_named"]
+__all__ = ["STRATEGIES", "Proposal", "Strategy"]
