@@ -51,7 +51,7 @@ class Scored:
 
 
 Selection = Callable[[Scored, Step], float]
-"""``(candidate, step before it) -> score``; the highest wins, the first among equals."""
+"""``(candidate, step before it) -> score``; the highest wins, the cheapest among equals."""
 
 
 def highest_accuracy(scored: Scored, before: Step) -> float:
@@ -191,7 +191,7 @@ def _iterate(
         trials=len(proposals) + plan.finalists * screened,
     )
     finalists = _screen(step, proposals, plan, workshop, run)
-    best: tuple[float, Step, str] | None = None
+    best: tuple[tuple[float, float], Step, str] | None = None
     for proposal in finalists:
         name = f"candidate-{iteration:03d}-{proposals.index(proposal):03d}"
         done = _recorded(run, iteration, proposal, rung=1)
@@ -209,7 +209,7 @@ def _iterate(
                 changes=dict(proposal.changes),
                 step=asdict(tuned),
             )
-        score = plan.selection(Scored(proposal, accuracy), step)
+        score = (plan.selection(Scored(proposal, accuracy), step), -proposal.predicted)
         if best is None or score > best[0]:
             loser = best[2] if best else ""
             best = (score, tuned, name)

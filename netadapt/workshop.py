@@ -43,6 +43,13 @@ class Shop:
         original: the unpruned model with its trained weights.
         network: what was traced from it.
         onnx: the unpruned model, serialized; measured beside each candidate to see drift.
+        task: images, loss and metric.
+        platform: the device to measure on.
+        table: what prices the network; grows as the search asks.
+        block: widths are multiples of it.
+        config: all settings.
+        run: the run folder.
+        notify: called with events that are not worth the journal.
     """
 
     original: nn.Module

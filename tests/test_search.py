@@ -153,3 +153,9 @@ def test_ratio_prefers_the_larger_saving_when_nothing_is_lost():
     scores = [least_loss_per_saving(s, before) for s in (small, large, costly)]
     assert scores[1] > scores[0] > scores[2]
     assert scores[2] == pytest.approx(-0.05 / 0.5)
+
+
+def test_of_equally_accurate_candidates_the_cheapest_wins(tmp_path):
+    last, _ = run_search(tmp_path / "run", MockWorkshop([None]), plan(28800))
+    # at the target of 28800 conv0 has 14 channels (28602), conv1 31 (28512), conv2 62 (28476)
+    assert (last.name, last.measured) == ("conv2", 28476)
