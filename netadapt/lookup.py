@@ -4,19 +4,22 @@ A table is a CSV file that explains itself: lines ``# key: value`` say on what a
 measured, then one row for each layer shape, with units in the names of the columns. It is written
 row by row as a device answers, so that an interrupted build keeps what it has.
 
-The price of a network is ``scale * (overhead + layers + cold weights)``:
+The price of a network is ``scale * (overhead + layers + refill + cold)``:
 
-- ``overhead`` is what a call costs before any layer runs (a row of its own),
+- ``overhead`` is what a call costs before any layer runs (a row of its own);
 - ``layers`` is the sum of the 10th percentiles of its layers; a difference of two timings can be
-  slightly negative for a layer that costs nothing: the row keeps it, the price is zero,
-- ``cold weights`` is what reading weights from memory adds once they outgrow the cache that
-  single layers are timed in,
-- ``scale`` makes one measured network come out right.
+  slightly negative for a layer that costs nothing: the row keeps it, the price is zero;
+- ``refill``: a layer timed alone finds its weights in the core's own cache, run after run, as far
+  as they fit; in a network that does not fit, the others have displaced them. Of W megabytes, about
+  ``W * (1 - W / cache)`` are found alone. What a megabyte costs is a row of its own;
+- ``cold`` is what reading weights adds once the network outgrows the caches altogether; together
+  with ``scale`` it comes from whole networks, see :meth:`LookupTable.calibrated`.
 """
 
 import contextlib
 import csv
 import io
+import math
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,12 +32,14 @@ from netadapt import __version__
 from netadapt.errors import DeviceError, TableError
 from netadapt.measurement import DeviceInfo, Measurement
 from netadapt.network import LayerShape
-from netadapt.platforms import CANARY, OVERHEAD, Effort, Platform, Progress
+from netadapt.platforms import CANARY, OVERHEAD, REFILL, Effort, Platform, Progress
 
 FORMAT = 1
 _BYTES = {"float32": 4, "int8": 1}
 _PAIRS = ("in_hw", "out_hw", "kernel", "stride", "padding", "dilation")
 _TIMES = ("p10_s", "median_s", "p90_s", "runs")
+_CACHES = 3.0  # times the core's cache: where weights were seen to come from memory
+_LEAST_SHARE = 0.25
 UNPRICED = frozenset({"other"})
 """Kinds of layers that no table prices: they cost nothing in a sum."""
 
@@ -68,9 +73,9 @@ class LookupTable:
         info: the device and every setting that changes its timings.
         entries: what was measured of each layer shape, :data:`OVERHEAD` and :data:`CANARY` too.
         scale: what the sum is multiplied by; found by :meth:`calibrated`.
-        calibrated_on: the network that gave the scale; empty if none did.
-        cold_s_per_mb: seconds for each megabyte (10^6 bytes) of weights beyond ``cold_free_mb``.
-        cold_free_mb: megabytes of weights that stay in cache.
+        calibrated_on: the networks that gave the scale; empty if none did.
+        cold_s_per_mb: seconds for each megabyte (10^6 bytes) of weights beyond three times the
+            core's cache, before scaling.
         measured_on: date of the first measurement.
         warnings: what disturbed the measurements, each with its remedy.
         netadapt: version that measured.
@@ -81,7 +86,6 @@ class LookupTable:
     scale: float = 1.0
     calibrated_on: str = ""
     cold_s_per_mb: float = 0.0
-    cold_free_mb: float = 1.0
     measured_on: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
     warnings: tuple[str, ...] = ()
     netadapt: str = __version__
@@ -111,7 +115,7 @@ class LookupTable:
         """
         entry = self.entries.get(shape)
         if entry is not None:
-            return max(entry.p10_s, 0.0)
+            return max(entry.p10_s, 0.0) + self._refill_s(shape.weights)
         if shape.op in UNPRICED:
             return 0.0
         raise TableError(
@@ -121,9 +125,33 @@ class LookupTable:
 
     def network(self, layers: float, weights: int) -> float:
         """Seconds of a network whose layers take ``layers`` and hold ``weights`` elements."""
-        weights_mb = weights * _BYTES.get(self.info.precision, 4) * 1e-6
-        cold_s = self.cold_s_per_mb * max(0.0, weights_mb - self.cold_free_mb)
-        return self.scale * (self.overhead_s + layers + cold_s)
+        layers -= self._refill_s(weights)  # of the layers' own, what this network finds in cache
+        return self.scale * (self.overhead_s + layers + self.cold_s_per_mb * self._beyond(weights))
+
+    def _megabytes(self, weights: int) -> float:
+        return weights * _BYTES.get(self.info.precision, 4) * 1e-6
+
+    def _beyond(self, weights: int) -> float:
+        """Megabytes of weights beyond all caches."""
+        return max(0.0, self._megabytes(weights) - _CACHES * self.info.cache_mb)
+
+    def _refill_s(self, weights: int) -> float:
+        """Seconds to read those weights that a core finds in its cache if nothing displaces them.
+
+        The measured chain held 4 * 192 * 192 bytes in each convolution, of which the cache would
+        have kept its share too.
+        """
+        entry = self.entries.get(REFILL)
+        if entry is None or weights == 0:
+            return 0.0
+        cache_mb = self.info.cache_mb
+
+        def kept(megabytes: float) -> float:
+            return max(0.0, 1.0 - megabytes / cache_mb)
+
+        share = max(kept(REFILL.cin * REFILL.cout * 4e-6), _LEAST_SHARE)
+        megabytes = self._megabytes(weights)
+        return max(entry.p10_s, 0.0) / share * megabytes * kept(megabytes)
 
     def price(self, shapes: Sequence[LayerShape]) -> float:
         """Seconds of a network given by its layers."""
@@ -179,6 +207,8 @@ class LookupTable:
         if not missing:
             return self
         self.require(platform.describe())
+        if OVERHEAD in missing and REFILL not in self.entries:
+            missing = (*missing, REFILL)
         entries, warnings = dict(self.entries), dict.fromkeys(self.warnings)
         if path is not None:
             self.save(path)
@@ -195,22 +225,39 @@ class LookupTable:
         return filled
 
     def calibrated(
-        self, measured_s: float, shapes: Sequence[LayerShape], *, name: str
+        self, networks: Sequence[tuple[float, Sequence[LayerShape]]], *, name: str
     ) -> "LookupTable":
-        """This table scaled so that one measured network comes out right.
+        """This table fitted to measured networks.
+
+        One network gives the scale, and by how much it is larger than the caches some of the cold
+        weights' price; three or more, of different widths, tell the two apart. The fit is that of
+        least relative error, with the prior that the scale is near 1 and that a cold megabyte costs
+        about what a refilled one does. A single network then comes out exactly.
 
         Args:
-            measured_s: what the device took for it, in seconds.
-            shapes: its layers.
-            name: the network, for the record.
+            networks: seconds measured, and the layers, of each.
+            name: the networks, for the record.
+
+        Raises:
+            DeviceError: a time is not above zero.
         """
-        plain = replace(self, scale=1.0).price(shapes)
-        if plain <= 0 or measured_s <= 0:
-            raise DeviceError(
-                f"{name} was measured at {measured_s} s and priced at {plain} s; both must be "
-                "above zero to calibrate a table. Measure it again."
-            )
-        return replace(self, scale=measured_s / plain, calibrated_on=name)
+        plain = replace(self, scale=1.0, cold_s_per_mb=0.0)
+        prices = [plain.price(layers) for _, layers in networks]
+        for price_s, (measured_s, _) in zip(prices, networks, strict=True):
+            if price_s <= 0 or measured_s <= 0:
+                raise DeviceError(
+                    f"{name} was measured at {measured_s} s and priced at {price_s} s; both must "
+                    "be above zero to calibrate a table. Measure it again."
+                )
+        rows = [
+            (p / m, self._beyond(sum(shape.weights for shape in layers)) / m)
+            for p, (m, layers) in zip(prices, networks, strict=True)
+        ]
+        cold_s = _fit(rows, prior=self._refill_s(1) / self._megabytes(1))
+        cold_s_per_mb = max(0.0, cold_s)
+        ratios = [1.0 / (a + cold_s_per_mb * b) for a, b in rows]
+        scale = math.exp(sum(map(math.log, ratios)) / len(ratios))
+        return replace(self, scale=scale, cold_s_per_mb=cold_s_per_mb, calibrated_on=name)
 
     def save(self, path: Path) -> None:
         """Write the table as CSV; the file is complete or, on any failure, as it was.
@@ -254,9 +301,28 @@ class LookupTable:
         yield "scale", self.scale
         yield "calibrated_on", self.calibrated_on
         yield "cold_s_per_mb", self.cold_s_per_mb
-        yield "cold_free_mb", self.cold_free_mb
         for warning in self.warnings:
             yield "warning", " ".join(warning.split())
+
+
+def _fit(rows: Sequence[tuple[float, float]], prior: float) -> float:
+    """Price of a cold megabyte in seconds, before scaling, by least squares with priors.
+
+    Args:
+        rows: for each network, its price and its cold megabytes, each over its measured time.
+        prior: what is expected; 10 µs if nothing is known.
+    """
+    expected = prior or 1e-5
+    noise, loose = 0.02, 0.05  # relative error of a measurement; how far the scale is from 1
+    wide = 1.5 * expected
+    aa = sum(a * a for a, _ in rows) / noise**2 + 1 / loose**2
+    ab = sum(a * b for a, b in rows) / noise**2
+    bb = sum(b * b for _, b in rows) / noise**2 + 1 / wide**2
+    ya = sum(a for a, _ in rows) / noise**2 + 1 / loose**2
+    yb = sum(b for _, b in rows) / noise**2 + expected / wide**2
+    determinant = aa * bb - ab * ab
+    scale, cold = (ya * bb - yb * ab) / determinant, (yb * aa - ya * ab) / determinant
+    return cold / scale if scale > 0 else 0.0
 
 
 def _columns() -> list[str]:
@@ -299,7 +365,8 @@ def _parse(path: Path, comments: Sequence[str], body: Sequence[str]) -> LookupTa
     try:
         numbers = {name: int(header[name]) for name in ("threads", "block", "batch")}
         texts = {f.name: header[f.name] for f in fields(DeviceInfo) if f.name not in numbers}
-        info = DeviceInfo.from_json({**texts, **numbers})
+        cache_mb = float(header["cache_mb"])
+        info = DeviceInfo.from_json({**texts, **numbers, "cache_mb": cache_mb})
         entries = dict(_entry(row) for row in csv.DictReader(body))
         return LookupTable(
             info=info,
@@ -307,7 +374,6 @@ def _parse(path: Path, comments: Sequence[str], body: Sequence[str]) -> LookupTa
             scale=float(header["scale"]),
             calibrated_on=header["calibrated_on"],
             cold_s_per_mb=float(header["cold_s_per_mb"]),
-            cold_free_mb=float(header["cold_free_mb"]),
             measured_on=header["measured_on"],
             warnings=tuple(warnings),
             netadapt=header["netadapt"],

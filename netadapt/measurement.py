@@ -104,6 +104,7 @@ class DeviceInfo:
         layout: ``NCHWc`` or ``NCHW``, as found in the optimized model.
         precision: ``float32`` or ``int8``.
         batch: images per run.
+        cache_mb: megabytes (10^6 bytes) of the cache that belongs to one core alone; 1 if unknown.
     """
 
     platform: str
@@ -116,6 +117,7 @@ class DeviceInfo:
     layout: str = "NCHW"
     precision: str = "float32"
     batch: int = 1
+    cache_mb: float = 1.0
 
     def differences(self, other: "DeviceInfo") -> list[str]:
         """Each field that differs, as ``field: here vs. there``; empty if they may be mixed."""

@@ -81,7 +81,7 @@ def build_table(
     whole = Workload(model, export.to_onnx(module, spec.input_shape), layers)
     measured = platform.measure_networks([whole], Effort())[0]
     predicted_s = table.price(layers)
-    table = table.calibrated(measured.p10_s, layers, name=model)
+    table = table.calibrated([(measured.p10_s, layers)], name=model)
     table.save(out)
     return {
         "schema": 1,

@@ -8,7 +8,7 @@ from netadapt.costs import Cost
 from netadapt.lookup import LookupTable
 from netadapt.measurement import DeviceInfo
 from netadapt.network import LayerShape, Network, Sizes, least_sizes
-from netadapt.platforms import CANARY, OVERHEAD, Platform, Progress
+from netadapt.platforms import NOT_LAYERS, Platform, Progress
 from netadapt.strategies import Strategy
 from netadapt.strategies.netadapt import comfortable_reduction
 
@@ -89,7 +89,7 @@ def describe_table(path: Path) -> dict[str, Any]:
             "runs": entry.runs,
         }
         for shape, entry in sorted(table.entries.items(), key=lambda pair: -pair[1].p10_s)
-        if shape not in (CANARY, OVERHEAD)
+        if shape not in NOT_LAYERS
     ]
     header = {
         **table.info.to_json(),

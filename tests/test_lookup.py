@@ -12,7 +12,7 @@ from netadapt.errors import DeviceError, TableError
 from netadapt.lookup import Entry, LookupTable
 from netadapt.measurement import DeviceInfo, Measurement
 from netadapt.network import OPS, LayerShape
-from netadapt.platforms import CANARY, OVERHEAD
+from netadapt.platforms import CANARY, OVERHEAD, REFILL
 
 INFO = DeviceInfo("ort:cpu", "Abacus 9000", "beads", "onnxruntime 1.0", block=8, layout="NCHWc")
 CONV = LayerShape("conv", 16, 32, (8, 8), (8, 8))
@@ -39,16 +39,29 @@ def test_scale_multiplies_all_of_it():
 
 
 def test_weights_beyond_the_cache_cost_more():
-    # CONV holds 512 weights, LINEAR a million: 4.002048 MB, 3.002048 MB beyond the first
-    cold = table(cold_s_per_mb=1e-5, cold_free_mb=1.0)
-    assert cold.price([CONV, LINEAR]) == pytest.approx(5.5e-5 + 3.002048e-5)
+    # CONV holds 512 weights, LINEAR a million: 4.002048 MB, 1.002048 MB beyond three caches of 1 MB
+    cold = table(cold_s_per_mb=1e-5)
+    assert cold.price([CONV, LINEAR]) == pytest.approx(5.5e-5 + 1.002048e-5)
     assert cold.price([CONV]) == pytest.approx(2.5e-5)
 
 
 def test_int8_weights_are_a_quarter():
     info = dataclasses.replace(INFO, precision="int8")
     cold = dataclasses.replace(table(cold_s_per_mb=1e-5), info=info)
-    assert cold.network(0.0, 3_000_000) == pytest.approx(5e-6 + 2 * 1e-5)
+    assert cold.network(0.0, 5_000_000) == pytest.approx(5e-6 + 2 * 1e-5)
+
+
+def test_weights_that_the_network_displaces_are_read_anew():
+    # The chain behind REFILL holds 0.147456 MB a layer, of which a cache of 1 MB keeps 0.852544.
+    # CONV holds 0.002048 MB, kept but for that share of itself: 10 us per MB read anew.
+    known = {REFILL: entry(1e-5 * 0.852544), CONV: entry(2e-5)}
+    refilled = LookupTable(INFO, known)
+    assert refilled.layer(CONV) == pytest.approx(2e-5 + 1e-5 * 0.002048 * (1 - 0.002048))
+    # A network of this layer alone finds its weights in the cache: nothing is read anew.
+    assert refilled.price([CONV]) == pytest.approx(2e-5)
+    # One of 500 layers holds 1.024 MB, more than the cache: all are.
+    each_s = 2e-5 + 1e-5 * 0.002048 * (1 - 0.002048)
+    assert refilled.price([CONV] * 500) == pytest.approx(500 * each_s)
 
 
 def test_it_is_a_cost():
@@ -81,13 +94,21 @@ def test_missing_keeps_the_order_and_starts_with_the_overhead():
 
 
 def test_calibration_makes_the_measured_network_come_out_right():
-    calibrated = table().calibrated(1.1e-4, [CONV, LINEAR], name="net")
+    calibrated = table().calibrated([(1.1e-4, [CONV, LINEAR])], name="net")
     assert calibrated.price([CONV, LINEAR]) == pytest.approx(1.1e-4)
-    assert calibrated.scale == pytest.approx(2.0)
-    again = calibrated.calibrated(5.5e-5, [CONV, LINEAR], name="net")
-    assert again.scale == pytest.approx(1.0)
+    again = calibrated.calibrated([(5e-5, [CONV])], name="net")  # all in cache: the scale alone
+    assert again.scale == pytest.approx(2.0)
     with pytest.raises(DeviceError, match="above zero"):
-        table().calibrated(0.0, [CONV], name="net")
+        table().calibrated([(0.0, [CONV])], name="net")
+
+
+def test_calibration_on_several_networks_tells_scale_and_cold_weights_apart():
+    truth = table(scale=1.05, cold_s_per_mb=1.2e-5)
+    networks = [[CONV] * 3, [LINEAR, CONV], [LINEAR] * 3, [LINEAR] * 6]
+    measured = [(truth.price(layers), layers) for layers in networks]
+    found = table().calibrated(measured, name="four networks")
+    for seconds, layers in measured:
+        assert found.price(layers) == pytest.approx(seconds, rel=0.02)
 
 
 @dataclasses.dataclass

@@ -57,6 +57,16 @@ OVERHEAD = LayerShape("overhead", 1, 1)
 CANARY = LayerShape("canary", 1, 1)
 """The table key of a small model that was timed all along: its spread is the machine's drift."""
 
+REFILL = LayerShape("refill", 192, 192)
+"""The table key of what reading a megabyte of weights adds, if it is not in the core's cache.
+
+Its time is that of a chain of convolutions with 192 x 192 weights each, less what these take
+alone, for each megabyte.
+"""
+
+NOT_LAYERS = (OVERHEAD, CANARY, REFILL)
+"""Table keys that stand for no layer of a network."""
+
 URI_EXAMPLES = "ort:cpu, ort:cpu?threads=2, ssh://pi@raspberrypi, replay:table.csv, synthetic:"
 
 Progress = Callable[[int, int], None]

@@ -297,6 +297,7 @@ def describe(settings: dict[str, Any]) -> dict[str, Any]:
         "clock": "cpu" if settings["threads"] == 1 and settings["provider"] == "cpu" else "wall",
         "layout": layout,
         "block": block,
+        "cache_mb": cache_bytes() / 1e6,
     }
     return dict(found, **conditions())
 
@@ -359,6 +360,13 @@ def read(path: str) -> str:
             return file.read()
     except OSError:
         return ""
+
+
+def cache_bytes() -> float:
+    """Size of the second-level cache of one core; a million where the system does not tell."""
+    text = read("/sys/devices/system/cpu/cpu0/cache/index2/size").strip()
+    scale = {"K": 1024, "M": 1024**2}.get(text[-1:])
+    return float(text[:-1]) * scale if scale else 1e6
 
 
 def available_bytes() -> float:

@@ -25,9 +25,10 @@ from dataclasses import dataclass, replace
 
 from netadapt.errors import DeviceError
 from netadapt.network import LayerShape, Pair
-from netadapt.platforms import OVERHEAD
+from netadapt.platforms import OVERHEAD, REFILL
 from netadapt.platforms.graph import Graph, activate, window_attributes
 
+_COLD_CHAIN = 32  # 4.7 MB of weights: more than the second-level cache of a core holds
 _CHAIN = 9  # convolutions of one pixel, from which the time of a node is computed
 
 
@@ -38,7 +39,8 @@ class Probe:
     Attributes:
         kind: ``layer`` (B above), ``stem`` (A above), ``tapped`` and ``pooled`` (A, its stem read
             twice), ``nodes`` (``shape.cin`` convolutions of one pixel), ``call`` (no layer at
-            all), ``alone`` (the layer without neighbours, for comparison).
+            all), ``cold`` (a chain whose weights do not fit the cache), ``alone`` (the layer
+            without neighbours, for comparison).
         shape: the layer; for stems only its input counts.
     """
 
@@ -89,6 +91,21 @@ def is_first(shape: LayerShape) -> bool:
     return shape.op == "conv" and shape.cin < 4 and shape.groups == 1
 
 
+def _refill_terms(channels: int) -> tuple[Term, ...]:
+    """A chain, less what its layers take alone, for each megabyte of its large weights."""
+    each_mb = 1 / (channels * channels * 4e-6)
+    whole = each_mb / _COLD_CHAIN
+    stem = _stem(channels, (1, 1))
+    spatial = LayerShape("conv", channels, channels, kernel=(3, 3), padding=(1, 1), groups=channels)
+    dense = LayerShape("conv", channels, channels)
+    return (
+        Term(whole, Probe("cold", LayerShape("refill", channels, channels))),
+        Term(2 * each_mb - whole, stem),
+        Term(-each_mb, Probe("layer", spatial)),
+        Term(-each_mb, Probe("layer", dense)),
+    )
+
+
 def terms(shape: LayerShape) -> tuple[Term, ...]:
     """What to time, and how the layer's time is computed from it.
 
@@ -97,6 +114,8 @@ def terms(shape: LayerShape) -> tuple[Term, ...]:
     """
     if shape == OVERHEAD:
         return (Term(1, _CALL),)
+    if shape == REFILL:
+        return _refill_terms(shape.cin)
     if shape.op not in _BUILDERS:
         raise DeviceError(
             f"There is no way to time a layer of kind {shape.op!r} alone ({shape}); its time is "
@@ -134,6 +153,8 @@ def build(probe: Probe, batch: int = 1) -> bytes:
         for _ in range(shape.cin):
             x = graph.add("Conv", x, graph.weight(16, 16, 1, 1))
         graph.sink(x, 16, (1, 1))
+    elif probe.kind == "cold":
+        _build_chain(graph, shape.cin)
     elif probe.kind in ("stem", "tapped", "pooled"):
         x = graph.stem(shape.cin, shape.in_hw)
         graph.tap(probe.kind, x, shape.in_hw)
@@ -149,6 +170,17 @@ def build(probe: Probe, batch: int = 1) -> bytes:
     else:
         _build_layer(graph, shape)
     return graph.model()
+
+
+def _build_chain(graph: Graph, channels: int) -> None:
+    """Depthwise and 1x1 convolutions of one pixel in turn: little to compute, much to read."""
+    x = graph.stem(channels, (1, 1))
+    for number in range(_COLD_CHAIN):
+        spatial = graph.weight(channels, 1, 3, 3)
+        x = graph.add("Conv", x, spatial, group=channels, pads=(1, 1, 1, 1))
+        distinct = 0.01 + 1e-4 * number  # equal weights might be stored once
+        x = graph.add("Conv", x, graph.weight(channels, channels, 1, 1, value=distinct))
+    graph.sink(x, channels, (1, 1))
 
 
 def _build_layer(graph: Graph, shape: LayerShape) -> None:

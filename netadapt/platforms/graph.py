@@ -38,12 +38,12 @@ class Graph:
         self.initializers.append(helper.make_tensor(name, dtype, dims, values))
         return name
 
-    def weight(self, *dims: int) -> str:
+    def weight(self, *dims: int, value: float = _WEIGHT) -> str:
         """A weight of any size in a few bytes: the runtime folds it to the same constant."""
         from onnx import TensorProto, helper
 
-        value = helper.make_tensor("v", TensorProto.FLOAT, (1,), (_WEIGHT,))
-        return self.add("ConstantOfShape", self.constant(dims, (len(dims),), "int64"), value=value)
+        fill = helper.make_tensor("v", TensorProto.FLOAT, (1,), (value,))
+        return self.add("ConstantOfShape", self.constant(dims, (len(dims),), "int64"), value=fill)
 
     def input(self, *dims: int) -> str:
         """An input of ``[batch, *dims]``."""

@@ -90,7 +90,7 @@ class OrtPlatform:
                 self._remember(record)
         found, options = self._info, self.options
         return DeviceInfo(
-            platform=self.address,
+            platform=self._platform,
             device=found["device"],
             machine=found["machine"],
             runtime=found["runtime"],
@@ -100,6 +100,7 @@ class OrtPlatform:
             layout=found["layout"],
             precision=options.precision,
             batch=options.batch,
+            cache_mb=found["cache_mb"],
         )
 
     def facts(self) -> Mapping[str, Any]:
@@ -195,13 +196,20 @@ class OrtPlatform:
         ]
 
     @property
+    def _platform(self) -> str:
+        """The URI without what :class:`DeviceInfo` has fields for, or does not matter."""
+        provider = self.where.get("provider", "cpu")
+        return self.address + (f"?provider={provider}" if provider != "cpu" else "")
+
+    @property
     def _clock(self) -> Clock:
         return "cpu" if self._info.get("clock") == "cpu" else "wall"
 
     def _layer(self, found: Sequence[Term], times: "_Times") -> Measurement:
         """The first term's samples, less what the others add up to."""
         others_s = sum(t.factor * quantile(times.samples(t.probe), 0.10) for t in found[1:])
-        samples = tuple(sample + others_s for sample in times.samples(found[0].probe))
+        factor = found[0].factor
+        samples = tuple(factor * sample + others_s for sample in times.samples(found[0].probe))
         act = found[0].probe.shape.act
         warnings = self._disturbances(times)
         if not is_known_activation(act):

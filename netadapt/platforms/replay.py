@@ -8,7 +8,7 @@ from netadapt.errors import DeviceError, TableError, UsageError
 from netadapt.lookup import Entry, LookupTable
 from netadapt.measurement import DeviceInfo, Measurement
 from netadapt.network import LayerShape
-from netadapt.platforms import CANARY, Effort, Progress, Workload
+from netadapt.platforms import CANARY, REFILL, Effort, Progress, Workload
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,8 @@ class ReplayPlatform:
             DeviceError: one was never recorded; those before it have been yielded by then.
         """
         for done, shape in enumerate(dict.fromkeys(shapes), start=1):
+            if shape == REFILL and shape not in self.table.entries:
+                continue
             yield shape, _replayed(self._entry(shape))
             if progress is not None:
                 progress(done, len(shapes))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from netadapt.errors import DeviceError, UsageError
 from netadapt.measurement import DeviceInfo, Measurement
 from netadapt.network import LayerShape
-from netadapt.platforms import OVERHEAD, Effort, Progress, Workload
+from netadapt.platforms import OVERHEAD, REFILL, Effort, Progress, Workload
 
 CALL_S = 5e-6
 NODE_S = 4e-7
@@ -92,6 +92,8 @@ class SyntheticPlatform:
     ) -> Iterator[tuple[LayerShape, Measurement]]:
         """The truth about each layer, with noise."""
         for done, shape in enumerate(dict.fromkeys(shapes), start=1):
+            if shape == REFILL:
+                continue  # its layers read their weights from cache or not, as networks do
             yield shape, self._noisy(self.layer_s(shape), str(shape), effort)
             if progress is not None:
                 progress(done, len(shapes))
