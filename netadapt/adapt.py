@@ -21,7 +21,7 @@ from netadapt.measurement import DeviceInfo
 from netadapt.models import ModelSpec
 from netadapt.network import Network
 from netadapt.platforms import Platform, Workload, open_platform
-from netadapt.runs import Run, Step, read_journal, read_weights, steps_of
+from netadapt.runs import Run, Step, read_journal, restore, steps_of
 from netadapt.strategies import STRATEGIES
 from netadapt.surgery import shrink
 from netadapt.tabling import open_table
@@ -43,7 +43,8 @@ class Result:
         widths: ``{group: (before, after)}`` in output channels, of the groups that shrank.
         predicted: cost of the adapted network by the table, calibrated on the unpruned one.
         device: what it was measured on.
-        metric: what ``accuracy`` is.
+        metric: what ``accuracy`` is; higher is better.
+        metric_is_share: whether it lies in 0..1 and reads as a percentage.
     """
 
     folder: Path
@@ -56,6 +57,7 @@ class Result:
     predicted: float
     device: str
     metric: str
+    metric_is_share: bool
 
     @classmethod
     def from_event(cls, folder: Path, event: Mapping[str, Any]) -> "Result":
@@ -72,6 +74,7 @@ class Result:
             predicted=event["predicted"],
             device=event["device"],
             metric=event["metric"],
+            metric_is_share=event["metric_is_share"],
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -128,7 +131,7 @@ def _adapt(
 ) -> Result:
     network = trace(model, task.input_shape)
     block = config.round_to or info.block
-    run.append("network", **describe_network(network, block))
+    run.append("network", **describe_network(network, block), share=task.metric_is_share)
     shop = Shop(
         original=model,
         network=network,
@@ -158,7 +161,7 @@ def _first_step(shop: Shop) -> Step:
     run, config, network = shop.run, shop.config, shop.network
     steps = run.steps()
     if steps:
-        shop.original.load_state_dict(run.load_weights("original"))
+        run.restore(shop.original, "original")
         return steps[0]
     cost = shop.cost({})
     measurement = shop.platform.measure_networks(
@@ -167,7 +170,7 @@ def _first_step(shop: Shop) -> Step:
     # Refuse what cannot be reached before hours go into training.
     search.check_reachable(network, cost, shop.plan(measurement.p10_s), measurement.p10_s)
     if run.found("trained"):
-        shop.original.load_state_dict(run.load_weights("original"))
+        run.restore(shop.original, "original")
     else:
         if needs_training(config, shop.task):
             run.append("training", epochs=config.tuning.train_epochs)
@@ -204,9 +207,9 @@ def _finish(
     run, config = shop.run, shop.config
     model = shrink(shop.original, shop.network, step.keep)
     if run.found("finetuned", iteration=step.iteration):
-        model.load_state_dict(run.load_weights("adapted"))
+        run.restore(model, "adapted")
     else:
-        model.load_state_dict(run.load_weights(step.weights))
+        run.restore(model, step.weights)
         run.append("finetuning", epochs=config.tuning.long_epochs, iteration=step.iteration)
         training.fine_tune(
             model,
@@ -238,6 +241,7 @@ def _finish(
         "widths": shop.widths(step),
         "device": f"{info.device} ({info.platform}, {info.threads} thread(s), {info.runtime})",
         "metric": shop.task.metric_name,
+        "metric_is_share": shop.task.metric_is_share,
         "onnx_difference": written["onnx_difference"],
         "loader": written["loader"],
         "iterations": step.iteration,
@@ -293,7 +297,7 @@ def export_run(run: Path, out: Path, *, step: int | None = None) -> dict[str, An
     original = spec.build()
     network = trace(original, spec.input_shape)
     model = shrink(original, network, chosen.keep)
-    model.load_state_dict(read_weights(run, "adapted" if finished else chosen.weights))
+    restore(model, run, "adapted" if finished else chosen.weights)
     images = next(iter(task.batches("holdout", batch_size=4)))[0]
     return export.write_result(
         out, model, spec=spec, network=network, sizes=chosen.sizes, images=images

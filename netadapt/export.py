@@ -27,6 +27,7 @@ from netadapt.models import ModelSpec
 from netadapt.network import Network
 from netadapt.runs import write_atomically
 from netadapt.standalone import loader_source
+from netadapt.weights import load_state
 
 TOLERANCE = 1e-3
 """Largest accepted difference of ONNX Runtime from torch, relative to the largest output."""
@@ -230,7 +231,7 @@ def apply_architecture(
             setattr(module, attribute, tuple(value) if isinstance(value, list) else value)
     for name, value in state.items():
         own[name].data = own[name].data.new_empty(value.shape)
-    model.load_state_dict(dict(state))
+    load_state(model, state, source="the saved network")
     return model
 
 

@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from netadapt.errors import RunError, SettingsChanged
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 FORMAT = 1
 Event = dict[str, Any]
@@ -283,9 +283,9 @@ class Run:
             self.weights_path(name), save({k: v.detach().cpu().clone() for k, v in state.items()})
         )
 
-    def load_weights(self, name: str) -> dict[str, "Tensor"]:
-        """Read a state dict that :meth:`save_weights` wrote; see :func:`read_weights`."""
-        return read_weights(self.folder, name)
+    def restore(self, model: "nn.Module", name: str) -> None:
+        """Load weights that :meth:`save_weights` wrote; see :func:`restore`."""
+        restore(model, self.folder, name)
 
     def drop_weights(self, name: str) -> None:
         """Remove weights that no record refers to any more."""
@@ -302,19 +302,23 @@ def _weights_path(folder: Path, name: str) -> Path:
     return folder / "weights" / f"{name}.safetensors"
 
 
-def read_weights(folder: Path, name: str) -> dict[str, "Tensor"]:
-    """A state dict of a run.
+def restore(model: "nn.Module", folder: Path, name: str) -> None:
+    """Load weights of a run into a model, in place.
 
     Raises:
         RunError: the file is missing or damaged.
+        ModelError: the model is of another architecture.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    from netadapt.weights import load_state
+
     path = _weights_path(folder, name)
     try:
-        return dict(load_file(path))
+        state = load_file(path)
     except (OSError, SafetensorError) as error:
         raise RunError(
             f"Cannot read {path} ({error}); restore it from a copy, or start over with --fresh."
         ) from error
+    load_state(model, state, source=str(path))

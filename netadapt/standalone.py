@@ -43,7 +43,9 @@ def apply_to(model):
     own = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
     for name, value in state.items():
         own[name].data = own[name].data.new_empty(value.shape)
-    model.load_state_dict(state)
+    fresh = model.state_dict()  # keeps the version of each module's format
+    fresh.update(state)
+    model.load_state_dict(fresh)
     return model
 '''
 

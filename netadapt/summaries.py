@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from netadapt.errors import UsageError
+from netadapt.errors import NetAdaptError, UsageError
 from netadapt.runs import read_journal, steps_of
 
 
@@ -26,13 +26,13 @@ def summarize(run: Path) -> dict[str, Any]:
     """One run in figures, from its journal."""
     summary: dict[str, Any] = {
         "run": str(run), "state": "damaged", "iterations": 0, "cost": None, "original": None,
-        "unit": "s", "accuracy": None, "split": "holdout", "budget": "?",
+        "unit": "s", "share": True, "accuracy": None, "split": "holdout", "budget": "?",
     }  # fmt: skip
     try:
         events = read_journal(run)
         steps = steps_of(events)
         settings = next(e["settings"] for e in events if e["event"] == "run")
-    except (KeyError, StopIteration, Exception):
+    except (NetAdaptError, KeyError, StopIteration):
         return summary
     summary["state"] = "unfinished"
     summary["budget"] = settings["config"]["budget"]
@@ -44,6 +44,8 @@ def summarize(run: Path) -> dict[str, Any]:
             "accuracy": steps[-1].accuracy,
         }
     for event in events:
+        if event["event"] == "network":
+            summary["share"] = event["share"]
         if event["event"] == "result":
             summary |= {
                 "state": "finished",

@@ -44,6 +44,7 @@ def train(
     save_weights(module, out)
     return {
         "metric": task.metric_name,
+        "metric_is_share": task.metric_is_share,
         "accuracy": training.accuracy(module, task, "test", device=device),
         "test_images": len(task.test),
         "seconds": result.seconds,

@@ -110,6 +110,11 @@ def format_quantity(value: float, unit: str) -> str:
     return format_joules(value) if unit == "J" else f"{format_count(value)} {unit}"
 
 
+def format_metric(value: float, *, share: bool) -> str:
+    """A metric for a person: a percentage if it is a share of 1, else the number."""
+    return f"{value:.2%}" if share else f"{value:.4g}"
+
+
 def format_bytes(value: float) -> str:
     """A file size for a person: ``4.2 MB`` (powers of ten)."""
     return _scaled(value, "B", ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")))

@@ -140,7 +140,8 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: str) ->
             f"{source} holds weights of another architecture: of {len(own)} tensors, {said}. "
             "Check the model's name, arguments and number of classes."
         )
-    model.load_state_dict(state)
+    own.update(state)  # own knows the version of each module's format, which plain dicts do not
+    model.load_state_dict(own)
 
 
 def _first(names: Sequence[str], limit: int = 3) -> str:

@@ -190,7 +190,7 @@ class Shop:
         """The model of a step, with its weights; the caller must not change it."""
         if self._base is None or self._base[0] != step.weights:
             model = shrink(self.original, self.network, step.keep)
-            model.load_state_dict(self.run.load_weights(step.weights))
+            self.run.restore(model, step.weights)
             self._base = (step.weights, model)
         return self._base[1]
 

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from netadapt.data import ArraySplit, Task
-from netadapt.data.splits import Pixels
+from netadapt.data import ArraySplit, Pixels, Task
 
 
 class SmallNet(nn.Module):

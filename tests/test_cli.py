@@ -15,7 +15,7 @@ from netadapt.cli import main
 from netadapt.runs import read_journal, steps_of
 
 TINY = [
-    "--data", "tests.examples:stripes", "--on", "synthetic:", "--epochs", "2", "--batch-size", "32",
+    "--task", "tests.examples:stripes", "--on", "synthetic:", "--epochs", "2", "--batch-size", "32",
     "--short-steps", "2", "--long-epochs", "1", "--finalists", "2", "--initial-reduction", "15%",
     "-q",
 ]  # fmt: skip
@@ -32,6 +32,11 @@ def run(capsys, *arguments):
 
 def adapt(capsys, folder, *more, budget="70%", model=MODEL):
     return run(capsys, "adapt", model, *TINY, "--budget", budget, "--run", folder, *more)
+
+
+def adapt_data(capsys, folder, data):
+    without_task = ["--data", data, *TINY[2:]]
+    return run(capsys, "adapt", MODEL, *without_task, "--budget", "70%", "--run", folder)
 
 
 def test_adapt_reaches_the_budget_and_says_what_it_measured(tmp_path, capsys):
@@ -130,7 +135,8 @@ def test_bad_requests_are_one_sentence(tmp_path, capsys, changes, code, words):
 @pytest.mark.parametrize(
     ("more", "code", "words"),
     [
-        (["--data", "digitz"], 2, "did you mean digits"),
+        (["--data", "digits"], 2, "one of --data"),
+        (["--task", "stripes"], 2, "package.module:callable"),
         (["--strategy", "netadap"], 2, "did you mean netadapt"),
         (["--select", "best"], 2, "accuracy, ratio"),
         (["--importance", "l3"], 2, "l2"),
@@ -177,23 +183,29 @@ def photos(folder, classes, *, broken=False):
         (folder / "train" / classes[0] / "bad.png").write_bytes(b"no image")
 
 
+def test_an_unknown_data_set_suggests_the_nearest(tmp_path, capsys):
+    code, _, err = adapt_data(capsys, tmp_path / "run", "digitz")
+    assert code == 2
+    assert "did you mean digits" in err
+
+
 def test_unreadable_images_are_named(tmp_path, capsys):
     photos(tmp_path / "photos", ["cat", "dog"], broken=True)
-    code, _, err = adapt(capsys, tmp_path / "run", "--data", tmp_path / "photos")
+    code, _, err = adapt_data(capsys, tmp_path / "run", tmp_path / "photos")
     assert code == 2
     assert "bad.png" in err
 
 
 def test_a_single_class_is_refused(tmp_path, capsys):
     photos(tmp_path / "photos", ["cat"])
-    code, _, err = adapt(capsys, tmp_path / "run", "--data", tmp_path / "photos")
+    code, _, err = adapt_data(capsys, tmp_path / "run", tmp_path / "photos")
     assert code == 2
     assert "class" in err
 
 
 def test_train_writes_weights_that_adapt_takes(tmp_path, capsys):
     weights = tmp_path / "w.safetensors"
-    code, out, _ = run(capsys, "train", MODEL, "--data", "tests.examples:stripes", "--epochs", "2",
+    code, out, _ = run(capsys, "train", MODEL, "--task", "tests.examples:stripes", "--epochs", "2",
                        "-o", weights, "-q")  # fmt: skip
     assert code == 0
     assert "32 test images" in out

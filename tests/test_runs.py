@@ -1,3 +1,4 @@
+import copy
 import errno
 import json
 import multiprocessing
@@ -81,15 +82,20 @@ def test_a_second_writer_is_refused(tmp_path):
 
 
 def test_weights_round_trip_and_a_damaged_file_is_named(tmp_path):
-    state = {"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor(3)}
-    state["tied"] = state["a"]
+    model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Linear(3, 3), torch.nn.Linear(3, 3))
+    model[2].weight = model[1].weight  # tied
+    other = copy.deepcopy(model)
+    torch.nn.init.zeros_(other[1].weight)
     with Run(tmp_path / "run", {}) as run:
-        run.save_weights("x", state)
-        loaded = run.load_weights("x")
-        assert all(torch.equal(loaded[k], state[k]) for k in state)
+        run.save_weights("x", model.state_dict())
+        run.restore(other, "x")
+        assert all(
+            torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True)
+        )
+        assert other[2].weight is other[1].weight
         run.weights_path("x").write_bytes(b"no")
         with pytest.raises(RunError, match=r"x\.safetensors"):
-            run.load_weights("x")
+            run.restore(other, "x")
 
 
 def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path, monkeypatch):

@@ -14,7 +14,13 @@ from netadapt.cli.options import (
     platform_option,
     quiet_option,
 )
-from netadapt.units import format_bytes, format_count, format_quantity, parse_budget
+from netadapt.units import (
+    format_bytes,
+    format_count,
+    format_metric,
+    format_quantity,
+    parse_budget,
+)
 
 if TYPE_CHECKING:
     from netadapt.adapt import Result
@@ -29,7 +35,7 @@ Examples:
   netadapt adapt mobilenet_v2 --weights v2.safetensors --data photos/ --budget 12ms
 \b
   # your own model and task, on a Raspberry Pi
-  netadapt adapt mypkg.nets:small --data mypkg.tasks:defects --budget 40% --on ssh://pi@raspberrypi
+  netadapt adapt mypkg.nets:small --task mypkg.tasks:defects --budget 40% --on ssh://pi@raspberrypi
 \b
 Repeating a command continues its run; --fresh starts over.
 """
@@ -38,8 +44,10 @@ Repeating a command continues its run; --fresh starts over.
 def _training_options(function: Any) -> Any:
     for option in reversed(
         [
-            click.option("--data", required=True, metavar="NAME|FOLDER|MODULE:CALLABLE",
-                         help="digits, cifar10, a folder with train/ and test/, or your own task."),
+            click.option("--data", metavar="NAME|FOLDER",
+                         help="digits, cifar10, or a folder with train/ and test/."),
+            click.option("--task", metavar="MODULE:CALLABLE",
+                         help="Your own images, loss and metric, instead of --data."),
             click.option("--epochs", type=click.FloatRange(0, min_open=True),
                          help="Epochs of training from scratch."),
             click.option("--lr", type=click.FloatRange(0, min_open=True),
@@ -52,6 +60,19 @@ def _training_options(function: Any) -> Any:
     ):  # fmt: skip
         function = option(function)
     return function
+
+
+def _source(data: str | None, task: str | None) -> str:
+    """The one data set that was asked for."""
+    from netadapt.errors import UsageError
+
+    if (data is None) == (task is None):
+        raise UsageError(
+            "Give one of --data (digits, cifar10 or a folder) and --task (module:callable)."
+        )
+    if task is not None and ":" not in task:
+        raise UsageError(f"--task {task} must be written package.module:callable.")
+    return data or task or ""
 
 
 def _tuning(
@@ -138,8 +159,9 @@ def _tuning(
 @quiet_option
 def adapt(
     model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
-    input_size: int | None, data: str, epochs: float | None, lr: float | None,
-    batch_size: int | None, bf16: bool, seed: int, budget: str, folder: Path | None, fresh: bool,
+    input_size: int | None, data: str | None, task: str | None, epochs: float | None,
+    lr: float | None, batch_size: int | None, bf16: bool, seed: int, budget: str,
+    folder: Path | None, fresh: bool,
     platform: str, table: Path | None, round_to: int | None, strategy: str, selection: str,
     importance: str, initial_reduction: str | None, decay: float, finalists: int | None,
     short_steps: int | None, short_lr: float | None, long_epochs: float | None, device: str,
@@ -153,7 +175,7 @@ def adapt(
 
     config = RunConfig(
         model=model,
-        data=data,
+        data=_source(data, task),
         budget=wanted,
         model_args=dict(model_args),
         weights=weights,
@@ -179,7 +201,7 @@ def adapt(
     if as_json:
         echo_json(result.to_json())
     else:
-        click.echo(result_text(result, metric="accuracy"))
+        click.echo(result_text(result))
     return 0 if result.met else 1
 
 
@@ -195,7 +217,7 @@ def _schedule(initial: str | None, decay: float) -> Any:
     return Schedule(reduction.value, decay)
 
 
-def result_text(result: "Result", *, metric: str) -> str:
+def result_text(result: "Result") -> str:
     """The result for a person."""
     before, after = result.before, result.after
 
@@ -206,12 +228,16 @@ def result_text(result: "Result", *, metric: str) -> str:
     def cost(figures: Any) -> str:
         return f"{format_quantity(figures['cost'], result.unit)} ±{figures['spread']:.1%}"
 
+    def metric(value: float) -> str:
+        return format_metric(value, share=result.metric_is_share)
+
+    difference = after["accuracy"] - before["accuracy"]
+    change = f"{difference * 100:+.2f} points" if result.metric_is_share else f"{difference:+.4g}"
     rows = [
         ("", "before", "after", "after/before"),
         ("latency, measured" if result.unit == "s" else "energy", cost(before), cost(after),
          f"{after['cost'] / before['cost']:.1%}"),
-        ("test accuracy", f"{before['accuracy']:.2%}", f"{after['accuracy']:.2%}",
-         f"{(after['accuracy'] - before['accuracy']) * 100:+.2f} points"),
+        (f"test {result.metric}", metric(before["accuracy"]), metric(after["accuracy"]), change),
         row("MACs", "macs", format_count),
         row("parameters", "params", format_count),
         row("ONNX file", "onnx_bytes", format_bytes),
@@ -257,9 +283,9 @@ Examples:
 @quiet_option
 def train(
     model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
-    input_size: int | None, data: str, epochs: float | None, lr: float | None,
-    batch_size: int | None, bf16: bool, seed: int, out: Path, device: str, as_json: bool,
-    quiet: bool,
+    input_size: int | None, data: str | None, task: str | None, epochs: float | None,
+    lr: float | None, batch_size: int | None, bf16: bool, seed: int, out: Path, device: str,
+    as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Train MODEL on a data set and write its weights; what adapt does if it is given none."""
     from netadapt.train import train as run_train
@@ -267,14 +293,15 @@ def train(
     tuning = _tuning(epochs=epochs, lr=lr, batch_size=batch_size, bf16=bf16)
     with Console(quiet=quiet) as console:
         report = run_train(
-            model, data, out, model_args=dict(model_args), weights=weights, input_size=input_size,
-            tuning=tuning, seed=seed, device=device, notify=console,
+            model, _source(data, task), out, model_args=dict(model_args), weights=weights,
+            input_size=input_size, tuning=tuning, seed=seed, device=device, notify=console,
         )  # fmt: skip
     if as_json:
         echo_json(report)
     else:
+        score = format_metric(report["accuracy"], share=report["metric_is_share"])
         click.echo(
-            f"{report['metric']} on {report['test_images']} test images: {report['accuracy']:.2%} "
+            f"{report['metric']} on {report['test_images']} test images: {score} "
             f"after {report['seconds']:.0f} s of training. Weights: {out}"
         )
     return 0

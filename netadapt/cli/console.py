@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from netadapt.units import format_count, format_quantity
+from netadapt.units import format_count, format_metric, format_quantity
 
 Event = dict[str, Any]
 
@@ -45,6 +45,7 @@ class Console:
         self._quiet = quiet
         self._unit = "s"
         self._original: float | None = None
+        self._share = True
         self._trials = 0
         self._tried = 0
         self._bar: Any = None
@@ -107,6 +108,7 @@ class Console:
 
 
 def _network(console: Console, event: Event) -> str:
+    console._share = event["share"]
     fixed = f", {event['fixed']} fixed" if event["fixed"] else ""
     return (
         f"network   {event['groups']} channel groups can shrink{fixed}; "
@@ -143,19 +145,17 @@ def _candidate(console: Console, event: Event) -> str:
 
 
 def _step(console: Console, event: Event) -> str:
+    holdout = f"holdout {format_metric(event['accuracy'], share=console._share)}"
     if event["iteration"] == 0:
         console._original = event["measured"]
-        return (
-            f"step 0    unpruned: {console.cost(event['measured'])}, "
-            f"holdout {event['accuracy']:.1%}"
-        )
+        return f"step 0    unpruned: {console.cost(event['measured'])}, {holdout}"
     sizes = len(event["keep"].get(event["name"], ()))
     what = f"{event['name']} to {sizes}" if sizes else event["name"]
     short = "" if event["reaches"] else "; no group reached the target, this is as far as one goes"
     return (
         f"step {event['iteration']:<4} {what}: {console.cost(event['measured'])}, "
         f"aimed at {event['target'] / (console._original or 1):.1%}, "
-        f"holdout {event['accuracy']:.1%}{short}"
+        f"{holdout}{short}"
     )
 
 

@@ -6,7 +6,7 @@ import click
 
 from netadapt.cli.console import echo_json, table_text
 from netadapt.cli.options import json_option
-from netadapt.units import format_bytes, format_quantity
+from netadapt.units import format_bytes, format_metric, format_quantity
 
 _EXPORT_EPILOG = """\b
 Examples:
@@ -64,11 +64,15 @@ def ls(folder: Path, as_json: bool) -> None:
     if not found:
         click.echo(f"There are no runs in {folder}.")
         return
-    rows = [("run", "state", "iterations", "cost", "of original", "accuracy", "budget")]
+    rows = [("run", "state", "iterations", "cost", "of original", "metric", "budget")]
     for run in found:
         cost = format_quantity(run["cost"], run["unit"]) if run["cost"] else "-"
         share = f"{run['cost'] / run['original']:.1%}" if run["cost"] else "-"
-        accuracy = f"{run['accuracy']:.1%} ({run['split']})" if run["cost"] else "-"
+        accuracy = (
+            f"{format_metric(run['accuracy'], share=run['share'])} ({run['split']})"
+            if run["cost"]
+            else "-"
+        )
         rows.append(
             (run["run"], run["state"], str(run["iterations"]), cost, share, accuracy, run["budget"])
         )

@@ -5,7 +5,7 @@ images, and ``load("package.module:callable")`` asks the user's own function for
 """
 
 from netadapt.data.sources import SOURCES, load
-from netadapt.data.splits import ArraySplit, DatasetSplit, FileSplit
+from netadapt.data.splits import ArraySplit, DatasetSplit, FileSplit, Pixels
 from netadapt.data.task import Batch, Loss, Metric, Split, Task, cross_entropy, logits, top1
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "FileSplit",
     "Loss",
     "Metric",
+    "Pixels",
     "Split",
     "Task",
     "cross_entropy",

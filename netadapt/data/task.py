@@ -108,6 +108,7 @@ class Task:
         loss: minimized in training.
         metric: what an accuracy is; higher is better.
         metric_name: what to call it.
+        metric_is_share: whether it lies in 0..1 and reads as a percentage.
         seed: of the division into splits.
     """
 
@@ -121,6 +122,7 @@ class Task:
     loss: Loss = cross_entropy
     metric: Metric = top1
     metric_name: str = "top-1 accuracy"
+    metric_is_share: bool = True
     seed: int = 0
 
     def split(self, name: SplitName) -> Split:
