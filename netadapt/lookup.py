@@ -16,12 +16,8 @@ The price of a network is ``scale * (overhead + layers + refill + cold)``:
   with ``scale`` it comes from whole networks, see :meth:`LookupTable.calibrated`.
 """
 
-import contextlib
 import csv
-import io
 import math
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -30,39 +26,20 @@ from typing import Any
 
 from netadapt import __version__
 from netadapt.errors import DeviceError, TableError
-from netadapt.measurement import DeviceInfo, Measurement
+from netadapt.measurement import DeviceInfo
 from netadapt.network import LayerShape
 from netadapt.platforms import CANARY, OVERHEAD, REFILL, Effort, Platform, Progress
+from netadapt.runs import write_atomically
+from netadapt.tablefile import Entry, append, columns, entry_of, row_of
+
+__all__ = ["UNPRICED", "Entry", "LookupTable"]
 
 FORMAT = 1
 _BYTES = {"float32": 4, "int8": 1}
-_PAIRS = ("in_hw", "out_hw", "kernel", "stride", "padding", "dilation")
-_TIMES = ("p10_s", "median_s", "p90_s", "runs")
 _CACHES = 3.0  # times the core's cache: where weights were seen to come from memory
 _LEAST_SHARE = 0.25
 UNPRICED = frozenset({"other"})
 """Kinds of layers that no table prices: they cost nothing in a sum."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What one layer costs inside a network.
-
-    Attributes:
-        p10_s, median_s, p90_s: quantiles of its runs in seconds; ``p10_s`` is the price.
-        runs: how many.
-    """
-
-    p10_s: float
-    median_s: float
-    p90_s: float
-    runs: int
-
-    @classmethod
-    def of(cls, measurement: Measurement) -> "Entry":
-        """The quantiles of a measurement."""
-        runs = len(measurement.samples_s)
-        return cls(measurement.p10_s, measurement.median_s, measurement.p90_s, runs)
 
 
 @dataclass(frozen=True)
@@ -218,7 +195,7 @@ class LookupTable:
             entries[shape] = Entry.of(measurement)
             warnings.update(dict.fromkeys(measurement.warnings))
             if path is not None:
-                _append(path, _row(shape, entries[shape]))
+                append(path, row_of(shape, entries[shape]))
         filled = replace(self, entries=entries, warnings=tuple(warnings))
         if path is not None:
             filled.save(path)
@@ -263,16 +240,12 @@ class LookupTable:
         """Write the table as CSV; the file is complete or, on any failure, as it was.
 
         Raises:
-            TableError: the file cannot be written.
+            RunError: the disk is full or the file cannot be written.
         """
-        rows = "".join(_row(shape, entry) for shape, entry in self.entries.items())
+        rows = "".join(row_of(shape, entry) for shape, entry in self.entries.items())
         header = "".join(f"# {key}: {value}\n" for key, value in self._provenance())
-        columns = ",".join((*_columns(), *_TIMES)) + "\n"
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, header + columns + rows)
-        except OSError as error:
-            raise TableError(f"Cannot write the lookup table {path}: {error.strerror}.") from error
+        names = ",".join(columns()) + "\n"
+        write_atomically(path, (header + names + rows).encode())
 
     @classmethod
     def load(cls, path: Path) -> "LookupTable":
@@ -325,30 +298,6 @@ def _fit(rows: Sequence[tuple[float, float]], prior: float) -> float:
     return cold / scale if scale > 0 else 0.0
 
 
-def _columns() -> list[str]:
-    found = []
-    for f in fields(LayerShape):
-        stem = f.name.removesuffix("_hw")
-        found += [f"{stem}_h", f"{stem}_w"] if f.name in _PAIRS else [f.name]
-    return found
-
-
-def _row(shape: LayerShape, entry: Entry) -> str:
-    cells: list[Any] = []
-    for f in fields(LayerShape):
-        value = getattr(shape, f.name)
-        if f.name in _PAIRS:
-            cells += value
-        elif f.name == "inputs":
-            cells.append("+".join(map(str, value)))
-        else:
-            cells.append(int(value) if isinstance(value, bool) else value)
-    cells += [entry.p10_s, entry.median_s, entry.p90_s, entry.runs]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerow(cells)
-    return text.getvalue()
-
-
 def _parse(path: Path, comments: Sequence[str], body: Sequence[str]) -> LookupTable:
     header: dict[str, str] = {}
     warnings = []
@@ -367,7 +316,7 @@ def _parse(path: Path, comments: Sequence[str], body: Sequence[str]) -> LookupTa
         texts = {f.name: header[f.name] for f in fields(DeviceInfo) if f.name not in numbers}
         cache_mb = float(header["cache_mb"])
         info = DeviceInfo.from_json({**texts, **numbers, "cache_mb": cache_mb})
-        entries = dict(_entry(row) for row in csv.DictReader(body))
+        entries = dict(entry_of(row) for row in csv.DictReader(body))
         return LookupTable(
             info=info,
             entries=entries,
@@ -382,48 +331,3 @@ def _parse(path: Path, comments: Sequence[str], body: Sequence[str]) -> LookupTa
         raise TableError(f"The lookup table {path} lacks {error}; it was cut or edited.") from error
     except (TypeError, ValueError) as error:
         raise TableError(f"The lookup table {path} has a value out of place: {error}.") from error
-
-
-def _entry(row: Mapping[str, str]) -> tuple[LayerShape, Entry]:
-    values: dict[str, Any] = {}
-    for f in fields(LayerShape):
-        stem = f.name.removesuffix("_hw")
-        if f.name in _PAIRS:
-            values[f.name] = (int(row[f"{stem}_h"]), int(row[f"{stem}_w"]))
-        elif f.name == "inputs":
-            values[f.name] = tuple(map(int, row["inputs"].split("+"))) if row["inputs"] else ()
-        elif f.name in ("bias", "residual"):
-            values[f.name] = bool(int(row[f.name]))
-        else:
-            values[f.name] = row[f.name] if f.name in ("op", "act") else int(row[f.name])
-    entry = Entry(
-        p10_s=float(row["p10_s"]),
-        median_s=float(row["median_s"]),
-        p90_s=float(row["p90_s"]),
-        runs=int(row["runs"]),
-    )
-    return LayerShape(**values), entry
-
-
-def _append(path: Path, row: str) -> None:
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(row)
-    except OSError as error:
-        raise TableError(f"Cannot write the lookup table {path}: {error.strerror}.") from error
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside the file, then rename."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise

@@ -18,7 +18,9 @@ ORDER = [
     ["network"],
     ["costs", "schedule"],
     ["platforms"],
-    ["lookup", "strategies", "runs"],
+    ["strategies", "runs"],
+    ["tablefile"],
+    ["lookup"],
     ["search", "platforms.*"],
     ["tracing", "importance", "surgery", "verify"],
     ["weights", "standalone", "data", "models", "training"],
@@ -29,7 +31,18 @@ ORDER = [
     ["cli", "__main__"],
 ]
 WITHOUT_TORCH = {
-    *["errors", "units", "measurement", "layers", "network", "costs", "schedule", "lookup", "runs"],
+    *[
+        "errors",
+        "units",
+        "measurement",
+        "layers",
+        "network",
+        "costs",
+        "schedule",
+        "lookup",
+        "tablefile",
+        "runs",
+    ],
     *["search", "summaries", "tabling"],
 }
 WITHOUT_TORCH_PACKAGES = ("platforms", "strategies", "cli")

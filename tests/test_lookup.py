@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netadapt.costs import cost_of
-from netadapt.errors import DeviceError, TableError
+from netadapt.errors import DeviceError, RunError, TableError
 from netadapt.lookup import Entry, LookupTable
 from netadapt.measurement import DeviceInfo, Measurement
 from netadapt.network import OPS, LayerShape
@@ -196,7 +196,7 @@ def test_files_that_cannot_be_opened(tmp_path):
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(TableError, match="not text"):
         LookupTable.load(tmp_path / "binary")
-    with pytest.raises(TableError, match="Cannot write"):
+    with pytest.raises(RunError, match="Cannot write"):
         table().save(tmp_path / "binary" / "t.csv")
 
 

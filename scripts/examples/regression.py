@@ -1,7 +1,7 @@
 """Regression: the angle of a bar, as its double angle's sine and cosine, with MobileNetV1.
 
     cd scripts/examples
-    netadapt adapt mobilenet_v1 -a width=0.5 --task regression:task --budget 70% --epochs 4
+    netadapt adapt mobilenet_v1 -a width=0.5 --task regression:task --budget 70% --lr 0.01
 
 The metric is a negated error in degrees: higher is better, and it is no share of anything.
 """
