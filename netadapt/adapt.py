@@ -183,7 +183,7 @@ def _first_step(shop: Shop) -> Step:
                 device=config.device,
                 progress=training_progress(shop.notify, "train"),
             )
-        run.save_weights("original", shop.original.state_dict())
+        run.save_weights("original", shop.original)
         run.append("trained")
     return run.commit(
         Step(
@@ -220,7 +220,7 @@ def _finish(
             device=config.device,
             progress=training_progress(shop.notify, "long fine-tune"),
         )
-        run.save_weights("adapted", model.state_dict())
+        run.save_weights("adapted", model)
         run.append("finetuned", iteration=step.iteration)
     images = next(iter(shop.task.batches("holdout", batch_size=4)))[0]
     written = export.write_result(

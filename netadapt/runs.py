@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 from netadapt.errors import RunError, SettingsChanged
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 FORMAT = 1
 Event = dict[str, Any]
@@ -270,18 +270,15 @@ class Run:
         """Where the weights of that name are."""
         return _weights_path(self.folder, name)
 
-    def save_weights(self, name: str, state: Mapping[str, "Tensor"]) -> None:
-        """Write a state dict, atomically.
+    def save_weights(self, name: str, model: "nn.Module") -> None:
+        """Write a model's parameters and buffers, atomically.
 
         Raises:
             RunError: the disk is full or the folder cannot be written.
         """
-        from safetensors.torch import save
+        from netadapt.weights import save_weights
 
-        # Tied tensors are one storage under two names, which safetensors refuses: store copies.
-        write_atomically(
-            self.weights_path(name), save({k: v.detach().cpu().clone() for k, v in state.items()})
-        )
+        save_weights(model, self.weights_path(name))
 
     def restore(self, model: "nn.Module", name: str) -> None:
         """Load weights that :meth:`save_weights` wrote; see :func:`restore`."""

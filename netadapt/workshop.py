@@ -109,7 +109,7 @@ class Shop:
             device=self.config.device,
         )
         accuracy = self.accuracy(model, "holdout")
-        self.run.save_weights(name, model.state_dict())
+        self.run.save_weights(name, model)
         return accuracy, Step(
             iteration=step.iteration + 1,
             name=proposal.name,

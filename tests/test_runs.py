@@ -87,7 +87,7 @@ def test_weights_round_trip_and_a_damaged_file_is_named(tmp_path):
     other = copy.deepcopy(model)
     torch.nn.init.zeros_(other[1].weight)
     with Run(tmp_path / "run", {}) as run:
-        run.save_weights("x", model.state_dict())
+        run.save_weights("x", model)
         run.restore(other, "x")
         assert all(
             torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True)
