@@ -6,6 +6,7 @@ connection is taken up again with what is still to be measured.
 
 import contextlib
 import json
+import re
 import subprocess
 import tempfile
 import time
@@ -95,10 +96,7 @@ def converse(link: Link, settings: Mapping[str, Any], items: Sequence[Item]) -> 
             reason = _last_line(complaints)
         attempts = 0 if news else attempts + 1
         if not reached:
-            raise DeviceError(
-                f"{link.name} cannot be reached, or Python does not start there: {reason}. "
-                "Try the same by hand; 'netadapt doctor' tells what is missing."
-            )
+            raise DeviceError(_unreached(link, reason))
         if attempts > link.retries or not link.retries:
             raise DeviceError(
                 f"{link.name} stopped before all was measured: {reason}. What had arrived by then "
@@ -153,6 +151,31 @@ def _records(
         process.wait()
 
 
+_UNREACHED = (
+    (r"host key|REMOTE HOST IDENTIFICATION", "SSH does not accept the host key of {name} "
+     "({reason}); connect once by hand with 'ssh' and compare the key."),
+    (r"Permission denied", "{name} does not let this user in ({reason}); set up a key with "
+     "ssh-copy-id, or load yours with ssh-add: nothing can be asked for while measuring."),
+    (r"not found|No such file or directory: '|FileNotFoundError|can't execute",
+     "{name} has no such Python ({reason}); install Python 3.8 or newer there, or name it with "
+     "?python=/path/to/python3."),
+    (r"resolve|refused|timed out|unreachable|No route|ssh: connect",
+     "{name} cannot be reached ({reason}); check its address, that it is on, and that 'ssh' "
+     "connects to it by hand."),
+)  # fmt: skip
+"""What the far end or ssh says if no conversation begins, and what it means."""
+
+
+def _unreached(link: Link, reason: str) -> str:
+    for pattern, sentence in _UNREACHED:
+        if re.search(pattern, reason, re.IGNORECASE):
+            return sentence.format(name=link.name, reason=reason)
+    return (
+        f"{link.name} was reached but nothing measures there ({reason}); try the same by hand, or "
+        "see what 'netadapt doctor' says of it."
+    )
+
+
 def _fatal(link: Link, record: Record) -> str:
     if "providers" in record:
         return (
@@ -160,7 +183,13 @@ def _fatal(link: Link, record: Record) -> str:
             f"{', '.join(record['providers'])}. Use one of these, or install the onnxruntime "
             "package that holds it."
         )
-    return f"{link.name} cannot measure: {record['error']}"
+    if "No module named" in record["error"]:
+        return (
+            f"{link.name} lacks what measures ({record['error'].partition(';')[0]}); install it "
+            "there with 'python3 -m pip install numpy onnxruntime', or name a Python that has it "
+            "with ?python=/path/to/python3."
+        )
+    return f"{link.name} cannot measure: {record['error']}."
 
 
 def _last_line(complaints: Any) -> str:

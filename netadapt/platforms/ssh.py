@@ -6,8 +6,10 @@ remote command is a constant; what varies goes over standard input, so that no t
 reaches a shell.
 """
 
+import hashlib
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +20,7 @@ from netadapt.platforms.link import BOOTSTRAP, Link
 from netadapt.platforms.ort import OrtPlatform, read_options
 
 _CHOOSE_PYTHON = (
-    'import os,sys;p=open(0,"rb",0).readline().decode().strip();'
+    'import os,sys;p=open(0,"rb",0,closefd=False).readline().decode().strip();'
     'os.execvp(p,[p,"-u","-c",sys.argv[1]])'
 )
 REMOTE_COMMAND = f"exec python3 -u -c '{_CHOOSE_PYTHON}' '{BOOTSTRAP}'"
@@ -42,7 +44,7 @@ def open_ssh(rest: str, options: Mapping[str, str]) -> OrtPlatform:
     example = "write it like ssh://pi@raspberrypi or ssh://pi@10.0.0.7:2222"
     try:
         parts = urlsplit(f"ssh:{rest}")
-        host, port = parts.hostname or "", parts.port
+        host, port = _host(parts.netloc), parts.port
     except ValueError as error:
         raise UsageError(f"ssh:{rest} is no address ({error}); {example}.") from error
     if not rest.startswith("//") or parts.path.strip("/") or parts.password is not None:
@@ -65,10 +67,18 @@ def open_ssh(rest: str, options: Mapping[str, str]) -> OrtPlatform:
     return OrtPlatform(address, chosen, link, where)
 
 
+def _host(netloc: str) -> str:
+    """The host in the letters that it was given in: names in ~/.ssh/config know upper case."""
+    place = netloc.rpartition("@")[2]
+    return place[1:].partition("]")[0] if place.startswith("[") else place.partition(":")[0]
+
+
 def ssh_command(
     host: str, user: str | None, port: int | None, config: str | None
 ) -> tuple[str, ...]:
     """The ssh client and its arguments; connections to one host share one authentication."""
+    # names of one machine may differ in keys, which a connection of the other would pass by
+    alias = hashlib.sha256(f"{host} {config}".encode()).hexdigest()[:8]
     settings = {
         "BatchMode": "yes",  # a question could not be answered
         "ConnectTimeout": "10",
@@ -76,7 +86,7 @@ def ssh_command(
         "ServerAliveCountMax": "3",
         "ControlMaster": "auto",
         "ControlPersist": "60",
-        "ControlPath": str(control_folder() / "%C"),
+        "ControlPath": str(control_folder() / f"{alias}-%C"),
     }
     command = ["ssh", "-T"]
     if config is not None:
@@ -91,11 +101,20 @@ def ssh_command(
 
 
 def control_folder() -> Path:
-    """Where shared connections are kept; short, since a socket's path may have 104 characters."""
-    base = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
+    """Where shared connections are kept; short, since a socket's path may have 104 characters.
+
+    Raises:
+        UsageError: it cannot be made, or others have access to it.
+    """
     user = os.getuid() if hasattr(os, "getuid") else 0
-    folder = Path(base) / f"netadapt-ssh-{user}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.is_symlink() or (hasattr(os, "getuid") and folder.stat().st_uid != user):
-        raise UsageError(f"{folder} belongs to another user; remove it.")
+    base = os.environ.get("XDG_RUNTIME_DIR", "")
+    folder = Path(base if Path(base).is_absolute() and Path(base).is_dir() else
+                  tempfile.gettempdir()) / f"netadapt-ssh-{user}"  # fmt: skip
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        raise UsageError(f"Cannot make the folder {folder}: {error.strerror}.") from error
+    if hasattr(os, "getuid") and (found.st_uid != user or stat.S_IMODE(found.st_mode) & 0o077):
+        raise UsageError(f"Others have access to {folder}, where connections are kept; remove it.")
     return folder
