@@ -20,6 +20,7 @@ ORDER = [
     ["platforms"],
     ["strategies", "runs"],
     ["tablefile"],
+    ["grid"],
     ["lookup"],
     ["search", "platforms.*"],
     ["tracing", "importance", "surgery", "verify"],
@@ -27,7 +28,7 @@ ORDER = [
     ["export", "config"],
     ["tabling"],
     ["workshop", "inspection"],
-    ["adapt", "train", "measuring", "summaries"],
+    ["adapt", "train", "measuring", "summaries", "bundle"],
     ["cli", "__main__"],
 ]
 WITHOUT_TORCH = {
@@ -43,7 +44,7 @@ WITHOUT_TORCH = {
         "tablefile",
         "runs",
     ],
-    *["search", "summaries", "tabling"],
+    *["search", "summaries", "tabling", "grid", "verification"],
 }
 WITHOUT_TORCH_PACKAGES = ("platforms", "strategies", "cli")
 LINE_LIMIT = 420

@@ -79,6 +79,92 @@ def build(
     )
 
 
+_BUNDLE_EPILOG = """\b
+Examples:
+  netadapt table bundle mobilenet_v2 -o to_phone
+  netadapt table bundle mobilenet_v1 --on 'ort:xnnpack?threads=4' --round-to 16 -o to_board
+\b
+Then run run.sh in the folder on the device, bring results.jsonl back, and import it.
+"""
+
+
+@table.command(epilog=_BUNDLE_EPILOG)
+@model_options
+@click.option(
+    "--classes",
+    type=click.IntRange(1),
+    default=1000,
+    show_default=True,
+    help="Outputs of the classifier.",
+)
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    metavar="FOLDER",
+    help="A new folder.",
+)
+@click.option(
+    "--round-to",
+    type=click.IntRange(1),
+    default=8,
+    show_default=True,
+    metavar="CHANNELS",
+    help="Widths are multiples of it.",
+)
+@platform_option
+@json_option
+def bundle(
+    model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
+    input_size: int | None, classes: int, out: Path, round_to: int, platform: str, as_json: bool,
+) -> None:  # fmt: skip
+    """Write a folder that measures MODEL's layers on a device without SSH."""
+    from netadapt.bundle import write_bundle
+
+    report = write_bundle(
+        model, out, model_args=dict(model_args), weights=weights, input_size=input_size,
+        num_classes=classes, platform_uri=platform, round_to=round_to,
+    )  # fmt: skip
+    if as_json:
+        echo_json(report)
+        return
+    click.echo(
+        f"{out}: {report['models']} models for {report['layers']} layers. Copy it to the device "
+        f"and run run.sh there; then 'netadapt table import {out} -o table.csv'."
+    )
+
+
+_IMPORT_EPILOG = """\b
+Examples:
+  netadapt table import to_phone -o phone.csv
+  netadapt table import to_phone -o phone.csv && netadapt table show phone.csv
+"""
+
+
+@table.command("import", epilog=_IMPORT_EPILOG)
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The table (.csv).",
+)
+@json_option
+def import_(folder: Path, out: Path, as_json: bool) -> None:  # fmt: skip
+    """Make a lookup table of the results in a bundle's FOLDER."""
+    from netadapt.bundle import read_bundle
+
+    report = read_bundle(folder, out)
+    if as_json:
+        echo_json(report)
+        return
+    click.echo(f"{out}: {report['entries']} layers on {report['device']['device']}.")
+    for sentence in report["remarks"]:
+        click.echo(f"Warning: {sentence}", err=True)
+
+
 _SHOW_EPILOG = """\b
 Examples:
   netadapt table show lookup_tables/mobilenet_v1.csv

@@ -60,6 +60,10 @@ class Item:
     visits: int
 
 
+Conversation = Callable[[Link, Mapping[str, Any], Sequence[Item]], Iterator[Record]]
+"""A function like :func:`converse`."""
+
+
 def bench_source() -> bytes:
     """The program that measures, as it is sent."""
     return resources.files("netadapt.platforms").joinpath("bench.py").read_bytes()

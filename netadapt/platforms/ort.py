@@ -16,7 +16,7 @@ from netadapt.platforms import CANARY, Effort, Progress, Workload
 from netadapt.platforms.bench import LAYOUT_WEIGHT
 from netadapt.platforms.entries import Probe, Term, build, terms
 from netadapt.platforms.graph import is_known_activation
-from netadapt.platforms.link import BOOTSTRAP, Item, Link, converse
+from netadapt.platforms.link import BOOTSTRAP, Conversation, Item, Link, converse
 
 LEVELS = ("basic", "extended", "all")
 PRECISIONS = ("float32",)
@@ -65,12 +65,15 @@ class OrtPlatform:
         options: what changes the timings.
         link: how to start Python there.
         where: further options of the URI, which do not change the timings.
+        talk: carries a plan out over the link; a plan that was carried by hand is answered from
+            the file that came back.
     """
 
     address: str = "ort:cpu"
     options: Options = field(default_factory=Options)
     link: Link = field(default_factory=local_link)
     where: Mapping[str, str] = field(default_factory=dict)
+    talk: Conversation = converse
     _info: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -86,7 +89,7 @@ class OrtPlatform:
     def describe(self) -> DeviceInfo:
         """What the device is; asked once."""
         if not self._info:
-            for record in converse(self.link, self._settings(Effort()), []):
+            for record in self.talk(self.link, self.settings(Effort()), []):
                 self._remember(record)
         found, options = self._info, self.options
         return DeviceInfo(
@@ -126,13 +129,7 @@ class OrtPlatform:
         wanted = {shape: terms(shape) for shape in shapes}
         if not wanted:
             return
-        probes = list(dict.fromkeys(t.probe for found in wanted.values() for t in found))
-        ids = {probe: str(number) for number, probe in enumerate(probes)}
-        items = [
-            Item(ids[probe], lambda probe=probe: _encoded(build(probe, self.options.batch)),  # type: ignore[misc]
-                 effort.passes)
-            for probe in probes
-        ]  # fmt: skip
+        ids, items = self.plan(wanted, effort)
         users: dict[str, list[LayerShape]] = {}
         for shape, found in wanted.items():
             for term in found:
@@ -140,7 +137,7 @@ class OrtPlatform:
         times = _Times(ids)
         unfinished = {shape: len(found) for shape, found in wanted.items()}
         total, done = len(items) * effort.passes, 0
-        for record in converse(self.link, self._settings(effort), items):
+        for record in self.talk(self.link, self.settings(effort), items):
             times.add(record)
             self._remember(record)
             if record["kind"] != "visit":
@@ -161,6 +158,19 @@ class OrtPlatform:
             yield CANARY, Measurement(tuple(times.canary), self._clock)
         _raise_failures(wanted, times)
 
+    def plan(
+        self, wanted: Mapping[LayerShape, Sequence[Term]], effort: Effort
+    ) -> tuple[dict[Probe, str], list[Item]]:
+        """The models that layers are computed from, with the name of each in the results."""
+        probes = dict.fromkeys(t.probe for found in wanted.values() for t in found)
+        ids = {probe: str(number) for number, probe in enumerate(probes)}
+        items = [
+            Item(name, lambda probe=probe: _encoded(build(probe, self.options.batch)),  # type: ignore[misc]
+                 effort.passes)
+            for probe, name in ids.items()
+        ]  # fmt: skip
+        return ids, items
+
     def measure_networks(
         self,
         models: Sequence[Workload],
@@ -178,7 +188,7 @@ class OrtPlatform:
         ]
         times = _Times({})
         total, done = len(items) * effort.passes, 0
-        for record in converse(self.link, self._settings(effort), items):
+        for record in self.talk(self.link, self.settings(effort), items):
             times.add(record)
             self._remember(record)
             done += record["kind"] == "visit"
@@ -216,7 +226,8 @@ class OrtPlatform:
             warnings += (f"The activation {act!r} is unknown; the layer was timed without it.",)
         return Measurement(samples, self._clock, warnings)
 
-    def _settings(self, effort: Effort) -> dict[str, Any]:
+    def settings(self, effort: Effort) -> dict[str, Any]:
+        """The head of a plan."""
         options = self.options
         return {
             "threads": options.threads, "level": options.level, "provider": options.provider,
