@@ -21,11 +21,13 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from netadapt import __version__
 from netadapt.errors import DeviceError, TableError
+from netadapt.grid import Surface
 from netadapt.measurement import DeviceInfo
 from netadapt.network import LayerShape
 from netadapt.platforms import CANARY, OVERHEAD, REFILL, Effort, Platform, Progress
@@ -53,6 +55,8 @@ class LookupTable:
         calibrated_on: the networks that gave the scale; empty if none did.
         cold_s_per_mb: seconds for each megabyte (10^6 bytes) of weights beyond three times the
             core's cache, before scaling.
+        interpolated: whether widths between measured ones are priced from their neighbours, by
+            blocks of channels (see :mod:`netadapt.grid`); if not, every layer needs its own row.
         measured_on: date of the first measurement.
         warnings: what disturbed the measurements, each with its remedy.
         netadapt: version that measured.
@@ -63,6 +67,7 @@ class LookupTable:
     scale: float = 1.0
     calibrated_on: str = ""
     cold_s_per_mb: float = 0.0
+    interpolated: bool = False
     measured_on: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
     warnings: tuple[str, ...] = ()
     netadapt: str = __version__
@@ -84,13 +89,22 @@ class LookupTable:
         entry = self.entries.get(CANARY)
         return (entry.p90_s - entry.p10_s) / entry.median_s if entry else 0.0
 
+    @cached_property
+    def _surface(self) -> Surface:
+        return Surface(self.entries, self.info.block)
+
+    def entry(self, shape: LayerShape) -> Entry | None:
+        """The row of a layer, or what its neighbours say if the table is interpolated; or None."""
+        found = self.entries.get(shape)
+        return self._surface.entry(shape) if found is None and self.interpolated else found
+
     def layer(self, shape: LayerShape) -> float:
         """Seconds of one layer inside a network, before scaling; 0 for what no table prices.
 
         Raises:
             TableError: it was not measured.
         """
-        entry = self.entries.get(shape)
+        entry = self.entry(shape)
         if entry is not None:
             return max(entry.p10_s, 0.0) + self._refill_s(shape.weights)
         if shape.op in UNPRICED:
@@ -274,6 +288,7 @@ class LookupTable:
         yield "scale", self.scale
         yield "calibrated_on", self.calibrated_on
         yield "cold_s_per_mb", self.cold_s_per_mb
+        yield "interpolated", self.interpolated
         for warning in self.warnings:
             yield "warning", " ".join(warning.split())
 
@@ -323,6 +338,7 @@ def _parse(path: Path, comments: Sequence[str], body: Sequence[str]) -> LookupTa
             scale=float(header["scale"]),
             calibrated_on=header["calibrated_on"],
             cold_s_per_mb=float(header["cold_s_per_mb"]),
+            interpolated=header.get("interpolated") == "True",
             measured_on=header["measured_on"],
             warnings=tuple(warnings),
             netadapt=header["netadapt"],

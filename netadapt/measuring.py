@@ -45,6 +45,8 @@ def build_table(
     num_classes: int,
     platform_uri: str,
     round_to: int,
+    dense: bool = False,
+    time_limit_s: float | None = None,
     notify: Notify = silent,
 ) -> dict[str, Any]:
     """Measure every layer that adapting a model may ask for first, and calibrate on the network.
@@ -58,6 +60,8 @@ def build_table(
         num_classes: outputs of the classifier.
         platform_uri: the device.
         round_to: widths are multiples of it; 0 takes the device's block.
+        dense: measure each layer shape; no interpolation.
+        time_limit_s: for the grid; what lowers the error most is measured first.
         notify: called with ``progress`` events.
     """
     spec = ModelSpec(model, num_classes, default_input_shape(model, input_size), dict(model_args))
@@ -75,6 +79,8 @@ def build_table(
         netadapt.propose,
         round_to or info.block,
         path=out,
+        dense=dense,
+        time_limit_s=time_limit_s,
         progress=counted_progress(notify, "lookup table"),
     )
     layers = network.at({})

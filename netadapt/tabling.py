@@ -1,14 +1,16 @@
 """Lookup tables for networks: what to measure, and ``netadapt table``."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from netadapt.costs import Cost
+from netadapt.grid import plan_grid
 from netadapt.lookup import LookupTable
 from netadapt.measurement import DeviceInfo
 from netadapt.network import LayerShape, Network, Sizes, least_sizes
-from netadapt.platforms import NOT_LAYERS, Platform, Progress
+from netadapt.platforms import NOT_LAYERS, Effort, Platform, Progress
 from netadapt.strategies import Strategy
 from netadapt.strategies.netadapt import comfortable_reduction
 
@@ -23,7 +25,7 @@ class Wanted:
 
     def layer(self, shape: LayerShape) -> float:
         """The table's price, or infinity."""
-        if self._table.missing([shape]):
+        if self._table.entry(shape) is None and self._table.missing([shape]):
             self.missing[shape] = None
             return math.inf
         return self._table.layer(shape)
@@ -69,8 +71,31 @@ def complete_table(
     *,
     path: Path,
     progress: Progress | None = None,
+    dense: bool = False,
+    time_limit_s: float | None = None,
 ) -> LookupTable:
-    """A table that knows every layer that the next proposals may need; measures what it lacks."""
+    """A table that knows every layer that the next proposals may need; measures what it lacks.
+
+    Args:
+        table: what is known.
+        platform: the device.
+        network: the network at its full widths.
+        sizes: present sizes of its groups.
+        strategy: what will make proposals.
+        block: widths are multiples of it.
+        path: where rows are kept as they come.
+        progress: called as it proceeds.
+        dense: measure each layer instead of a grid with interpolation between. A table that has
+            rows and is not interpolated stays so.
+        time_limit_s: stop measuring the grid after this long; what matters most comes first.
+    """
+    if table.interpolated or not (dense or table.entries):
+        table = replace(table, interpolated=True)
+        effort = Effort(time_limit_s=time_limit_s)
+        grid = plan_grid(network, block)
+        table = table.fill(platform, grid, effort=effort, path=path, progress=progress)
+        missing = wanted_shapes(table, network, sizes, strategy, block)
+        return table.fill(platform, missing, path=path, progress=progress)
     known = (*network.at(sizes), *network.at(least_sizes(network, block)))
     table = table.fill(platform, known, path=path, progress=progress)
     missing = wanted_shapes(table, network, sizes, strategy, block)

@@ -28,7 +28,7 @@ ORDER = [
     ["export", "config"],
     ["tabling"],
     ["workshop", "inspection"],
-    ["adapt", "train", "measuring", "summaries", "bundle"],
+    ["adapt", "train", "measuring", "summaries", "bundle", "doctor"],
     ["cli", "__main__"],
 ]
 WITHOUT_TORCH = {

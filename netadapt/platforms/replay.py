@@ -74,12 +74,13 @@ class ReplayPlatform:
         return found
 
     def _entry(self, shape: LayerShape) -> Entry:
-        if shape not in self.table.entries:
+        entry = self.table.entry(shape)
+        if entry is None:
             raise DeviceError(
                 f"{self.path} holds no recording of the layer {shape}; record it on the device "
                 "with 'netadapt table build', or choose widths that were recorded."
             )
-        return self.table.entries[shape]
+        return entry
 
 
 def _replayed(entry: Entry) -> Measurement:
