@@ -7,6 +7,7 @@ import click
 
 from netadapt import __version__
 from netadapt.cli.adapt import adapt, train
+from netadapt.cli.doctor import doctor
 from netadapt.cli.inspect import inspect
 from netadapt.cli.measure import measure
 from netadapt.cli.result import export, ls
@@ -40,7 +41,7 @@ def cli(debug: bool) -> None:
     """Shrink a CNN until it meets a latency budget measured on your device."""
 
 
-for _command in (adapt, train, inspect, measure, table, export, ls):
+for _command in (adapt, train, inspect, measure, table, doctor, export, ls):
     cli.add_command(_command)
 
 
