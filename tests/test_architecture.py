@@ -26,7 +26,7 @@ ORDER = [
     ["tracing", "importance", "surgery", "verify"],
     ["weights", "standalone", "data", "models", "training"],
     ["export", "config"],
-    ["tabling"],
+    ["tabling", "verification"],
     ["workshop", "inspection"],
     ["adapt", "train", "measuring", "summaries", "bundle", "doctor"],
     ["cli", "__main__"],
