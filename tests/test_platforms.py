@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import onnx
 import pytest
 
 from netadapt.errors import DeviceError, TableError, UnknownName, UsageError
@@ -9,7 +10,7 @@ from netadapt.lookup import Entry, LookupTable
 from netadapt.network import LayerShape
 from netadapt.platforms import CANARY, OVERHEAD, Effort, Workload, open_platform
 from netadapt.platforms.entries import Probe, build
-from netadapt.platforms.ort import OrtPlatform, disturbances
+from netadapt.platforms.ort import Options, OrtPlatform, disturbances
 from netadapt.platforms.synthetic import CALL_S, SyntheticPlatform
 
 CONV = LayerShape("conv", 16, 32, (8, 8), (8, 8), bias=True, act="relu")
@@ -85,6 +86,13 @@ def test_an_absent_provider_is_refused_with_those_present():
         open_platform("ort:abacus").describe()
 
 
+def test_layers_have_no_time_where_a_provider_compiles_whole_networks():
+    azure = OrtPlatform("ort:azure", Options("azure"))  # in every wheel
+    with pytest.raises(DeviceError, match=r"azure compiles stretches .* 'netadapt measure'"):
+        list(azure.measure_layers([CONV], QUICK))
+    assert azure.measure_networks([Workload("net", NET, ())], QUICK)[0].clock == "wall"
+
+
 def test_ort_describes_this_machine():
     info = open_platform("ort:cpu?threads=2").describe()
     assert info.platform == "ort:cpu"
@@ -107,8 +115,28 @@ def test_ort_yields_what_it_could_time_before_it_complains():
 
 
 def test_ort_names_the_network_that_it_cannot_run():
-    with pytest.raises(DeviceError, match="cannot run mynet"):
+    with pytest.raises(DeviceError, match="mynet is no ONNX model"):
         OrtPlatform().measure_networks([Workload("mynet", b"no model", ())], QUICK)
+    wrong = build(Probe("layer", LayerShape("conv", 16, 16, (2, 2), (1, 1), (5, 5), groups=3)))
+    with pytest.raises(DeviceError, match="cannot run mynet"):
+        OrtPlatform().measure_networks([Workload("mynet", wrong, ())], QUICK)
+
+
+def test_several_inputs_open_dimensions_and_integers():
+    def value(name, kind, dims):
+        return onnx.helper.make_tensor_value_info(name, kind, dims)
+
+    real, whole = onnx.TensorProto.FLOAT, onnx.TensorProto.INT64
+    nodes = [
+        onnx.helper.make_node("Gather", ["t", "i"], ["g"]),
+        onnx.helper.make_node("Add", ["g", "x"], ["y"]),
+    ]
+    inputs = [value("t", real, ["N", 8]), value("i", whole, ["M"]), value("x", real, ["N", 8])]
+    graph = onnx.helper.make_graph(nodes, "odd", inputs, [value("y", real, None)])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    odd = onnx.helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
+    [measured] = OrtPlatform().measure_networks([Workload("odd", odd, ())], QUICK)
+    assert len(measured.samples_s) == 6
 
 
 def test_ort_says_what_was_not_as_it_should_be():

@@ -208,7 +208,12 @@ class Bench:
         providers = [self.settings["provider_name"]]
         if self.settings["provider"] != "cpu":
             providers.append("CPUExecutionProvider")
-        return onnxruntime.InferenceSession(model, options_of(self.settings), providers=providers)
+        session = onnxruntime.InferenceSession(
+            model, options_of(self.settings), providers=providers
+        )
+        if providers[0] not in session.get_providers():
+            raise RuntimeError(providers[0] + " does not start: its libraries or device are absent")
+        return session
 
     def input(self, name: str, shape: list[Any], kind: str) -> Any:
         """Random numbers in 0..1, or zeros for integers; open dimensions are the batch size."""

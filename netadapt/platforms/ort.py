@@ -20,6 +20,9 @@ from netadapt.platforms.link import BOOTSTRAP, Conversation, Item, Link, convers
 
 LEVELS = ("basic", "extended", "all")
 PRECISIONS = ("float32",)
+ADDITIVE = frozenset({"cpu", "cuda", "rocm"})
+"""Providers that run one kernel for each layer; others compile whole stretches of a network, so
+that no layer has a time of its own and only whole networks are measured."""
 _FEW_RUNS = 20
 _WIDE_SPREAD = 0.10
 _HOT_C = 80.0
@@ -129,6 +132,13 @@ class OrtPlatform:
         wanted = {shape: terms(shape) for shape in shapes}
         if not wanted:
             return
+        if self.options.provider not in ADDITIVE:
+            self.describe()  # that it is absent is the better answer
+            raise DeviceError(
+                f"The execution provider {self.options.provider} compiles stretches of a network "
+                "into one, so that layers have no time of their own there; measure whole networks "
+                f"with 'netadapt measure', or layers on one of {', '.join(sorted(ADDITIVE))}."
+            )
         ids, items = self.plan(wanted, effort)
         users: dict[str, list[LayerShape]] = {}
         for shape, found in wanted.items():
@@ -195,6 +205,12 @@ class OrtPlatform:
             if progress is not None:
                 progress(min(done, total), total)
         for n, error in times.errors.items():
+            error = error.strip().rstrip(".")
+            if "INVALID_PROTOBUF" in error:
+                raise DeviceError(
+                    f"{models[int(n)].name} is no ONNX model, or was cut off: {self.link.name} "
+                    "cannot read it. Give a whole .onnx file."
+                )
             raise DeviceError(
                 f"{self.link.name} cannot run {models[int(n)].name}: {error}. Export it with "
                 "operators that this onnxruntime knows, or choose another platform."
