@@ -27,6 +27,7 @@ from netadapt.models import ModelSpec
 from netadapt.network import Network
 from netadapt.runs import write_atomically
 from netadapt.standalone import loader_source
+from netadapt.tracing import unwrap
 from netadapt.weights import load_state
 
 TOLERANCE = 1e-3
@@ -63,9 +64,16 @@ def export_program(model: nn.Module, input_shape: tuple[int, ...]) -> torch.expo
     """The model as a ``torch.export`` program for one image of ``[1, C, H, W]``.
 
     Raises:
-        ModelError: torch.export cannot capture the model.
+        ModelError: torch.export cannot capture the model, or ONNX Runtime cannot compute its type.
     """
-    example = torch.zeros(1, *input_shape, dtype=next(model.parameters()).dtype)
+    model = unwrap(model)
+    dtype = next((p.dtype for p in model.parameters()), torch.float32)
+    if dtype not in (torch.float32, torch.float16):
+        raise ModelError(
+            f"{type(model).__name__} computes in {str(dtype).removeprefix('torch.')}, which ONNX "
+            "Runtime does not; call model.float() first."
+        )
+    example = torch.zeros(1, *input_shape, dtype=dtype)
     try:
         with _quiet_exporter(), evaluating(model), torch.no_grad():
             return torch.export.export(model, (example,), strict=False)
@@ -120,7 +128,10 @@ def onnx_difference(data: bytes, model: nn.Module, images: Tensor) -> float:
             expected = first_output(model(image[None]))
             found = torch.from_numpy(session.run(None, {name: image[None].numpy()})[0])
             scale = max(float(expected.abs().max()), 1e-6)
-            worst = max(worst, float((found - expected).abs().max()) / scale)
+            off = float((found.float() - expected.float()).abs().max()) / scale
+            if not math.isfinite(off):
+                return math.inf  # max() would drop a NaN
+            worst = max(worst, off)
     return worst
 
 
@@ -165,6 +176,8 @@ def write_result(
         ModelError: the model cannot be captured.
         RunError: the folder cannot be written.
     """
+    model = unwrap(model)
+    images = images.to(next((p.dtype for p in model.parameters()), images.dtype))
     with evaluating(model):
         program = export_program(model, network.input_shape)
         onnx = program_to_onnx(program, spec.name)

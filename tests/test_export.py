@@ -141,3 +141,21 @@ def test_a_model_that_cannot_be_captured_is_one_sentence():
 
     with pytest.raises(ModelError, match=r"torch\.export cannot capture Dynamic"):
         export.to_onnx(Dynamic(), (3, 8, 8))
+
+
+def test_wrappers_are_looked_through_and_types_without_a_runtime_refused():
+    model = ModelSpec("mobilenet_v1", 3, (3, 32, 32), {"width": 0.25}).build().eval()
+    wrapped = torch.nn.DataParallel(model)
+    assert (
+        export.export_program(wrapped, (3, 32, 32)).state_dict.keys() <= model.state_dict().keys()
+    )
+    with pytest.raises(ModelError, match=r"computes in bfloat16.*model\.float\(\)"):
+        export.to_onnx(model.bfloat16(), (3, 32, 32))
+
+
+def test_not_a_number_is_a_difference():
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1)).eval()
+    data = export.to_onnx(model, (3, 4, 4))
+    with torch.no_grad():
+        model[0].weight.fill_(float("nan"))
+    assert export.onnx_difference(data, model, torch.zeros(1, 3, 4, 4)) == float("inf")
