@@ -12,7 +12,9 @@ import torch
 from PIL import Image
 
 from netadapt.cli import main
+from netadapt.config import SHORT_LIMIT, RunConfig, Tuning
 from netadapt.runs import read_journal, steps_of
+from netadapt.units import Budget
 
 TINY = [
     "--task", "tests.examples:stripes", "--on", "synthetic:", "--epochs", "2", "--batch-size", "32",
@@ -283,3 +285,20 @@ def test_exit_codes_are_documented(capsys):
     assert all(f"\n    {number} " in out for number in (0, 1, 2, 3, 4, 5, 101, 130))
     for command in ("adapt", "train", "measure", "inspect", "export"):
         assert "Examples:" in run(capsys, command, "--help")[1]
+
+
+def test_the_help_tells_the_defaults_that_hold(capsys):
+    help_text = " ".join(run(capsys, "adapt", "--help")[1].split())
+    tuning, config = Tuning(), RunConfig("m", "d", Budget("fraction", 0.5))
+    for words, value in [
+        ("Epochs of training from scratch.", tuning.train_epochs),
+        ("Highest learning rate.", tuning.recipe.lr),
+        ("Images per step.", tuning.recipe.batch_size),
+        ("0 for all.", config.finalists),
+        ("Its learning rate.", tuning.short.lr),
+        ("fine-tune at the end.", tuning.long_epochs),
+        ("two epochs, at most", SHORT_LIMIT),
+    ]:
+        said = f"{words} [default: {value}" if "at most" not in words else f"{words} {value}"
+        assert said in help_text, said
+    assert tuning.recipe.batch_size == tuning.short.batch_size

@@ -49,10 +49,11 @@ def _training_options(function: Any) -> Any:
             click.option("--task", metavar="MODULE:CALLABLE",
                          help="Your own images, loss and metric, instead of --data."),
             click.option("--epochs", type=click.FloatRange(0, min_open=True),
-                         help="Epochs of training from scratch."),
+                         help="Epochs of training from scratch.  [default: 30]"),
             click.option("--lr", type=click.FloatRange(0, min_open=True),
-                         help="Highest learning rate."),
-            click.option("--batch-size", type=click.IntRange(2), help="Images per step."),
+                         help="Highest learning rate.  [default: 0.045]"),
+            click.option("--batch-size", type=click.IntRange(2),
+                         help="Images per step.  [default: 128]"),
             click.option("--bf16", is_flag=True, help="Train in bfloat16 where that is safe."),
             click.option("--seed", type=int, default=0, show_default=True,
                          help="Of splits, weights and image order."),
@@ -145,14 +146,22 @@ def _tuning(
     "--finalists",
     type=click.IntRange(0),
     metavar="N",
-    help="Fine-tune only the N best of each iteration's proposals; 0 for all.",
+    help="Fine-tune only the N best of each iteration's proposals; 0 for all.  [default: 3]",
 )
-@click.option("--short-steps", type=click.IntRange(1), help="Steps of each short-term fine-tune.")
-@click.option("--short-lr", type=click.FloatRange(0, min_open=True), help="Its learning rate.")
+@click.option(
+    "--short-steps",
+    type=click.IntRange(1),
+    help="Steps of each short-term fine-tune.  [default: two epochs, at most 500]",
+)
+@click.option(
+    "--short-lr",
+    type=click.FloatRange(0, min_open=True),
+    help="Its learning rate.  [default: 0.0045]",
+)
 @click.option(
     "--long-epochs",
     type=click.FloatRange(0, min_open=True),
-    help="Epochs of the long-term fine-tune at the end.",
+    help="Epochs of the long-term fine-tune at the end.  [default: 15]",
 )
 @device_option
 @json_option
