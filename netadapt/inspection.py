@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from netadapt.lookup import LookupTable
+from netadapt.lookup import UNPRICED, LookupTable
 from netadapt.models import ImageShape, ModelSpec
 from netadapt.network import ChannelGroup, Network
 from netadapt.tracing import trace
@@ -53,6 +53,7 @@ def inspect_model(
         "macs": network.macs({}),
         **describe_groups(network, table),
         "fixed": [{"layer": f.layer, "reason": f.reason} for f in network.fixed],
+        "unpriced": [layer.name for layer in network.costed if layer.op in UNPRICED],
     }
     if verify:
         images = torch.randn(4, *spec.input_shape, generator=torch.Generator().manual_seed(0))

@@ -86,7 +86,15 @@ def load_weights(model: nn.Module, path: Path) -> None:
             f"{path} cannot be read as weights: {reason}; save them by "
             "torch.save(model.state_dict(), path) or as safetensors."
         ) from error
-    load_state(model, _unwrapped(state, model, path), source=str(path))
+    try:
+        load_state(model, _unwrapped(state, model, path), source=str(path))
+    except ModelError as error:
+        if path.with_name("arch.json").is_file():
+            raise ModelError(
+                f"{path} is the result of a run, with widths of its own; load it by "
+                f"netadapt.load({str(path.parent)!r}), or give the weights of the unpruned network."
+            ) from error
+        raise
 
 
 def _unwrapped(state: Any, model: nn.Module, path: Path) -> dict[str, Tensor]:

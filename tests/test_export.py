@@ -19,6 +19,15 @@ def halves(network):
     return {g.id: max(1, g.size // 2) for g in network.groups.values() if not g.fixed}
 
 
+def enlivened(model):
+    """Random statistics, so that no normalization is the identity."""
+    generator = torch.Generator().manual_seed(0)
+    for name, tensor in model.named_buffers():
+        if name.endswith("running_mean"):
+            tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
+    return model
+
+
 def written(folder, name, size, args=None):
     """A model with half of each group removed, written in every format."""
     spec = ModelSpec(name, 7, (3, size, size), args or {})
@@ -26,12 +35,8 @@ def written(folder, name, size, args=None):
     network = trace(model, spec.input_shape)
     sizes = halves(network)
     keep = {g: units for g, units in keep_first(network, sizes).items() if g in sizes}
-    smaller = shrink(model, network, keep).eval()
-    generator = torch.Generator().manual_seed(0)
-    for tensor_name, tensor in smaller.named_buffers():
-        if tensor_name.endswith("running_mean"):
-            tensor.copy_(torch.randn(tensor.shape, generator=generator) * 0.1)
-    images = torch.randn(2, 3, size, size, generator=generator)
+    smaller = enlivened(shrink(model, network, keep)).eval()
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
     report = export.write_result(
         folder, smaller, spec=spec, network=network, sizes=sizes, images=images
     )
@@ -107,6 +112,13 @@ def test_onnx_that_computes_something_else_is_not_written(tmp_path, monkeypatch)
     assert not (tmp_path / "adapted.onnx").exists()
 
 
+def test_half_precision_is_exported_as_it_is():
+    model = enlivened(ModelSpec("mobilenet_v1", 3, (3, 32, 32), {"width": 0.25}).build()).half()
+    data = export.to_onnx(model, (3, 32, 32))
+    images = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)).half()
+    assert 0 < export.onnx_difference(data, model, images) < export.TOLERANCE
+
+
 def test_training_flags_survive_the_export():
     model = ModelSpec("mobilenet_v1", 3, (3, 32, 32), {"width": 0.25}).build().train()
     model[0].eval()
@@ -159,3 +171,9 @@ def test_not_a_number_is_a_difference():
     with torch.no_grad():
         model[0].weight.fill_(float("nan"))
     assert export.onnx_difference(data, model, torch.zeros(1, 3, 4, 4)) == float("inf")
+
+
+def test_the_weights_of_a_result_are_told_from_those_of_another_architecture(tmp_path):
+    written(tmp_path, "mobilenet_v1", 32, {"width": 0.25})
+    with pytest.raises(ModelError, match=r"is the result of a run.*netadapt\.load"):
+        ModelSpec("mobilenet_v1", 7, (3, 32, 32), {"width": 0.25}).build(tmp_path / "adapted.pt")

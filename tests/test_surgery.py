@@ -4,8 +4,8 @@ import copy
 
 import pytest
 import torch
-from torch import nn
-from torch.nn.parallel import DataParallel
+from torch import distributed, nn
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from netadapt.errors import ModelError
 from netadapt.network import keep_first
@@ -131,6 +131,19 @@ def test_wrappers_are_looked_through() -> None:
         network = trace(wrapped, SHAPE)
         assert network == trace(inner, SHAPE)
         assert type(shrink(wrapped, network, KEEP)) is nn.Sequential
+
+
+def test_distributed_models_are_looked_through() -> None:
+    distributed.init_process_group(store=distributed.HashStore(), rank=0, world_size=1,
+                                   backend="gloo")  # fmt: skip
+    try:
+        inner = model()
+        wrapped = DistributedDataParallel(inner)
+        network = trace(wrapped, SHAPE)
+        assert network == trace(inner, SHAPE)
+        assert type(shrink(wrapped, network, KEEP)) is nn.Sequential
+    finally:
+        distributed.destroy_process_group()
 
 
 @pytest.mark.parametrize(

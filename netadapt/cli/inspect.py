@@ -72,14 +72,15 @@ def _text(report: dict[str, Any]) -> str:
         f"{format_count(report['params'])} parameters, {format_count(report['macs'])} MACs"
         + (f", {format_quantity(report['latency_s'], 's')} by the table" if latency else ""),
         "",
-        "Shares are of what the group's removal would take part in; they overlap, since a layer's "
-        "cost hangs on its inputs and its outputs.",
+        "Shares are of the layers that a group's channels enter or leave; a layer counts for both.",
         "",
         table_text(rows, right=frozenset(range(1, 6))),
     ]
     if report["fixed"]:
         fixed = [("fixed layer", "why"), *((f["layer"], f["reason"]) for f in report["fixed"])]
         parts += ["", table_text(fixed)]
+    if report["unpriced"]:
+        parts += ["", f"Layers that no table prices: {', '.join(report['unpriced'])}."]
     if "checks" in report:
         checks = [("verified group", "mode", "largest difference", "result")] + [
             (c["group"], c["mode"], f"{c['difference']:.1e}", c["status"]) for c in report["checks"]

@@ -77,6 +77,8 @@ def build(
         f"{format_seconds(report['predicted_s'])} and measured at "
         f"{format_seconds(report['measured_s'])} (±{report['spread']:.1%})."
     )
+    if report["residue"]:
+        click.echo(f"Layers that no table prices: {', '.join(report['residue'])}.")
 
 
 _BUNDLE_EPILOG = """\b
