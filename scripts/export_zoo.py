@@ -102,11 +102,13 @@ def main() -> None:
     torch.set_num_threads(1)
     names = sys.argv[1:] or ZOO
     rows = []
+    failed = []
     for name in names:
         try:
             rows.append(check(name))
             print(*rows[-1].values(), flush=True)
         except Exception as error:  # one model's failure is a finding, not the end
+            failed.append(name)
             print(f"{name} FAILED {type(error).__name__}: {str(error)[:300]}", flush=True)
     if not sys.argv[1:]:
         target = RESULTS / "export_zoo.csv"
@@ -115,6 +117,7 @@ def main() -> None:
             writer.writeheader()
             writer.writerows(rows)
         write_provenance(target, sys.argv)
+    sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
 
 
 if __name__ == "__main__":
