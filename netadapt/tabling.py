@@ -94,10 +94,11 @@ def complete_table(
         effort = Effort(time_limit_s=time_limit_s)
         grid = plan_grid(network, block)
         table = table.fill(platform, grid, effort=effort, path=path, progress=progress)
-        missing = wanted_shapes(table, network, sizes, strategy, block)
-        return table.fill(platform, missing, path=path, progress=progress)
+    # The network as it is, and the least one, must have prices before proposals are weighed. What
+    # a grid does not reach, such as widths below a block, gets a row of its own.
     known = (*network.at(sizes), *network.at(least_sizes(network, block)))
-    table = table.fill(platform, known, path=path, progress=progress)
+    lacking = [shape for shape in known if table.entry(shape) is None]
+    table = table.fill(platform, lacking, path=path, progress=progress)
     missing = wanted_shapes(table, network, sizes, strategy, block)
     return table.fill(platform, missing, path=path, progress=progress)
 

@@ -302,3 +302,13 @@ def test_the_help_tells_the_defaults_that_hold(capsys):
         said = f"{words} [default: {value}" if "at most" not in words else f"{words} {value}"
         assert said in help_text, said
     assert tuning.recipe.batch_size == tuning.short.batch_size
+
+
+def test_a_torchvision_model_with_concatenations_adapts_end_to_end(tmp_path, capsys):
+    code, out, err = run(
+        capsys, "adapt", "squeezenet1_1", "--data", "digits", "--input-size", 32, "--on",
+        "synthetic:", "--budget", "95%", "--epochs", 0.1, "--short-steps", 1, "--long-epochs", 0.1,
+        "--finalists", 1, "--batch-size", 32, "--run", tmp_path / "run", "--json", "-q",
+    )  # fmt: skip
+    assert code == 0, err
+    assert json.loads(out)["met"]
