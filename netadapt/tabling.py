@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from netadapt.costs import Cost
 from netadapt.grid import plan_grid
 from netadapt.lookup import LookupTable
 from netadapt.measurement import DeviceInfo
@@ -42,10 +41,9 @@ def wanted_shapes(
 
     The table must know the network at ``sizes`` itself.
     """
-    wanted: Cost = Wanted(table)
+    wanted = Wanted(table)
     strategy(network, sizes, wanted, -math.inf, block)  # out of reach: it weighs all it has
     comfortable_reduction(network, sizes, wanted, block)
-    assert isinstance(wanted, Wanted)
     return tuple(wanted.missing)
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from netadapt.cli.console import echo_json, table_text
-from netadapt.cli.options import existing_file, json_option, model_options
+from netadapt.cli.options import classes_option, existing_file, json_option, model_options
 from netadapt.units import format_count, format_quantity
 
 _EPILOG = """\b
@@ -18,13 +18,7 @@ Examples:
 
 @click.command(epilog=_EPILOG)
 @model_options
-@click.option(
-    "--classes",
-    type=click.IntRange(1),
-    default=1000,
-    show_default=True,
-    help="Outputs of the classifier.",
-)
+@classes_option
 @click.option(
     "--table",
     "table_path",

@@ -48,6 +48,14 @@ def model_options(function: F) -> F:
     return function
 
 
+def classes_option(function: F) -> F:
+    """The size of the classifier, where no data set says."""
+    return click.option(
+        "--classes", type=click.IntRange(1), default=1000, show_default=True,
+        help="Outputs of the classifier.",
+    )(function)  # fmt: skip
+
+
 def device_option(function: F) -> F:
     """Where to train."""
     return click.option("--device", default="cpu", show_default=True, help="Train on cpu or cuda.")(

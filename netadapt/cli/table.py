@@ -7,6 +7,7 @@ import click
 
 from netadapt.cli.console import Console, echo_json, table_text
 from netadapt.cli.options import (
+    classes_option,
     existing_file,
     json_option,
     model_options,
@@ -32,13 +33,7 @@ Repeating a command that was interrupted continues it.
 
 @table.command(epilog=_BUILD_EPILOG)
 @model_options
-@click.option(
-    "--classes",
-    type=click.IntRange(1),
-    default=1000,
-    show_default=True,
-    help="Outputs of the classifier.",
-)
+@classes_option
 @click.option(
     "--out",
     "-o",
@@ -92,13 +87,7 @@ Then run run.sh in the folder on the device, bring results.jsonl back, and impor
 
 @table.command(epilog=_BUNDLE_EPILOG)
 @model_options
-@click.option(
-    "--classes",
-    type=click.IntRange(1),
-    default=1000,
-    show_default=True,
-    help="Outputs of the classifier.",
-)
+@classes_option
 @click.option(
     "--out",
     "-o",
