@@ -15,18 +15,22 @@ from torch import nn
 from netadapt import data, export, search, training
 from netadapt.config import RunConfig
 from netadapt.costs import cost_of
+from netadapt.deployment import calibration_images, deployable
 from netadapt.errors import UsageError, named
 from netadapt.importance import IMPORTANCES
 from netadapt.measurement import DeviceInfo
 from netadapt.models import ModelSpec
 from netadapt.network import Network
 from netadapt.platforms import Platform, Workload, open_platform
-from netadapt.runs import Run, Step, read_journal, restore, steps_of
+from netadapt.runs import Run, Step, read_journal, restore, steps_of, write_atomically
 from netadapt.strategies import STRATEGIES
 from netadapt.surgery import shrink
 from netadapt.tabling import open_table
 from netadapt.tracing import trace
 from netadapt.workshop import WHOLE, Notify, Shop, derived_seed, silent, training_progress
+
+INT8_NAME = "adapted.int8.onnx"
+"""The result in 8 bits, where that is what was measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Result:
         widths: ``{group: (before, after)}`` in output channels, of the groups that shrank.
         predicted: cost of the adapted network by the table, calibrated on the unpruned one.
         device: what it was measured on.
+        precision: ``float32`` or ``int8``: of what was measured and scored.
         metric: what ``accuracy`` is; higher is better.
         metric_is_share: whether it lies in 0..1 and reads as a percentage.
     """
@@ -56,6 +61,7 @@ class Result:
     widths: Mapping[str, tuple[int, int]]
     predicted: float
     device: str
+    precision: str
     metric: str
     metric_is_share: bool
 
@@ -73,6 +79,7 @@ class Result:
             widths=widths,
             predicted=event["predicted"],
             device=event["device"],
+            precision=event["precision"],
             metric=event["metric"],
             metric_is_share=event["metric_is_share"],
         )
@@ -130,12 +137,11 @@ def _adapt(
     notify: Notify,
 ) -> Result:
     network = trace(model, task.input_shape)
-    block = config.round_to or info.block
+    block = config.round_to or info.step
     run.append("network", **describe_network(network, block), share=task.metric_is_share)
     shop = Shop(
         original=model,
         network=network,
-        onnx=export.to_onnx(model, task.input_shape),
         task=task,
         platform=platform,
         table=open_table(config.table, run.folder / "table.csv", info),
@@ -165,7 +171,7 @@ def _first_step(shop: Shop) -> Step:
         return steps[0]
     cost = shop.cost({})
     measurement = shop.platform.measure_networks(
-        [Workload("the unpruned network", shop.onnx, network.at({}))], WHOLE
+        [Workload("the unpruned network", shop.unpruned, network.at({}))], WHOLE
     )[0]
     # Refuse what cannot be reached before hours go into training.
     search.check_reachable(network, cost, shop.plan(measurement.p10_s), measurement.p10_s)
@@ -226,20 +232,25 @@ def _finish(
     written = export.write_result(
         run.folder, model, spec=spec, network=shop.network, sizes=step.sizes, images=images
     )
-    measurement = shop.measure_beside((run.folder / "adapted.onnx").read_bytes(), step.sizes)
     info = shop.table.info
+    plain = info.precision == "float32" and info.batch == 1
+    deployed = (run.folder / "adapted.onnx").read_bytes() if plain else shop.deployable(model)
+    onnx = deployed if info.batch == 1 else shop.single(model)
+    if info.precision == "int8":
+        write_atomically(run.folder / INT8_NAME, onnx)
+    measurement = shop.measure_beside(deployed, step.sizes)
+    unpruned = shop.single(shop.original)  # with its trained weights
     return {
         "met": measurement.p10_s <= plan.limit,
         "limit": plan.limit,
         "unit": shop.table.unit,
-        "before": shop.figures(shop.original, {}, len(shop.onnx), first.measured, first.spread),
-        "after": shop.figures(
-            model, step.sizes, written["files"]["adapted.onnx"], measurement.p10_s,
-            measurement.spread,
-        ),
+        "before": shop.figures(shop.original, {}, unpruned, first.measured, first.spread),
+        "after": shop.figures(model, step.sizes, onnx, measurement.p10_s, measurement.spread),
         "predicted": step.predicted * first.bias,
         "widths": shop.widths(step),
-        "device": f"{info.device} ({info.platform}, {info.threads} thread(s), {info.runtime})",
+        "device": f"{info.device} ({info.platform}, {info.threads} thread(s), {info.precision}, "
+        f"{info.runtime})",
+        "precision": info.precision,
         "metric": shop.task.metric_name,
         "metric_is_share": shop.task.metric_is_share,
         "onnx_difference": written["onnx_difference"],
@@ -299,6 +310,12 @@ def export_run(run: Path, out: Path, *, step: int | None = None) -> dict[str, An
     model = shrink(original, network, chosen.keep)
     restore(model, run, "adapted" if finished else chosen.weights)
     images = next(iter(task.batches("holdout", batch_size=4)))[0]
-    return export.write_result(
+    written = export.write_result(
         out, model, spec=spec, network=network, sizes=chosen.sizes, images=images
     )
+    info = replace(DeviceInfo.from_json(settings["device"]), batch=1)
+    if info.precision == "int8":
+        onnx = deployable(model, spec.input_shape, info, calibration_images(task))
+        write_atomically(out / INT8_NAME, onnx)
+        written["files"][INT8_NAME] = len(onnx)
+    return written

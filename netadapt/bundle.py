@@ -11,12 +11,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from netadapt import export
+from netadapt.calibration import calibration_sizes
 from netadapt.errors import DeviceError, UsageError
-from netadapt.inspection import default_input_shape
 from netadapt.lookup import LookupTable
 from netadapt.measurement import DeviceInfo, Measurement
-from netadapt.models import ModelSpec
+from netadapt.measuring import Source, Subject
 from netadapt.network import LayerShape
 from netadapt.platforms import Effort, Progress, Workload, open_platform
 from netadapt.platforms.entries import terms
@@ -25,11 +24,9 @@ from netadapt.platforms.ort import Options, OrtPlatform
 from netadapt.platforms.synthetic import SyntheticPlatform
 from netadapt.strategies import netadapt
 from netadapt.tablefile import Entry
-from netadapt.tabling import complete_table
-from netadapt.tracing import trace
+from netadapt.tabling import complete_table, lacks
 
 RESULTS = "results.jsonl"
-_NETWORK = "network"
 _RUN = f"""#!/bin/sh
 # Runs anywhere that has Python 3.8, numpy and onnxruntime. PYTHON names another interpreter.
 cd "$(dirname "$0")" || exit 1
@@ -82,17 +79,15 @@ class Planner:
 
 
 def write_bundle(
-    model: str,
-    folder: Path,
-    *,
-    model_args: Mapping[str, Any],
-    weights: str | None,
-    input_size: int | None,
-    num_classes: int,
-    platform_uri: str,
-    round_to: int,
+    source: Source, folder: Path, *, platform_uri: str, round_to: int
 ) -> dict[str, Any]:
     """Write a folder that measures, on any device, what a table for a model needs.
+
+    Args:
+        source: the model.
+        folder: a new one.
+        platform_uri: how the device is to measure.
+        round_to: widths are multiples of it.
 
     Raises:
         UsageError: the folder holds something already, or cannot be written.
@@ -105,37 +100,41 @@ def write_bundle(
             f"--on {platform_uri} does not say how the device is to measure; give ort:PROVIDER "
             "with options, such as 'ort:cpu?threads=2'."
         )
-    spec = ModelSpec(model, num_classes, default_input_shape(model, input_size), dict(model_args))
-    module = spec.build(weights)
-    network = trace(module, spec.input_shape)
+    subject = Subject.of(source)
+    network = subject.network
+    calibrating = calibration_sizes(network, round_to)
     planner = Planner(round_to)
     with tempfile.TemporaryDirectory() as scratch:
         complete_table(
             LookupTable(planner.describe()), planner, network, {}, netadapt.propose, round_to,
-            path=Path(scratch) / "table.csv",
+            path=Path(scratch) / "table.csv", others=calibrating.values(),
         )  # fmt: skip
-    shapes, effort = list(planner.asked), Effort()
+    shapes = [shape for shape in planner.asked if device.can_time(shape)]
+    effort, options = Effort(), device.options
     _, items = device.plan({shape: terms(shape) for shape in shapes}, effort)
+    files = {f"network{n}.onnx": sizes for n, sizes in enumerate(calibrating.values())}
     about = {
-        "model": model,
-        "options": asdict(device.options),
+        "model": source.model,
+        "options": asdict(options),
         "layers": [asdict(shape) for shape in shapes],
-        "network": [asdict(shape) for shape in network.at({})],
+        "networks": {n: [asdict(s) for s in network.at(sizes)] for n, sizes in files.items()},
     }
     lines: list[Mapping[str, Any]] = [
         {**device.settings(effort), "about": about},
         *({"id": item.id, **item.model()} for item in items),
-        {"id": _NETWORK, "path": "network.onnx"},
+        *({"id": name, "path": name} for name in files),
     ]
+    settings = replace(planner.describe(), precision=options.precision, batch=options.batch)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "bench.py").write_bytes(bench_source())
-        (folder / "network.onnx").write_bytes(export.to_onnx(module, spec.input_shape))
+        for name, sizes in files.items():
+            (folder / name).write_bytes(subject.onnx(sizes, settings))
         with (folder / "plan.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)
         (folder / "run.sh").write_text(_RUN)
         (folder / "run.sh").chmod(0o755)
-        text = _README.format(model=model, results=RESULTS, count=len(lines) - 1)
+        text = _README.format(model=source.model, results=RESULTS, count=len(lines) - 1)
         (folder / "README.txt").write_text(text)
     except OSError as error:
         raise UsageError(f"Cannot write the bundle {folder}: {error.strerror}.") from error
@@ -177,13 +176,19 @@ def read_bundle(folder: Path, out: Path) -> dict[str, Any]:
             warnings.update(dict.fromkeys(measurement.warnings))
     except DeviceError as error:
         failed = str(error)
-    table = replace(LookupTable(device.describe()), entries=entries, warnings=tuple(warnings))
-    whole = [ns * 1e-9 for r in records if r["kind"] == "visit" and r["id"] == _NETWORK
-             for ns in r["ns"]]  # fmt: skip
-    layers = [_shape(values) for values in about["network"]]
-    if whole and not table.missing(layers):
-        measured_s = Measurement(tuple(whole)).p10_s
-        table = table.calibrated([(measured_s, layers)], name=about["model"])
+    table = LookupTable(device.describe(), entries, interpolated=True, warnings=tuple(warnings))
+    networks = {name: list(map(_shape, layers)) for name, layers in about["networks"].items()}
+    runs: dict[str, list[float]] = {name: [] for name in networks}
+    for record in records:
+        if record["kind"] == "visit" and record["id"] in runs:
+            runs[record["id"]] += [ns * 1e-9 for ns in record["ns"]]
+    pairs = [
+        (Measurement(tuple(runs[name])).p10_s, layers)
+        for name, layers in networks.items()
+        if runs[name] and not lacks(table, layers)
+    ]
+    if pairs:
+        table = table.calibrated(pairs, name=f"{about['model']} at {len(pairs)} widths")
     table.save(out)
     lacking = [shape for shape in shapes if shape not in entries]
     remarks = [failed] if failed else []
@@ -192,14 +197,14 @@ def read_bundle(folder: Path, out: Path) -> dict[str, Any]:
             f"{len(lacking)} of {len(shapes)} layers have no result, the first of them "
             f"{lacking[0]}; run run.sh to its end and import again for a whole table."
         )
-    if not table.calibrated_on:
-        remarks.append("The whole network was not measured, so that the table is not calibrated.")
+    if not pairs:
+        remarks.append("No whole network was measured, so that the table is not calibrated.")
     return {
         "schema": 1,
         "device": table.info.to_json(),
         "entries": sum(shape in entries for shape in shapes),
         "wanted": len(shapes),
-        "calibrated": bool(table.calibrated_on),
+        "calibrated": bool(pairs),
         "remarks": remarks,
     }
 

@@ -60,8 +60,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             module.training = flag
 
 
-def export_program(model: nn.Module, input_shape: tuple[int, ...]) -> torch.export.ExportedProgram:
-    """The model as a ``torch.export`` program for one image of ``[1, C, H, W]``.
+def export_program(
+    model: nn.Module, input_shape: tuple[int, ...], *, batch: int = 1
+) -> torch.export.ExportedProgram:
+    """The model as a ``torch.export`` program for images of ``[batch, C, H, W]``.
 
     Raises:
         ModelError: torch.export cannot capture the model, or ONNX Runtime cannot compute its type.
@@ -73,7 +75,7 @@ def export_program(model: nn.Module, input_shape: tuple[int, ...]) -> torch.expo
             f"{type(model).__name__} computes in {str(dtype).removeprefix('torch.')}, which ONNX "
             "Runtime does not; call model.float() first."
         )
-    example = torch.zeros(1, *input_shape, dtype=dtype)
+    example = torch.zeros(batch, *input_shape, dtype=dtype)
     try:
         with _quiet_exporter(), evaluating(model), torch.no_grad():
             return torch.export.export(model, (example,), strict=False)
@@ -85,13 +87,14 @@ def export_program(model: nn.Module, input_shape: tuple[int, ...]) -> torch.expo
         ) from error
 
 
-def to_onnx(model: nn.Module, input_shape: tuple[int, ...]) -> bytes:
-    """The model as serialized ONNX for one float32 image; input ``input``, first output ``output``.
+def to_onnx(model: nn.Module, input_shape: tuple[int, ...], *, batch: int = 1) -> bytes:
+    """The model as serialized ONNX for float32 images of [batch, C, H, W]; input ``input``.
 
     Raises:
         ModelError: the model uses an operation that ONNX does not have.
     """
-    return program_to_onnx(export_program(model, input_shape), type(model).__name__)
+    program = export_program(model, input_shape, batch=batch)
+    return program_to_onnx(program, type(model).__name__)
 
 
 def program_to_onnx(program: torch.export.ExportedProgram, name: str) -> bytes:

@@ -39,26 +39,39 @@ def _axis(channels: int, block: int, blocked: bool) -> float:
     return float(math.ceil(channels / block) * block) if blocked else float(channels)
 
 
-def point_of(shape: LayerShape, block: int) -> Point | None:
+def point_of(shape: LayerShape, block: int, even: int = _EVEN) -> Point | None:
     """Where a layer lies in its family: channels in and out, rounded up to blocks.
 
     None if its widths leave the blocked layout, so that its neighbours tell nothing of it.
+
+    Args:
+        shape: the layer.
+        block: channels that the device computes at once.
+        even: widths that are no multiple of it leave the layout.
     """
     blocked = shape.op != "linear" and block > 1
     widths = [c for c in (shape.cin, shape.cout) if c >= _EVEN or shape.op != "conv"]
-    if blocked and any(c < block or c % _EVEN for c in widths):
+    if blocked and any(c < block or c % even for c in widths):
         return None
     return _axis(shape.cin, block, blocked), _axis(shape.cout, block, blocked)
 
 
 class Surface:
-    """Measured layers by family; made once for a table, asked often."""
+    """Measured layers by family; made once for a table, asked often.
 
-    def __init__(self, entries: Mapping[LayerShape, Entry], block: int) -> None:
+    Args:
+        entries: what was measured.
+        block: channels that the device computes at once.
+        layout: of its tensors. In NHWC (8 bits) a block that is not full is slower than a full one,
+            depthwise several times, so that only whole blocks are priced from neighbours.
+    """
+
+    def __init__(self, entries: Mapping[LayerShape, Entry], block: int, layout: str) -> None:
         self._block = block
+        self._even = block if layout == "NHWC" else _EVEN
         self._families: dict[LayerShape, dict[Point, tuple[int, Entry]]] = {}
         for shape, entry in entries.items():
-            family, point = family_of(shape), point_of(shape, block)
+            family, point = family_of(shape), point_of(shape, block, self._even)
             if family is None or point is None:
                 continue
             points = self._families.setdefault(family, {})
@@ -68,7 +81,7 @@ class Surface:
 
     def entry(self, shape: LayerShape) -> Entry | None:
         """What its nearest measured neighbours on all sides say of a layer; None if any lacks."""
-        family, point = family_of(shape), point_of(shape, self._block)
+        family, point = family_of(shape), point_of(shape, self._block, self._even)
         points = self._families.get(family) if family is not None else None
         if point is None or not points:
             return None
@@ -134,8 +147,9 @@ def _mixed(parts: Iterable[tuple[float, Entry]]) -> Entry:
 def plan_grid(network: Network, block: int) -> tuple[LayerShape, ...]:
     """The layers to measure, so that all narrower networks are priced from them.
 
-    The order is that in which the error falls: the network as it is, the ends of each layer's
-    range, then a half and a quarter of its widths.
+    The order is that in which the error falls: the network as it is; the ends of each layer's
+    range, with which every width has a price; then a half and a quarter of its widths, the layers
+    that compute most first.
 
     Args:
         network: the network at its present widths, the widest.
@@ -150,11 +164,13 @@ def plan_grid(network: Network, block: int) -> tuple[LayerShape, ...]:
         if family is None:
             wanted[small] = None
             continue
-        spans, _ = ranges.setdefault(family, ([set(), set()], full))
+        spans, widest = ranges.setdefault(family, ([set(), set()], full))
+        ranges[family] = (spans, max(widest, full, key=lambda shape: shape.macs))
         for span, a, b in zip(spans, (small.cin, small.cout), (full.cin, full.cout), strict=True):
             span |= {a, b}
+    costliest_first = sorted(ranges.values(), key=lambda found: -found[1].macs)
     for nodes in (_ends, partial(_inner, block=block)):
-        for spans, example in ranges.values():
+        for spans, example in costliest_first:
             wanted |= dict.fromkeys(_combined(example, nodes(spans[0]), nodes(spans[1])))
     return tuple(wanted)
 

@@ -4,7 +4,7 @@ A table is a CSV file that explains itself: lines ``# key: value`` say on what a
 measured, then one row for each layer shape, with units in the names of the columns. It is written
 row by row as a device answers, so that an interrupted build keeps what it has.
 
-The price of a network is ``scale * (overhead + layers + refill + cold)``:
+The price of a network is ``calibration(overhead + layers + refill)``:
 
 - ``overhead`` is what a call costs before any layer runs (a row of its own);
 - ``layers`` is the sum of the 10th percentiles of its layers; a difference of two timings can be
@@ -12,12 +12,10 @@ The price of a network is ``scale * (overhead + layers + refill + cold)``:
 - ``refill``: a layer timed alone finds its weights in the core's own cache, run after run, as far
   as they fit; in a network that does not fit, the others have displaced them. Of W megabytes, about
   ``W * (1 - W / cache)`` are found alone. What a megabyte costs is a row of its own;
-- ``cold`` is what reading weights adds once the network outgrows the caches altogether; together
-  with ``scale`` it comes from whole networks, see :meth:`LookupTable.calibrated`.
+- ``calibration`` comes from whole networks, see :mod:`netadapt.calibration`.
 """
 
 import csv
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -26,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from netadapt import __version__
-from netadapt.errors import DeviceError, TableError
+from netadapt.calibration import Calibration, fit
+from netadapt.errors import TableError
 from netadapt.grid import Surface
 from netadapt.measurement import DeviceInfo
 from netadapt.network import LayerShape
@@ -36,9 +35,8 @@ from netadapt.tablefile import Entry, append, columns, entry_of, row_of
 
 __all__ = ["UNPRICED", "Entry", "LookupTable"]
 
-FORMAT = 1
+FORMAT = 2
 _BYTES = {"float32": 4, "int8": 1}
-_CACHES = 3.0  # times the core's cache: where weights were seen to come from memory
 _LEAST_SHARE = 0.25
 UNPRICED = frozenset({"other"})
 """Kinds of layers that no table prices: they cost nothing in a sum."""
@@ -51,10 +49,7 @@ class LookupTable:
     Attributes:
         info: the device and every setting that changes its timings.
         entries: what was measured of each layer shape, :data:`OVERHEAD` and :data:`CANARY` too.
-        scale: what the sum is multiplied by; found by :meth:`calibrated`.
-        calibrated_on: the networks that gave the scale; empty if none did.
-        cold_s_per_mb: seconds for each megabyte (10^6 bytes) of weights beyond three times the
-            core's cache, before scaling.
+        calibration: corrects the sum; found by :meth:`calibrated`.
         interpolated: whether widths between measured ones are priced from their neighbours, by
             blocks of channels (see :mod:`netadapt.grid`); if not, every layer needs its own row.
         measured_on: date of the first measurement.
@@ -64,9 +59,7 @@ class LookupTable:
 
     info: DeviceInfo
     entries: Mapping[LayerShape, Entry] = field(default_factory=dict)
-    scale: float = 1.0
-    calibrated_on: str = ""
-    cold_s_per_mb: float = 0.0
+    calibration: Calibration = field(default_factory=Calibration)
     interpolated: bool = False
     measured_on: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
     warnings: tuple[str, ...] = ()
@@ -91,7 +84,7 @@ class LookupTable:
 
     @cached_property
     def _surface(self) -> Surface:
-        return Surface(self.entries, self.info.block)
+        return Surface(self.entries, self.info.block, self.info.layout)
 
     def entry(self, shape: LayerShape) -> Entry | None:
         """The row of a layer, or what its neighbours say if the table is interpolated; or None."""
@@ -117,14 +110,10 @@ class LookupTable:
     def network(self, layers: float, weights: int) -> float:
         """Seconds of a network whose layers take ``layers`` and hold ``weights`` elements."""
         layers -= self._refill_s(weights)  # of the layers' own, what this network finds in cache
-        return self.scale * (self.overhead_s + layers + self.cold_s_per_mb * self._beyond(weights))
+        return self.calibration.apply(self.overhead_s + layers)
 
     def _megabytes(self, weights: int) -> float:
         return weights * _BYTES.get(self.info.precision, 4) * 1e-6
-
-    def _beyond(self, weights: int) -> float:
-        """Megabytes of weights beyond all caches."""
-        return max(0.0, self._megabytes(weights) - _CACHES * self.info.cache_mb)
 
     def _refill_s(self, weights: int) -> float:
         """Seconds to read those weights that a core finds in its cache if nothing displaces them.
@@ -198,8 +187,8 @@ class LookupTable:
         if not missing:
             return self
         self.require(platform.describe())
-        if OVERHEAD in missing and REFILL not in self.entries:
-            missing = (*missing, REFILL)
+        if REFILL not in self.entries:
+            missing = (missing[0], REFILL, *missing[1:])  # early: any price may need it
         entries, warnings = dict(self.entries), dict.fromkeys(self.warnings)
         if path is not None:
             self.save(path)
@@ -220,11 +209,6 @@ class LookupTable:
     ) -> "LookupTable":
         """This table fitted to measured networks.
 
-        One network gives the scale, and by how much it is larger than the caches some of the cold
-        weights' price; three or more, of different widths, tell the two apart. The fit is that of
-        least relative error, with the prior that the scale is near 1 and that a cold megabyte costs
-        about what a refilled one does. A single network then comes out exactly.
-
         Args:
             networks: seconds measured, and the layers, of each.
             name: the networks, for the record.
@@ -232,23 +216,9 @@ class LookupTable:
         Raises:
             DeviceError: a time is not above zero.
         """
-        plain = replace(self, scale=1.0, cold_s_per_mb=0.0)
-        prices = [plain.price(layers) for _, layers in networks]
-        for price_s, (measured_s, _) in zip(prices, networks, strict=True):
-            if price_s <= 0 or measured_s <= 0:
-                raise DeviceError(
-                    f"{name} was measured at {measured_s} s and priced at {price_s} s; both must "
-                    "be above zero to calibrate a table. Measure it again."
-                )
-        rows = [
-            (p / m, self._beyond(sum(shape.weights for shape in layers)) / m)
-            for p, (m, layers) in zip(prices, networks, strict=True)
-        ]
-        cold_s = _fit(rows, prior=self._refill_s(1) / self._megabytes(1))
-        cold_s_per_mb = max(0.0, cold_s)
-        ratios = [1.0 / (a + cold_s_per_mb * b) for a, b in rows]
-        scale = math.exp(sum(map(math.log, ratios)) / len(ratios))
-        return replace(self, scale=scale, cold_s_per_mb=cold_s_per_mb, calibrated_on=name)
+        plain = replace(self, calibration=Calibration())
+        pairs = [(measured_s, plain.price(layers)) for measured_s, layers in networks]
+        return replace(self, calibration=fit(pairs, networks=name))
 
     def save(self, path: Path) -> None:
         """Write the table as CSV; the file is complete or, on any failure, as it was.
@@ -285,32 +255,12 @@ class LookupTable:
         yield "netadapt", self.netadapt
         yield "measured_on", self.measured_on
         yield from self.info.to_json().items()
-        yield "scale", self.scale
-        yield "calibrated_on", self.calibrated_on
-        yield "cold_s_per_mb", self.cold_s_per_mb
+        yield "scale", self.calibration.scale
+        yield "exponent", self.calibration.exponent
+        yield "calibrated_on", self.calibration.networks
         yield "interpolated", self.interpolated
         for warning in self.warnings:
             yield "warning", " ".join(warning.split())
-
-
-def _fit(rows: Sequence[tuple[float, float]], prior: float) -> float:
-    """Price of a cold megabyte in seconds, before scaling, by least squares with priors.
-
-    Args:
-        rows: for each network, its price and its cold megabytes, each over its measured time.
-        prior: what is expected; 10 µs if nothing is known.
-    """
-    expected = prior or 1e-5
-    noise, loose = 0.02, 0.05  # relative error of a measurement; how far the scale is from 1
-    wide = 1.5 * expected
-    aa = sum(a * a for a, _ in rows) / noise**2 + 1 / loose**2
-    ab = sum(a * b for a, b in rows) / noise**2
-    bb = sum(b * b for _, b in rows) / noise**2 + 1 / wide**2
-    ya = sum(a for a, _ in rows) / noise**2 + 1 / loose**2
-    yb = sum(b for _, b in rows) / noise**2 + expected / wide**2
-    determinant = aa * bb - ab * ab
-    scale, cold = (ya * bb - yb * ab) / determinant, (yb * aa - ya * ab) / determinant
-    return cold / scale if scale > 0 else 0.0
 
 
 def _parse(path: Path, comments: Sequence[str], body: Sequence[str]) -> LookupTable:
@@ -335,9 +285,9 @@ def _parse(path: Path, comments: Sequence[str], body: Sequence[str]) -> LookupTa
         return LookupTable(
             info=info,
             entries=entries,
-            scale=float(header["scale"]),
-            calibrated_on=header["calibrated_on"],
-            cold_s_per_mb=float(header["cold_s_per_mb"]),
+            calibration=Calibration(
+                float(header["scale"]), float(header["exponent"]), header["calibrated_on"]
+            ),
             interpolated=header.get("interpolated") == "True",
             measured_on=header["measured_on"],
             warnings=tuple(warnings),

@@ -101,7 +101,7 @@ class DeviceInfo:
         threads: intra-op threads; 1 is timed by CPU time, more by wall clock.
         level: graph optimization level, such as ``all``.
         block: channels per block of the runtime's layout (8 or 16 for NCHWc), 1 if unblocked.
-        layout: ``NCHWc`` or ``NCHW``, as found in the optimized model.
+        layout: ``NCHWc`` or ``NCHW``, as found in the optimized model; ``NHWC`` for int8.
         precision: ``float32`` or ``int8``.
         batch: images per run.
         cache_mb: megabytes (10^6 bytes) of the cache that belongs to one core alone; 1 if unknown.
@@ -118,6 +118,11 @@ class DeviceInfo:
     precision: str = "float32"
     batch: int = 1
     cache_mb: float = 1.0
+
+    @property
+    def step(self) -> int:
+        """Widths are best multiples of it: the block, or where there is none, 8 (vector lanes)."""
+        return self.block if self.block > 1 else 8
 
     def differences(self, other: "DeviceInfo") -> list[str]:
         """Each field that differs, as ``field: here vs. there``; empty if they may be mixed."""

@@ -1,48 +1,121 @@
-"""Measure networks and their layers: ``netadapt measure`` and ``netadapt table build``."""
+"""Measure networks and their layers: ``netadapt measure``, ``table build`` and ``table verify``."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from netadapt import export
+from torch import nn
+
+from netadapt import data
+from netadapt.calibration import calibration_sizes, measure_in_turns
+from netadapt.costs import MACS, cost_of
+from netadapt.deployment import calibration_images, deployable
 from netadapt.errors import UsageError
 from netadapt.inspection import default_input_shape
+from netadapt.lookup import LookupTable
+from netadapt.measurement import DeviceInfo
 from netadapt.models import ModelSpec
-from netadapt.network import LayerShape
-from netadapt.platforms import Effort, Workload, open_platform
+from netadapt.network import LayerShape, Network, Sizes, keep_first
+from netadapt.platforms import Effort, Platform, Workload, open_platform
+from netadapt.platforms.entries import alone
+from netadapt.platforms.ort import OrtPlatform
+from netadapt.quantization import feeds_of, is_quantized, quantize
 from netadapt.strategies import netadapt
-from netadapt.tabling import complete_table, open_table
+from netadapt.surgery import shrink
+from netadapt.tabling import complete_table, lacks, open_table
 from netadapt.tracing import trace
+from netadapt.verification import Tolerance, assess, observe, report
 from netadapt.workshop import Notify, counted_progress, silent
 
 
-def workload(
-    model: str, *, model_args: Mapping[str, Any], weights: str | None, input_size: int | None
-) -> Workload:
+@dataclass(frozen=True)
+class Source:
+    """Which model, and for which images.
+
+    Attributes:
+        model: a name, see :func:`netadapt.models.build`, or the path of an ONNX file.
+        args: further arguments of the model.
+        weights: a weight file, or ``pretrained``; timings do not hang on it.
+        input_size: height and width of the images in pixels.
+        num_classes: outputs of the classifier.
+        data: a data set whose training images give 8-bit activations their ranges; it also decides
+            the size of the images and the number of classes.
+    """
+
+    model: str
+    args: Mapping[str, Any]
+    weights: str | None = None
+    input_size: int | None = None
+    num_classes: int = 1000
+    data: str | None = None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model that was built and traced.
+
+    Attributes:
+        name: of the model.
+        module: the model.
+        network: what was traced from it.
+        images: for calibrating 8-bit activations; None for noise.
+    """
+
+    name: str
+    module: nn.Module
+    network: Network
+    images: Any = None
+
+    @classmethod
+    def of(cls, source: Source) -> "Subject":
+        """Build and trace a model by name."""
+        shape, classes, images = None, source.num_classes, None
+        if source.data is not None:
+            task = data.load(source.data, input_size=source.input_size)
+            shape, classes, images = task.input_shape, task.num_classes, calibration_images(task)
+        shape = shape or default_input_shape(source.model, source.input_size)
+        spec = ModelSpec(source.model, classes, shape, dict(source.args))
+        module = spec.build(source.weights)
+        return cls(source.model, module, trace(module, shape), images)
+
+    def onnx(self, sizes: Sizes, info: DeviceInfo) -> bytes:
+        """The network at some sizes, as a device runs it."""
+        keep = keep_first(self.network, sizes) if sizes else {}
+        model = shrink(self.module, self.network, keep)
+        return deployable(model, self.network.input_shape, info, self.images)
+
+    def workload(self, sizes: Sizes, info: DeviceInfo) -> Workload:
+        """The network at some sizes, ready to be measured."""
+        return Workload(self.name, self.onnx(sizes, info), self.network.at(sizes))
+
+
+def workload(source: Source, info: DeviceInfo) -> Workload:
     """A model by name, or an ONNX file, ready to be measured.
 
+    An ONNX file is measured as it is, unless 8 bits are asked for and it is not quantized yet.
+
     Raises:
-        UsageError: the file does not exist.
+        UsageError: the file does not exist, or cannot be quantized.
     """
-    if model.endswith(".onnx"):
-        try:
-            return Workload(model, Path(model).read_bytes(), ())
-        except OSError as error:
-            raise UsageError(f"Cannot read {model}: {error.strerror}.") from error
-    spec = ModelSpec(model, 1000, default_input_shape(model, input_size), dict(model_args))
-    module = spec.build(weights)
-    layers: tuple[LayerShape, ...] = trace(module, spec.input_shape).at({})
-    return Workload(model, export.to_onnx(module, spec.input_shape), layers)
+    if not source.model.endswith(".onnx"):
+        return Subject.of(source).workload({}, info)
+    try:
+        onnx = Path(source.model).read_bytes()
+    except OSError as error:
+        raise UsageError(f"Cannot read {source.model}: {error.strerror}.") from error
+    if info.precision == "int8" and not is_quantized(onnx):
+        images = None
+        if source.data is not None:
+            images = calibration_images(data.load(source.data, input_size=source.input_size))
+        onnx = quantize(onnx, feeds_of(onnx, images))
+    return Workload(source.model, onnx, ())
 
 
 def build_table(
-    model: str,
+    source: Source,
     out: Path,
     *,
-    model_args: Mapping[str, Any],
-    weights: str | None,
-    input_size: int | None,
-    num_classes: int,
     platform_uri: str,
     round_to: int,
     dense: bool = False,
@@ -52,61 +125,146 @@ def build_table(
     """Measure every layer that adapting a model may ask for first, and calibrate on the network.
 
     Args:
-        model: by name.
+        source: the model.
         out: the table; what it holds already is not measured again.
-        model_args: further arguments of the model.
-        weights: a weight file, or ``pretrained``; timings do not hang on it.
-        input_size: height and width of the images in pixels.
-        num_classes: outputs of the classifier.
         platform_uri: the device.
-        round_to: widths are multiples of it; 0 takes the device's block.
+        round_to: widths are multiples of it; 0 takes what suits the device.
         dense: measure each layer shape; no interpolation.
-        time_limit_s: for the grid; what lowers the error most is measured first.
+        time_limit_s: for the layers; what lowers the error most is measured first, and the same
+            call goes on with the rest.
         notify: called with ``progress`` events.
     """
-    spec = ModelSpec(model, num_classes, default_input_shape(model, input_size), dict(model_args))
-    module = spec.build(weights)
-    network = trace(module, spec.input_shape)
+    subject = Subject.of(source)
     platform = open_platform(platform_uri)
     info = platform.describe()
+    network, step = subject.network, round_to or info.step
     table = open_table(None, out, info)
     known = len(table.entries)
+    calibrating = calibration_sizes(network, step)
     table = complete_table(
         table,
         platform,
         network,
         {},
         netadapt.propose,
-        round_to or info.block,
+        step,
         path=out,
         dense=dense,
         time_limit_s=time_limit_s,
         progress=counted_progress(notify, "lookup table"),
+        others=calibrating.values(),
     )
-    layers = network.at({})
-    whole = Workload(model, export.to_onnx(module, spec.input_shape), layers)
-    measured = platform.measure_networks([whole], Effort())[0]
-    predicted_s = table.price(layers)
-    table = table.calibrated([(measured.p10_s, layers)], name=model)
-    table.save(out)
-    return {
+    lacking = lacks(table, [s for sizes in calibrating.values() for s in network.at(sizes)])
+    found = {
         "schema": 1,
         "device": info.to_json(),
         "entries": len(table.entries),
         "measured": len(table.entries) - known,
-        "predicted_s": predicted_s,
-        "measured_s": measured.p10_s,
-        "spread": measured.spread,
-        "residue": [str(shape) for shape in table.residue(layers)],
+        "lacking": len(lacking),
+        "calibration": [],
+        "residue": [str(shape) for shape in table.residue(network.at({}))],
+        "warnings": list(table.warnings),
     }
+    if lacking:
+        return found
+    works = [subject.workload(sizes, info) for sizes in calibrating.values()]
+    timed = measure_in_turns(platform, works, progress=counted_progress(notify, "calibration"))
+    pairs = [(t.seconds, w.layers) for t, w in zip(timed, works, strict=True)]
+    table = table.calibrated(pairs, name=f"{source.model} at {', '.join(calibrating)}")
+    table.save(out)
+    found["calibration"] = [
+        {
+            "width": name,
+            "measured_s": t.seconds,
+            "noise": t.noise,
+            "predicted_s": table.price(w.layers),
+        }
+        for name, t, w in zip(calibrating, timed, works, strict=True)
+    ]
+    return found
+
+
+def verify_table(
+    source: Source,
+    path: Path,
+    *,
+    platform_uri: str,
+    round_to: int,
+    networks: int,
+    groups: int,
+    seed: int,
+    tolerance: Tolerance | None,
+    notify: Notify = silent,
+) -> dict[str, Any]:
+    """Hold a table against whole networks that it never saw, beside simpler predictors.
+
+    Args:
+        source: the model.
+        path: the table.
+        platform_uri: the device that it is of.
+        round_to: widths are multiples of it; 0 takes what suits the device.
+        networks: how many, of random widths.
+        groups: how many channel groups are halved alone.
+        seed: of the widths.
+        tolerance: what may be off; by default the usual for networks as fast as these.
+        notify: called with ``progress`` events.
+
+    Raises:
+        TableError: the table is of another device or of other settings.
+    """
+    table = LookupTable.load(path)
+    platform = open_platform(platform_uri)
+    info = platform.describe()
+    table.require(info)
+    subject = Subject.of(source)
+    found = observe(
+        subject.network,
+        platform,
+        lambda sizes: subject.onnx(sizes, info),
+        step=round_to or info.step,
+        unseen=networks,
+        halved=groups,
+        seed=seed,
+        progress=counted_progress(notify, "networks"),
+    )
+    every = dict.fromkeys(
+        shape
+        for measured in (*found.calibration, *found.unseen, *found.halved)
+        for shape in measured.layers
+    )
+    lacking = lacks(table, every)
+    table = table.fill(platform, lacking, progress=counted_progress(notify, "layers"))
+    ready = bool(table.calibration.networks)
+    accuracies = {"lookup table": assess(found, table.price, calibrate=not ready)}
+    if ready:
+        plain = replace(table, calibration=type(table.calibration)())
+        accuracies["the same, calibrated anew"] = assess(found, plain.price, calibrate=True)
+    naive = _alone_s(platform, tuple(every), notify)
+    if naive:
+        accuracies["single layers, summed"] = assess(
+            found, lambda layers: sum(naive[shape] for shape in layers), calibrate=True
+        )
+    accuracies["MACs"] = assess(found, lambda layers: cost_of(MACS, layers), calibrate=True)
+    return {"model": source.model, "measured_for_this": len(lacking),
+            **report(table, found, accuracies, tolerance)}  # fmt: skip
+
+
+def _alone_s(
+    platform: Platform, shapes: Sequence[LayerShape], notify: Notify
+) -> dict[LayerShape, float]:
+    """Seconds of each layer as a network of its own; empty for devices that cannot say."""
+    if not isinstance(platform, OrtPlatform):
+        return {}
+    single = replace(platform, method=alone)
+    wanted = [shape for shape in shapes if shape.op != "other"]
+    progress = counted_progress(notify, "single layers")
+    times = {s: m.p10_s for s, m in single.measure_layers(wanted, progress=progress)}
+    return {shape: times.get(shape, 0.0) for shape in shapes}
 
 
 def measure_models(
-    models: Sequence[str],
+    sources: Sequence[Source],
     *,
-    model_args: Mapping[str, Any],
-    weights: str | None,
-    input_size: int | None,
     platform_uri: str,
     passes: int,
     min_seconds: float,
@@ -116,16 +274,14 @@ def measure_models(
     Returns:
         ``device`` and, for each of ``models``, the statistics of its runs in seconds.
     """
-    workloads = [
-        workload(model, model_args=model_args, weights=weights, input_size=input_size)
-        for model in models
-    ]
     platform = open_platform(platform_uri)
+    info = platform.describe()
+    workloads = [workload(source, info) for source in sources]
     effort = Effort(passes=passes, min_seconds=min_seconds)
     measurements = platform.measure_networks(workloads, effort)
     return {
         "schema": 1,
-        "device": platform.describe().to_json(),
+        "device": info.to_json(),
         "models": [
             {"model": work.name, **measurement.summary()}
             for work, measurement in zip(workloads, measurements, strict=True)

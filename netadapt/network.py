@@ -33,6 +33,7 @@ __all__ = [
     "Width",
     "keep_first",
     "least_sizes",
+    "nearest_choice",
     "shrinkable",
 ]
 
@@ -287,6 +288,12 @@ def least_sizes(network: Network, block: int) -> dict[str, int]:
     return {
         group.id: choices[-1] for group in shrinkable(network) if (choices := group.choices(block))
     }
+
+
+def nearest_choice(group: ChannelGroup, wanted: float, block: int) -> int:
+    """The largest size of a group, its own included, that is not above ``wanted``, or the least."""
+    choices = (group.size, *group.choices(block))
+    return next((size for size in choices if size <= wanted), choices[-1])
 
 
 def keep_first(network: Network, sizes: Sizes) -> dict[str, tuple[int, ...]]:

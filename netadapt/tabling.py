@@ -1,6 +1,8 @@
 """Lookup tables for networks: what to measure, and ``netadapt table``."""
 
 import math
+import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from netadapt.grid import plan_grid
 from netadapt.lookup import LookupTable
 from netadapt.measurement import DeviceInfo
 from netadapt.network import LayerShape, Network, Sizes, least_sizes
-from netadapt.platforms import NOT_LAYERS, Effort, Platform, Progress
+from netadapt.platforms import NOT_LAYERS, REFILL, Effort, Platform, Progress
 from netadapt.strategies import Strategy
 from netadapt.strategies.netadapt import comfortable_reduction
 
@@ -71,6 +73,7 @@ def complete_table(
     progress: Progress | None = None,
     dense: bool = False,
     time_limit_s: float | None = None,
+    others: Iterable[Sizes] = (),
 ) -> LookupTable:
     """A table that knows every layer that the next proposals may need; measures what it lacks.
 
@@ -85,25 +88,43 @@ def complete_table(
         progress: called as it proceeds.
         dense: measure each layer instead of a grid with interpolation between. A table that has
             rows and is not interpolated stays so.
-        time_limit_s: stop measuring the grid after this long; what matters most comes first.
+        time_limit_s: stop after this long; what lowers the error most comes first. See
+            :func:`lacks`.
+        others: further sizes that the table is to price.
     """
+    until_s = None if time_limit_s is None else time.monotonic() + time_limit_s
+
+    def filled(table: LookupTable, shapes: Iterable[LayerShape]) -> LookupTable:
+        left_s = None if until_s is None else until_s - time.monotonic()
+        if left_s is not None and left_s <= 0:
+            return table
+        effort = Effort(time_limit_s=left_s)
+        return table.fill(platform, shapes, effort=effort, path=path, progress=progress)
+
     if table.interpolated or not (dense or table.entries):
-        table = replace(table, interpolated=True)
-        effort = Effort(time_limit_s=time_limit_s)
-        grid = plan_grid(network, block)
-        table = table.fill(platform, grid, effort=effort, path=path, progress=progress)
+        table = filled(replace(table, interpolated=True), plan_grid(network, block))
     # The network as it is, and the least one, must have prices before proposals are weighed. What
     # a grid does not reach, such as widths below a block, gets a row of its own.
-    known = (*network.at(sizes), *network.at(least_sizes(network, block)))
-    lacking = [shape for shape in known if table.entry(shape) is None]
-    table = table.fill(platform, lacking, path=path, progress=progress)
-    missing = wanted_shapes(table, network, sizes, strategy, block)
-    return table.fill(platform, missing, path=path, progress=progress)
+    known = [
+        shape
+        for wanted in (sizes, least_sizes(network, block), *others)
+        for shape in network.at(wanted)
+    ]
+    table = filled(table, lacks(table, known))
+    if lacks(table, known):
+        return table  # out of time
+    return filled(table, wanted_shapes(table, network, sizes, strategy, block))
+
+
+def lacks(table: LookupTable, shapes: Iterable[LayerShape]) -> tuple[LayerShape, ...]:
+    """The layers among these that a table has neither a row nor neighbours for."""
+    return tuple(shape for shape in table.missing(shapes) if table.entry(shape) is None)
 
 
 def describe_table(path: Path) -> dict[str, Any]:
     """What a table holds, costliest layers first, as plain JSON values."""
     table = LookupTable.load(path)
+    refill, found = table.entries.get(REFILL), table.calibration
     layers = [
         {
             "layer": str(shape),
@@ -120,8 +141,11 @@ def describe_table(path: Path) -> dict[str, Any]:
         "measured on": table.measured_on,
         "layers": len(layers),
         "call overhead": f"{table.overhead_s * 1e6:.1f} µs",
+        "cold weights": f"{refill.p10_s * 1e6:.1f} µs per MB" if refill else "not measured",
         "canary spread": f"{table.canary_spread:.1%}",
-        "scale": f"{table.scale:.4f}"
-        + (f" ({table.calibrated_on})" if table.calibrated_on else ""),
+        "calibration": f"x {found.scale:.4f} at 1 ms, exponent {found.exponent:+.4f}, on "
+        f"{found.networks}"
+        if found.networks
+        else "none",
     }
     return {"schema": 1, "header": header, "device": table.info.to_json(), "layers": layers}

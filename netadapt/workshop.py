@@ -3,15 +3,17 @@
 import time
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from torch import nn
 
-from netadapt import data, export, lookup, search, training
+from netadapt import data, lookup, search, training
 from netadapt.config import RunConfig
 from netadapt.costs import Cost
 from netadapt.data.task import SplitName
+from netadapt.deployment import OnnxModel, calibration_images, deployable
 from netadapt.errors import UsageError
 from netadapt.importance import IMPORTANCES, top
 from netadapt.measurement import Measurement
@@ -42,7 +44,6 @@ class Shop:
     Attributes:
         original: the unpruned model with its trained weights.
         network: what was traced from it.
-        onnx: the unpruned model, serialized; measured beside each candidate to see drift.
         task: images, loss and metric.
         platform: the device to measure on.
         table: what prices the network; grows as the search asks.
@@ -54,7 +55,6 @@ class Shop:
 
     original: nn.Module
     network: Network
-    onnx: bytes
     task: data.Task
     platform: Platform
     table: lookup.LookupTable
@@ -63,6 +63,19 @@ class Shop:
     run: Run
     notify: Notify
     _base: tuple[str, nn.Module] | None = field(default=None, init=False)
+
+    @cached_property
+    def unpruned(self) -> bytes:
+        """The unpruned model as the device runs it; measured beside each candidate to see drift."""
+        return self.deployable(self.original)
+
+    @cached_property
+    def _images(self) -> Any:
+        return calibration_images(self.task) if self.table.info.precision == "int8" else None
+
+    def deployable(self, model: nn.Module) -> bytes:
+        """A model as the device runs it."""
+        return deployable(model, self.network.input_shape, self.table.info, self._images)
 
     def cost(self, sizes: Sizes) -> Cost:
         """The table, with every layer measured that the next proposals may need."""
@@ -124,8 +137,7 @@ class Shop:
 
     def measure(self, step: Step) -> Measurement:
         """Measure a step's network beside the unpruned one, corrected for drift."""
-        onnx = export.to_onnx(self.model_at(step), self.network.input_shape)
-        return self.measure_beside(onnx, step.sizes)
+        return self.measure_beside(self.deployable(self.model_at(step)), step.sizes)
 
     def measure_beside(self, onnx: bytes, sizes: Sizes) -> Measurement:
         """Measure a network, its runs interleaved with those of the unpruned one.
@@ -135,7 +147,7 @@ class Shop:
         """
         now, candidate = self.platform.measure_networks(
             [
-                Workload("the unpruned network", self.onnx, self.network.at({})),
+                Workload("the unpruned network", self.unpruned, self.network.at({})),
                 Workload("the candidate", onnx, self.network.at(sizes)),
             ],
             WHOLE,
@@ -158,17 +170,31 @@ class Shop:
             finalists=config.finalists,
         )
 
+    def single(self, model: nn.Module) -> bytes:
+        """A model as the device runs it, but for one image."""
+        info = replace(self.table.info, batch=1)
+        return deployable(model, self.network.input_shape, info, self._images)
+
     def figures(
-        self, model: nn.Module, sizes: Sizes, onnx_bytes: int, cost: float, spread: float
+        self, model: nn.Module, sizes: Sizes, onnx: bytes, cost: float, spread: float
     ) -> dict[str, float]:
-        """What is reported of a network before and after."""
+        """What is reported of a network before and after.
+
+        Args:
+            model: the network.
+            sizes: of its groups.
+            onnx: as it runs on the device, for one image.
+            cost: measured, in the unit of the table.
+            spread: interquartile range over the median of that measurement.
+        """
+        scored = OnnxModel(onnx) if self.table.info.precision == "int8" else model
         return {
             "cost": cost,
             "spread": spread,
-            "accuracy": self.accuracy(model, "test"),
+            "accuracy": self.accuracy(scored, "test"),
             "macs": self.network.macs(sizes),
             "params": self.network.params(sizes),
-            "onnx_bytes": onnx_bytes,
+            "onnx_bytes": len(onnx),
         }
 
     def widths(self, step: Step) -> dict[str, tuple[int, int]]:

@@ -14,21 +14,23 @@ ROOT = Path(netadapt.__file__).parent
 # Imports point upwards in this list only (or within a line of it).
 ORDER = [
     ["errors", "units"],
-    ["measurement", "layers"],
+    ["measurement", "layers", "quantization"],
     ["network"],
     ["costs", "schedule"],
     ["platforms"],
     ["strategies", "runs"],
-    ["tablefile"],
+    ["tablefile", "calibration"],
     ["grid"],
     ["lookup"],
     ["search", "platforms.*"],
     ["tracing", "importance", "surgery", "verify"],
     ["weights", "standalone", "data", "models", "training"],
     ["export", "config"],
+    ["deployment"],
     ["tabling", "verification"],
     ["workshop", "inspection"],
-    ["adapt", "train", "measuring", "summaries", "bundle", "doctor"],
+    ["adapt", "train", "measuring", "summaries", "doctor"],
+    ["bundle"],
     ["cli", "__main__"],
 ]
 WITHOUT_TORCH = {
@@ -44,7 +46,7 @@ WITHOUT_TORCH = {
         "tablefile",
         "runs",
     ],
-    *["search", "summaries", "tabling", "grid", "verification"],
+    *["search", "summaries", "tabling", "grid", "verification", "calibration", "quantization"],
 }
 WITHOUT_TORCH_PACKAGES = ("platforms", "strategies", "cli")
 LINE_LIMIT = 420

@@ -9,15 +9,15 @@ import pytest
 from netadapt.bundle import RESULTS, read_bundle, write_bundle
 from netadapt.errors import DeviceError, UsageError
 from netadapt.lookup import LookupTable
+from netadapt.measuring import Source
 
-SMALL = dict(model_args={}, weights=None, input_size=None, num_classes=10, round_to=64)
+SMALL = Source("mobilenet_v1", {"width": 0.25}, input_size=32, num_classes=10)
 
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("device") / "bundle"
-    write_bundle("mobilenet_v1", folder, platform_uri="ort:cpu", **SMALL | {
-        "model_args": {"width": 0.25}, "input_size": 32})  # fmt: skip
+    write_bundle(SMALL, folder, platform_uri="ort:cpu", round_to=64)
     plan = (folder / "plan.jsonl").read_text().splitlines(keepends=True)
     head = json.loads(plan[0]) | {"passes": 1, "runs": 1, "bursts": 1, "warmups": 0}
     (folder / "plan.jsonl").write_text(json.dumps(head) + "\n" + "".join(plan[1:]))
@@ -32,7 +32,7 @@ def test_there_and_back(measured, tmp_path):
     assert report["remarks"] == []
     table = LookupTable.load(tmp_path / "t.csv")
     assert table.info.platform == "bundle:cpu"
-    assert table.calibrated_on == "mobilenet_v1"
+    assert table.calibration.networks == "mobilenet_v1 at 4 widths"
 
 
 def test_results_that_were_cut_off_are_taken_as_far_as_they_go(measured, tmp_path):
@@ -51,9 +51,9 @@ def test_what_is_no_bundle(measured, tmp_path):
     with pytest.raises(UsageError, match="Cannot read the plan"):
         read_bundle(tmp_path, tmp_path / "t.csv")
     with pytest.raises(UsageError, match="not an empty folder"):
-        write_bundle("mobilenet_v1", measured, platform_uri="ort:cpu", **SMALL)
+        write_bundle(SMALL, measured, platform_uri="ort:cpu", round_to=64)
     with pytest.raises(UsageError, match="ort:PROVIDER"):
-        write_bundle("mobilenet_v1", tmp_path / "n", platform_uri="synthetic:", **SMALL)
+        write_bundle(SMALL, tmp_path / "n", platform_uri="synthetic:", round_to=64)
     (tmp_path / "plan.jsonl").write_bytes((measured / "plan.jsonl").read_bytes())
     with pytest.raises(UsageError, match=r"copy results\.jsonl back"):
         read_bundle(tmp_path, tmp_path / "t.csv")

@@ -1,5 +1,6 @@
 """The command line as a user meets it: output, exit codes, and what happens to bad input."""
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -13,8 +14,13 @@ from PIL import Image
 
 from netadapt.cli import main
 from netadapt.config import SHORT_LIMIT, RunConfig, Tuning
+from netadapt.deployment import OnnxModel
+from netadapt.lookup import LookupTable
+from netadapt.quantization import is_quantized
 from netadapt.runs import read_journal, steps_of
+from netadapt.training import accuracy
 from netadapt.units import Budget
+from tests.examples import stripes
 
 TINY = [
     "--task", "tests.examples:stripes", "--on", "synthetic:", "--epochs", "2", "--batch-size", "32",
@@ -243,6 +249,82 @@ def test_table_build_and_show(tmp_path, capsys):
     code, out, _ = run(capsys, "table", "show", table)
     assert code == 0
     assert "conv" in out
+
+
+V1 = ["mobilenet_v1", "-a", "width=0.25", "--input-size", 32]
+
+
+def test_table_verify_passes_or_fails_by_its_exit_code(tmp_path, capsys):
+    table = tmp_path / "t.csv"
+    assert run(capsys, "table", "build", *V1, "--on", "synthetic:", "-o", table, "-q")[0] == 0
+    given = ["table", "verify", *V1, "--on", "synthetic:", "--table", table, "--networks", 3,
+             "--groups", 3, "-q"]  # fmt: skip
+    code, out, err = run(capsys, *given)
+    assert code == 0, out + err
+    assert "within the tolerance: a mean error of 5.0%" in out
+    assert "MACs" in out
+    code, out, _ = run(capsys, *given, "--tolerance", "0.0001%", "--json")
+    assert code == 1
+    report = json.loads(out)
+    assert not report["ok"]
+    assert report["predictors"]["MACs"]["mean_error"] > 0.01
+    assert len(report["networks"]) == 4 + 3 + 3
+    code, _, err = run(capsys, *given, "--tolerance", "5ms")
+    assert code == 2
+    assert "percentage" in err
+    code, _, err = run(capsys, *given[:-5], "--on", "synthetic:?block=8")
+    assert code == 2
+    assert "block: 16 vs. 8" in err
+
+
+def test_a_verification_on_a_real_device_compares_single_layers_too(tmp_path, capsys):
+    table = tmp_path / "t.csv"
+    given = [*V1, "--on", "ort:cpu", "--round-to", 64, "-q"]
+    code, out, err = run(capsys, "table", "build", *given, "-o", table)
+    assert code == 0, err
+    assert "1/2" in out
+    code, out, _ = run(capsys, "table", "verify", *given, "--table", table, "--networks", 2,
+                       "--groups", 0, "--tolerance", "99%", "--json")  # fmt: skip
+    report = json.loads(out)
+    assert list(report["predictors"]) == [
+        "lookup table", "the same, calibrated anew", "single layers, summed", "MACs",
+    ]  # fmt: skip
+    assert code == (0 if report["ok"] else 1)
+
+
+def test_in_8_bits_a_network_is_measured_and_its_tables_are_kept_apart(tmp_path, capsys):
+    int8 = ["--on", "ort:cpu?precision=int8"]
+    code, out, err = run(capsys, "measure", *V1, *int8, "--min-seconds", 0)
+    assert code == 0, err
+    assert "int8" in out
+    table = tmp_path / "t.csv"
+    build = ["table", "build", *V1, "--round-to", 64, "-o", table, "-q"]
+    code, out, err = run(capsys, *build, *int8)
+    assert code == 0, err
+    assert "int8" in out
+    code, _, err = run(capsys, *build)
+    assert code == 2
+    assert "precision: int8 vs. float32" in err
+
+
+def test_adapting_in_8_bits_scores_and_keeps_what_is_deployed(tmp_path, capsys):
+    assert adapt(capsys, tmp_path / "float")[0] == 0
+    recorded = LookupTable.load(tmp_path / "float" / "table.csv")
+    info = dataclasses.replace(recorded.info, precision="int8")
+    dataclasses.replace(recorded, info=info).save(tmp_path / "int8.csv")
+    code, out, err = adapt(capsys, tmp_path / "run", "--on", f"replay:{tmp_path / 'int8.csv'}")
+    assert code == 0, err
+    assert "those of adapted.int8.onnx" in out
+    written = (tmp_path / "run" / "adapted.int8.onnx").read_bytes()
+    assert is_quantized(written)
+    code, out, _ = adapt(capsys, tmp_path / "run", "--on", f"replay:{tmp_path / 'int8.csv'}",
+                         "--json")  # fmt: skip
+    result = json.loads(out)
+    assert result["after"]["onnx_bytes"] == len(written)
+    assert result["after"]["accuracy"] == accuracy(OnnxModel(written), stripes(), "test")
+    code, _, _ = run(capsys, "export", tmp_path / "run", "-o", tmp_path / "again")
+    assert code == 0
+    assert (tmp_path / "again" / "adapted.int8.onnx").read_bytes() == written
 
 
 def test_measure_compares_interleaved(capsys):

@@ -37,8 +37,8 @@ CORNERS = {
 }
 
 
-def priced(shape, rows=CORNERS):
-    found = Surface(rows, 16).entry(shape)
+def priced(shape, rows=CORNERS, layout="NCHWc"):
+    found = Surface(rows, 16, layout).entry(shape)
     return found.p10_s if found else None
 
 
@@ -72,6 +72,11 @@ def test_what_its_neighbours_do_not_tell_is_left_to_a_measurement(shape):
     assert priced(shape) is None
 
 
+def test_in_nhwc_a_block_that_is_not_full_tells_nothing():
+    assert priced(conv(20, 36), layout="NHWC") is None
+    assert priced(conv(32, 48), layout="NHWC") == pytest.approx(41 / 9)
+
+
 def test_a_missing_corner_is_not_made_up():
     rows = {shape: row for shape, row in CORNERS.items() if shape != conv(64, 64)}
     assert priced(conv(32, 32), rows) is None
@@ -99,6 +104,12 @@ def test_a_grid_of_mobilenet_prices_all_of_its_widths():
     grid = plan_grid(network, 16)
     assert len(grid) < 150
     assert grid[: len(set(network.at({})))] == tuple(dict.fromkeys(network.at({})))
+    ends = grid[len(set(network.at({}))) :]
+    # then the ends of what computes most: the 1x1 convolutions of 56x56 (128 > 128) and 28x28 and
+    # 14x14 do 51 million MACs each; of equals, the first in the network
+    assert [(s.cin, s.cout, s.in_hw) for s in ends[:3]] == [
+        (128, 16, (56, 56)), (16, 128, (56, 56)), (16, 16, (56, 56)),
+    ]  # fmt: skip
     device = SyntheticPlatform(block=16, cold=0.0)
     table = dataclasses.replace(LookupTable(device.describe()), interpolated=True)
     table = table.fill(device, grid)

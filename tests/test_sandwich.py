@@ -8,7 +8,7 @@ import pytest
 from netadapt.errors import DeviceError
 from netadapt.network import OPS, LayerShape
 from netadapt.platforms import OVERHEAD
-from netadapt.platforms.entries import MEASURABLE, Probe, Term, build, terms
+from netadapt.platforms.entries import MEASURABLE, Probe, Term, alone, build, terms
 from netadapt.platforms.graph import ACTIVATIONS
 
 
@@ -74,6 +74,13 @@ def test_probes_are_valid_and_run(shape, batch):
         onnx.checker.check_model(model, full_check=True)
         assert len(model) < 2000
         assert all(output.shape[0] == batch for output in run(model))
+
+
+@pytest.mark.parametrize("shape", LAYERS, ids=str)
+def test_a_layer_alone_is_a_network_too(shape):
+    [term] = alone(shape)
+    assert term.factor == 1
+    run(build(term.probe))
 
 
 @pytest.mark.parametrize("act", ACTIVATIONS)

@@ -13,6 +13,7 @@ from netadapt.cli.options import (
     model_options,
     platform_option,
     quiet_option,
+    step_option,
 )
 from netadapt.units import (
     format_bytes,
@@ -113,12 +114,7 @@ def _tuning(
 @click.option("--fresh", is_flag=True, help="Start over; the old run is kept as FOLDER.old.")
 @platform_option
 @click.option("--table", type=existing_file(), help="Start from this lookup table.")
-@click.option(
-    "--round-to",
-    type=click.IntRange(1),
-    metavar="CHANNELS",
-    help="Widths become multiples of it.  [default: the device's block]",
-)
+@step_option
 @click.option("--strategy", default="netadapt", show_default=True, help="netadapt or uniform.")
 @click.option(
     "--select",
@@ -266,6 +262,11 @@ def result_text(result: "Result") -> str:
             "in any choice.",
             f"The adapted network is in {result.folder}: adapted.onnx, adapted.pt2, and adapted.pt "
             "with load_adapted.py (needs torch alone).",
+            *(
+                ["Latency and accuracy are those of adapted.int8.onnx, quantized after training."]
+                if result.precision == "int8"
+                else []
+            ),
         ]
     )
 

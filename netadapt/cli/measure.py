@@ -5,7 +5,12 @@ from typing import Any
 import click
 
 from netadapt.cli.console import echo_json, table_text
-from netadapt.cli.options import json_option, model_options, platform_option
+from netadapt.cli.options import (
+    calibration_data_option,
+    json_option,
+    model_options,
+    platform_option,
+)
 from netadapt.units import format_seconds
 
 _EPILOG = """\b
@@ -13,6 +18,7 @@ Examples:
   netadapt measure mobilenet_v2
   netadapt measure adapted.onnx --compare original.onnx
   netadapt measure mobilenet_v1 -a width=0.5 --input-size 32 --on 'ort:cpu?threads=2'
+  netadapt measure mobilenet_v2 --data photos/ --on 'ort:cpu?precision=int8'
 """
 
 
@@ -33,19 +39,25 @@ Examples:
     show_default=True,
     help="Run each model at least this long in total.",
 )
+@calibration_data_option
 @platform_option
 @json_option
 def measure(
     model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
-    input_size: int | None, compare: str | None, passes: int, min_seconds: float, platform: str,
-    as_json: bool,
+    input_size: int | None, compare: str | None, passes: int, min_seconds: float,
+    data: str | None, platform: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure MODEL, an ONNX file or a model by name, on a device."""
-    from netadapt.measuring import measure_models
+    """Measure MODEL, an ONNX file or a model by name, on a device.
+
+    Each pass is 2 runs to warm up and 12 that count. One thread is timed by its CPU time, several
+    by the wall clock.
+    """
+    from netadapt.measuring import Source, measure_models
 
     report = measure_models(
-        [model] + ([compare] if compare else []), model_args=dict(model_args), weights=weights,
-        input_size=input_size, platform_uri=platform, passes=passes, min_seconds=min_seconds,
+        [Source(name, dict(model_args), weights, input_size, data=data)
+         for name in (model, compare) if name],
+        platform_uri=platform, passes=passes, min_seconds=min_seconds,
     )  # fmt: skip
     if as_json:
         echo_json(report)
@@ -63,7 +75,7 @@ def measure(
     device = report["device"]
     click.echo(
         f"\n{device['device']}, {device['runtime']}, {device['threads']} thread(s), "
-        f"level {device['level']}, {device['layout']} layout; "
+        f"{device['precision']}, level {device['level']}, {device['layout']} layout; "
         f"{report['models'][0]['clock']} time."
     )
     for warning in dict.fromkeys(w for row in report["models"] for w in row["warnings"]):

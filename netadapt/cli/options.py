@@ -48,6 +48,23 @@ def model_options(function: F) -> F:
     return function
 
 
+def calibration_data_option(function: F) -> F:
+    """Real images for 8 bits, where nothing is trained."""
+    return click.option(
+        "--data", metavar="NAME|FOLDER",
+        help="Images that give 8-bit activations their ranges (?precision=int8); without them, "
+        "noise.",
+    )(function)  # fmt: skip
+
+
+def step_option(function: F) -> F:
+    """Which widths count."""
+    return click.option(
+        "--round-to", type=click.IntRange(1), metavar="CHANNELS",
+        help="Widths are multiples of it.  [default: the device's block, or 8]",
+    )(function)  # fmt: skip
+
+
 def classes_option(function: F) -> F:
     """The size of the classifier, where no data set says."""
     return click.option(

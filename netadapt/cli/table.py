@@ -1,5 +1,6 @@
-"""``netadapt table``: build and show lookup tables."""
+"""``netadapt table``: build, verify and show lookup tables."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,14 +8,16 @@ import click
 
 from netadapt.cli.console import Console, echo_json, table_text
 from netadapt.cli.options import (
+    calibration_data_option,
     classes_option,
     existing_file,
     json_option,
     model_options,
     platform_option,
     quiet_option,
+    step_option,
 )
-from netadapt.units import format_seconds
+from netadapt.units import format_seconds, parse_budget
 
 
 @click.group()
@@ -26,14 +29,17 @@ _BUILD_EPILOG = """\b
 Examples:
   netadapt table build mobilenet_v2 -o v2.csv
   netadapt table build mobilenet_v1 -a width=0.5 --input-size 32 --on 'ort:cpu?threads=2' -o t.csv
+  netadapt table build mobilenet_v2 --data photos/ --on 'ort:cpu?precision=int8' -o int8.csv
 \b
-Repeating a command that was interrupted continues it.
+Repeating a command that was interrupted, or ran out of time, continues it. Exit code 1: out of time
+before the model itself had a price.
 """
 
 
 @table.command(epilog=_BUILD_EPILOG)
 @model_options
 @classes_option
+@calibration_data_option
 @click.option(
     "--out",
     "-o",
@@ -41,39 +47,168 @@ Repeating a command that was interrupted continues it.
     required=True,
     help="The table (.csv); one that exists gets what it lacks.",
 )
+@step_option
 @click.option(
-    "--round-to",
-    type=click.IntRange(1),
-    metavar="CHANNELS",
-    help="Widths are multiples of it.  [default: the device's block]",
+    "--dense", is_flag=True, help="Measure each layer shape, instead of a grid to interpolate in."
+)
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="Stop measuring layers after this long; what lowers the error most comes first.",
 )
 @platform_option
 @quiet_option
 @json_option
 def build(
     model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
-    input_size: int | None, classes: int, out: Path, round_to: int | None, platform: str,
-    quiet: bool, as_json: bool,
-) -> None:  # fmt: skip
-    """Measure every layer shape that adapting MODEL may ask for."""
-    from netadapt.measuring import build_table
+    input_size: int | None, classes: int, data: str | None, out: Path, round_to: int | None,
+    dense: bool, time_limit: float | None, platform: str, quiet: bool, as_json: bool,
+) -> int:  # fmt: skip
+    """Measure every layer shape that adapting MODEL may ask for, and calibrate the table."""
+    from netadapt.measuring import Source, build_table
 
     with Console(quiet=quiet) as console:
         report = build_table(
-            model, out, model_args=dict(model_args), weights=weights, input_size=input_size,
-            num_classes=classes, platform_uri=platform, round_to=round_to or 0, notify=console,
+            Source(model, dict(model_args), weights, input_size, classes, data), out,
+            platform_uri=platform, round_to=round_to or 0, dense=dense, time_limit_s=time_limit,
+            notify=console,
         )  # fmt: skip
     if as_json:
         echo_json(report)
-        return
+        return 1 if report["lacking"] else 0
     click.echo(
-        f"{out}: {report['entries']} layers ({report['measured']} measured now) on "
-        f"{report['device']['device']}. The whole network is predicted at "
-        f"{format_seconds(report['predicted_s'])} and measured at "
-        f"{format_seconds(report['measured_s'])} (±{report['spread']:.1%})."
+        f"{out}: {report['entries']} rows ({report['measured']} measured now), "
+        f"{report['device']['precision']}, on {report['device']['device']}."
+    )
+    if report["lacking"]:
+        click.echo(
+            f"Out of time: {report['lacking']} layers of the model itself have no price yet. "
+            "Repeat the command to go on.", err=True,
+        )  # fmt: skip
+        return 1
+    rows = [("width", "measured", "noise", "by the table", "off")]
+    for row in report["calibration"]:
+        seconds, predicted = row["measured_s"], row["predicted_s"]
+        rows.append((row["width"], format_seconds(seconds), f"{row['noise']:.1%}",
+                     format_seconds(predicted), f"{predicted / seconds - 1:+.1%}"))  # fmt: skip
+    click.echo(
+        "Calibrated on whole networks:\n\n" + table_text(rows, right=frozenset({1, 2, 3, 4}))
     )
     if report["residue"]:
         click.echo(f"Layers that no table prices: {', '.join(report['residue'])}.")
+    for warning in report["warnings"]:
+        click.echo(f"Warning: {warning}", err=True)
+    return 0
+
+
+_VERIFY_EPILOG = """\b
+Examples:
+  netadapt table verify mobilenet_v2 --table v2.csv
+  netadapt table verify mobilenet_v2 --table pi.csv --on ssh://pi@raspberrypi --tolerance 8%
+\b
+Exit code 1: the table is further off than the tolerance.
+"""
+
+
+def _share(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """A percentage as a share."""
+    if value is None:
+        return None
+    budget = parse_budget(value)
+    if budget.resource != "fraction":
+        raise click.BadParameter(f"{value} must be a percentage, such as 5%.")
+    return budget.value
+
+
+@table.command(epilog=_VERIFY_EPILOG)
+@model_options
+@classes_option
+@calibration_data_option
+@click.option("--table", "path", type=existing_file(), required=True, help="The table.")
+@click.option(
+    "--networks",
+    type=click.IntRange(2),
+    default=8,
+    show_default=True,
+    help="Networks of random widths, none of which the table ever saw.",
+)
+@click.option(
+    "--groups",
+    type=click.IntRange(0),
+    default=12,
+    show_default=True,
+    help="Channel groups to halve alone, for what each is worth.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the widths.")
+@click.option(
+    "--tolerance",
+    callback=_share,
+    metavar="PERCENT",
+    help="Largest mean error; one network may be off 2.5 times as far.  "
+    "[default: 2%, below 1 ms 5%]",
+)
+@step_option
+@platform_option
+@quiet_option
+@json_option
+def verify(
+    model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
+    input_size: int | None, classes: int, data: str | None, path: Path, networks: int,
+    groups: int, seed: int, tolerance: float | None, round_to: int | None, platform: str,
+    quiet: bool, as_json: bool,
+) -> int:  # fmt: skip
+    """Measure whole networks of MODEL, and tell how far a table is off."""
+    from netadapt.measuring import Source, verify_table
+    from netadapt.verification import Tolerance
+
+    with Console(quiet=quiet) as console:
+        report = verify_table(
+            Source(model, dict(model_args), weights, input_size, classes, data), path,
+            platform_uri=platform, round_to=round_to or 0, networks=networks, groups=groups,
+            seed=seed, tolerance=Tolerance(tolerance, 2.5 * tolerance) if tolerance else None,
+            notify=console,
+        )  # fmt: skip
+    if as_json:
+        echo_json(report)
+    else:
+        click.echo(verification_text(report))
+    return 0 if report["ok"] else 1
+
+
+def verification_text(report: Mapping[str, Any]) -> str:
+    """What a verification found, for a person."""
+    rows = [("predictor", "mean error", "largest", "Kendall's tau", "savings, r")]
+    for name, found in report["predictors"].items():
+        r = found["savings_correlation"]
+        rows.append(
+            (name, f"{found['mean_error']:.1%}", f"{found['max_error']:.1%}",
+             f"{found['kendall_tau']:.2f}", "" if r is None else f"{r:.3f}")
+        )  # fmt: skip
+    rows.append(
+        ("noise of the networks", f"{report['noise_mean']:.1%}", f"{report['noise_max']:.1%}",
+         "", "")
+    )  # fmt: skip
+    allowed, device = report["tolerance"], report["device"]
+    unseen = [n for n in report["networks"] if n["name"].startswith("random ")]
+    times = [n["measured_s"] for n in unseen]
+    limits = (
+        f"a mean error of {allowed['mean']:.1%}, {allowed['max']:.1%} for one network, and a "
+        f"Kendall's tau of {allowed['tau']:.2f}"
+    )
+    return "\n".join(
+        [
+            f"{report['model']} on {device['device']}, {device['threads']} thread(s), "
+            f"{device['precision']}: {len(unseen)} networks of random widths, "
+            f"{format_seconds(min(times))} to {format_seconds(max(times))}.",
+            "",
+            table_text(rows, right=frozenset({1, 2, 3, 4})),
+            "",
+            "Noise is how far the two halves of measuring the same network differ. All but the "
+            "first are calibrated on the same four networks, now.",
+            f"The table is {'within' if report['ok'] else 'OUTSIDE'} the tolerance: {limits}.",
+        ]
+    )
 
 
 _BUNDLE_EPILOG = """\b
@@ -88,6 +223,7 @@ Then run run.sh in the folder on the device, bring results.jsonl back, and impor
 @table.command(epilog=_BUNDLE_EPILOG)
 @model_options
 @classes_option
+@calibration_data_option
 @click.option(
     "--out",
     "-o",
@@ -108,14 +244,16 @@ Then run run.sh in the folder on the device, bring results.jsonl back, and impor
 @json_option
 def bundle(
     model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
-    input_size: int | None, classes: int, out: Path, round_to: int, platform: str, as_json: bool,
+    input_size: int | None, classes: int, data: str | None, out: Path, round_to: int,
+    platform: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Write a folder that measures MODEL's layers on a device without SSH."""
     from netadapt.bundle import write_bundle
+    from netadapt.measuring import Source
 
     report = write_bundle(
-        model, out, model_args=dict(model_args), weights=weights, input_size=input_size,
-        num_classes=classes, platform_uri=platform, round_to=round_to,
+        Source(model, dict(model_args), weights, input_size, classes, data), out,
+        platform_uri=platform, round_to=round_to,
     )  # fmt: skip
     if as_json:
         echo_json(report)

@@ -142,6 +142,11 @@ def terms(shape: LayerShape) -> tuple[Term, ...]:
     return tuple(Term(factor, probe) for probe, factor in merged.items() if factor)
 
 
+def alone(shape: LayerShape) -> tuple[Term, ...]:
+    """The layer as a network of its own, as simple tables have it: what ours is compared with."""
+    return (Term(1, Probe("alone", shape)),)
+
+
 def build(probe: Probe, batch: int = 1) -> bytes:
     """The probe as a serialized ONNX model, of one to two kilobytes whatever the layer's size."""
     graph = Graph(batch)

@@ -3,7 +3,7 @@
 import base64
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -12,20 +12,21 @@ from urllib.parse import urlencode
 from netadapt.errors import DeviceError, UsageError
 from netadapt.measurement import Clock, DeviceInfo, Measurement, quantile
 from netadapt.network import LayerShape
-from netadapt.platforms import CANARY, Effort, Progress, Workload
+from netadapt.platforms import CANARY, REFILL, Effort, Progress, Workload
 from netadapt.platforms.bench import LAYOUT_WEIGHT
 from netadapt.platforms.entries import Probe, Term, build, terms
 from netadapt.platforms.graph import is_known_activation
 from netadapt.platforms.link import BOOTSTRAP, Conversation, Item, Link, converse
+from netadapt.platforms.remarks import disturbances, with_remarks
+from netadapt.platforms.times import Times
+from netadapt.quantization import quantize_probe
 
 LEVELS = ("basic", "extended", "all")
-PRECISIONS = ("float32",)
+PRECISIONS = ("float32", "int8")
 ADDITIVE = frozenset({"cpu", "cuda", "rocm"})
-"""Providers that run one kernel for each layer; others compile whole stretches of a network, so
-that no layer has a time of its own and only whole networks are measured."""
-_FEW_RUNS = 20
-_WIDE_SPREAD = 0.10
-_HOT_C = 80.0
+"""Providers that run one kernel for each layer. Others compile whole stretches of a network: there
+a layer's time is what it adds to a compiled block of three, and a table says that its sums are to
+be verified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,8 @@ class Options:
         threads: intra-op threads; 1 is timed by CPU time, more by wall clock.
         level: graph optimization level, one of :data:`LEVELS`.
         batch: images per run.
-        precision: one of :data:`PRECISIONS`.
+        precision: one of :data:`PRECISIONS`; ``int8`` is static quantization in the QDQ form, see
+            :mod:`netadapt.quantization`.
     """
 
     provider: str = "cpu"
@@ -70,6 +72,7 @@ class OrtPlatform:
         where: further options of the URI, which do not change the timings.
         talk: carries a plan out over the link; a plan that was carried by hand is answered from
             the file that came back.
+        method: how a layer's time is computed, by default as the sandwich difference.
     """
 
     address: str = "ort:cpu"
@@ -77,6 +80,7 @@ class OrtPlatform:
     link: Link = field(default_factory=local_link)
     where: Mapping[str, str] = field(default_factory=dict)
     talk: Conversation = converse
+    method: Callable[[LayerShape], Sequence[Term]] = terms
     _info: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -103,7 +107,7 @@ class OrtPlatform:
             threads=options.threads,
             level=options.level,
             block=found["block"],
-            layout=found["layout"],
+            layout="NHWC" if options.precision == "int8" else found["layout"],
             precision=options.precision,
             batch=options.batch,
             cache_mb=found["cache_mb"],
@@ -129,22 +133,15 @@ class OrtPlatform:
             DeviceError: the device cannot be reached, or cannot run a layer; what it could run
                 has been yielded by then.
         """
-        wanted = {shape: terms(shape) for shape in shapes}
+        wanted = {shape: self.method(shape) for shape in shapes if self.can_time(shape)}
         if not wanted:
             return
-        if self.options.provider not in ADDITIVE:
-            self.describe()  # that it is absent is the better answer
-            raise DeviceError(
-                f"The execution provider {self.options.provider} compiles stretches of a network "
-                "into one, so that layers have no time of their own there; measure whole networks "
-                f"with 'netadapt measure', or layers on one of {', '.join(sorted(ADDITIVE))}."
-            )
         ids, items = self.plan(wanted, effort)
         users: dict[str, list[LayerShape]] = {}
         for shape, found in wanted.items():
             for term in found:
                 users.setdefault(ids[term.probe], []).append(shape)
-        times = _Times(ids)
+        times = Times(ids)
         unfinished = {shape: len(found) for shape, found in wanted.items()}
         total, done = len(items) * effort.passes, 0
         for record in self.talk(self.link, self.settings(effort), items):
@@ -168,6 +165,10 @@ class OrtPlatform:
             yield CANARY, Measurement(tuple(times.canary), self._clock)
         _raise_failures(wanted, times)
 
+    def can_time(self, shape: LayerShape) -> bool:
+        """Whether to ask for it: in 8 bits the chain for the price of cold weights fits caches."""
+        return shape != REFILL or self.options.precision != "int8"
+
     def plan(
         self, wanted: Mapping[LayerShape, Sequence[Term]], effort: Effort
     ) -> tuple[dict[Probe, str], list[Item]]:
@@ -175,11 +176,15 @@ class OrtPlatform:
         probes = dict.fromkeys(t.probe for found in wanted.values() for t in found)
         ids = {probe: str(number) for number, probe in enumerate(probes)}
         items = [
-            Item(name, lambda probe=probe: _encoded(build(probe, self.options.batch)),  # type: ignore[misc]
-                 effort.passes)
+            Item(name, lambda probe=probe: _encoded(self._model(probe)), effort.passes)  # type: ignore[misc]
             for probe, name in ids.items()
-        ]  # fmt: skip
+        ]
         return ids, items
+
+    def _model(self, probe: Probe) -> bytes:
+        """The probe as it is timed here."""
+        model = build(probe, self.options.batch)
+        return quantize_probe(model) if self.options.precision == "int8" else model
 
     def measure_networks(
         self,
@@ -196,7 +201,7 @@ class OrtPlatform:
             Item(str(n), lambda model=model: _encoded(model.onnx), effort.passes)  # type: ignore[misc]
             for n, model in enumerate(models)
         ]
-        times = _Times({})
+        times = Times({})
         total, done = len(items) * effort.passes, 0
         for record in self.talk(self.link, self.settings(effort), items):
             times.add(record)
@@ -217,7 +222,7 @@ class OrtPlatform:
             )
         disturbed = self._disturbances(times)
         return [
-            _with_remarks(Measurement(tuple(times.of(item.id)), self._clock, disturbed))
+            with_remarks(Measurement(tuple(times.of(item.id)), self._clock, disturbed))
             for item in items
         ]
 
@@ -231,13 +236,19 @@ class OrtPlatform:
     def _clock(self) -> Clock:
         return "cpu" if self._info.get("clock") == "cpu" else "wall"
 
-    def _layer(self, found: Sequence[Term], times: "_Times") -> Measurement:
+    def _layer(self, found: Sequence[Term], times: Times) -> Measurement:
         """The first term's samples, less what the others add up to."""
         others_s = sum(t.factor * quantile(times.samples(t.probe), 0.10) for t in found[1:])
         factor = found[0].factor
         samples = tuple(factor * sample + others_s for sample in times.samples(found[0].probe))
         act = found[0].probe.shape.act
         warnings = self._disturbances(times)
+        if self.options.provider not in ADDITIVE:
+            warnings += (
+                f"The execution provider {self.options.provider} compiles stretches of a network "
+                "into one, in which layers may not add up; see how far they do with 'netadapt "
+                "table verify'.",
+            )
         if not is_known_activation(act):
             warnings += (f"The activation {act!r} is unknown; the layer was timed without it.",)
         return Measurement(samples, self._clock, warnings)
@@ -256,102 +267,16 @@ class OrtPlatform:
         if record["kind"] == "info":
             self._info = dict(record)
 
-    def _disturbances(self, times: "_Times") -> tuple[str, ...]:
+    def _disturbances(self, times: Times) -> tuple[str, ...]:
         return disturbances(self._info, self.options.threads, times.canary_drift)
 
 
-class _Times:
-    """Samples in seconds as they arrive."""
-
-    def __init__(self, ids: Mapping[Probe, str]) -> None:
-        self.ids = ids
-        self.visits: dict[str, int] = {}
-        self.canary: list[float] = []
-        self.errors: dict[str, str] = {}
-        self._samples: dict[str, list[float]] = {}
-        self._canary_p10s: list[float] = []
-
-    def add(self, record: Mapping[str, Any]) -> None:
-        if record["kind"] == "visit":
-            self.visits[record["id"]] = self.visits.get(record["id"], 0) + 1
-            self._samples.setdefault(record["id"], []).extend(ns * 1e-9 for ns in record["ns"])
-        elif record["kind"] == "canary":
-            self.canary += [ns * 1e-9 for ns in record["ns"]]
-            self._canary_p10s.append(min(record["ns"]) * 1e-9)
-        elif record["kind"] == "error":
-            self.errors[record["id"]] = record["error"]
-
-    def samples(self, probe: Probe) -> list[float]:
-        return self.of(self.ids[probe])
-
-    def of(self, name: str) -> list[float]:
-        return self._samples.get(name, [])
-
-    @property
-    def canary_drift(self) -> float:
-        """Interquartile range over the median of the canary's visits, each by its best run."""
-        return Measurement(tuple(self._canary_p10s)).spread if self._canary_p10s else 0.0
-
-
-def disturbances(found: Mapping[str, Any], threads: int, drift: float) -> tuple[str, ...]:
-    """What about the device was not as it should be, each with its remedy.
-
-    Args:
-        found: what the device said of itself.
-        threads: intra-op threads that were asked for.
-        drift: relative variation of the canary.
-    """
-    warnings = []
-    if (found.get("load") or 0) > 0.7 * found["processors"]:
-        warnings.append(
-            f"The load was {found['load']:.1f} on {found['processors']} processors; stop other "
-            "programs and measure again."
-        )
-    governor = found.get("governor")
-    if governor and governor != "performance":
-        warnings.append(
-            f"The frequency governor is {governor}, which slows short runs down; set it with "
-            "'sudo cpupower frequency-set -g performance'."
-        )
-    if (found.get("temperature_c") or 0) > _HOT_C:
-        warnings.append(
-            f"The processor is at {found['temperature_c']:.0f} °C and may be throttled; let "
-            "it cool or add a fan."
-        )
-    if threads > found["processors"]:
-        warnings.append(
-            f"{threads} threads on {found['processors']} processors spin for "
-            "each other; give at most one thread to each."
-        )
-    if drift > _WIDE_SPREAD:
-        warnings.append(
-            f"The same small model varied by {drift:.0%} in the course of the "
-            "measurement; measure again when the machine is quiet, or with more passes."
-        )
-    return tuple(warnings)
-
-
-def _raise_failures(wanted: Mapping[LayerShape, Sequence[Term]], times: _Times) -> None:
+def _raise_failures(wanted: Mapping[LayerShape, Sequence[Term]], times: Times) -> None:
     for shape, found in wanted.items():
         for term in found:
             error = times.errors.get(times.ids[term.probe])
             if error is not None:
                 raise DeviceError(f"The device cannot run the layer {shape}: {error}")
-
-
-def _with_remarks(measurement: Measurement) -> Measurement:
-    remarks = list(measurement.warnings)
-    if len(measurement.samples_s) < _FEW_RUNS:
-        remarks.append(
-            f"Only {len(measurement.samples_s)} runs were taken; {_FEW_RUNS} or more are steadier: "
-            "add passes."
-        )
-    if measurement.spread > _WIDE_SPREAD:
-        remarks.append(
-            f"The middle half of the runs spreads over {measurement.spread:.0%} of the median; "
-            "stop other programs, or add passes or a minimum time."
-        )
-    return Measurement(measurement.samples_s, measurement.clock, tuple(remarks))
 
 
 def _encoded(model: bytes) -> dict[str, str]:

@@ -1,8 +1,12 @@
 """A device that never was, with the habits of real ones and a truth that is known.
 
-It computes in blocks of channels, pays for reordering what does not fit them, for each call, for
-weights that outgrow its cache, and answers with seeded noise that only ever adds time. A search
-that meets a budget here by its table can be held against :meth:`SyntheticPlatform.truth`.
+It computes in blocks of channels, pays for reordering what does not fit them, for each call, and
+for weights that its cache does not hold, and answers with seeded noise that only ever adds time. A
+search that meets a budget here by its table can be held against :meth:`SyntheticPlatform.truth`.
+
+Of weights that are read in turn, again and again, a cache keeps the less the more they are: of W
+megabytes, a share of ``1 - W / CACHE_MB``. A layer alone therefore finds weights that a network
+must read anew.
 """
 
 import math
@@ -22,7 +26,8 @@ S_PER_MAC = 1.0 / 60e9
 S_PER_BYTE = 1.0 / 40e9
 UNALIGNED = 3.0  # times slower where channels are no multiple of 4
 DEPTHWISE = 6.0  # times slower per multiply-accumulate than dense
-FREE_MB = 1.0
+CACHE_MB = 1.0
+_CHAIN = 32  # layers of the chain that shows the price of cold weights
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class SyntheticPlatform:
     Attributes:
         block: channels that it computes at once.
         noise: mean relative delay of a run; the 10th percentile suffers a tenth of it.
-        cold: seconds for each megabyte of weights beyond the first.
+        cold: seconds for each megabyte of weights that is not in the cache.
         seed: of the noise.
     """
 
@@ -51,13 +56,25 @@ class SyntheticPlatform:
         name = f"synthetic, noise {self.noise}, cold {self.cold}, seed {self.seed}"
         return DeviceInfo(
             "synthetic:", name, "none", "netadapt", block=self.block,
-            layout="NCHWc" if self.block > 1 else "NCHW",
+            layout="NCHWc" if self.block > 1 else "NCHW", cache_mb=CACHE_MB,
         )  # fmt: skip
 
     def layer_s(self, shape: LayerShape) -> float:
-        """True seconds of a layer inside a network."""
+        """True seconds of a layer that runs alone, with its weights in the cache if they fit."""
         if shape == OVERHEAD:
             return CALL_S
+        if shape == REFILL:
+            each = REFILL.cin * REFILL.cout
+            whole, alone = (self._cold_s(n) / n for n in (_CHAIN * each, each))
+            return (whole - alone) / 4e-6  # per megabyte
+        return self._computing_s(shape) + self._cold_s(shape.weights)
+
+    def _cold_s(self, weights: int) -> float:
+        """Seconds to read those weights that the cache does not hold."""
+        megabytes = weights * 4e-6
+        return self.cold * megabytes * min(1.0, megabytes / CACHE_MB)
+
+    def _computing_s(self, shape: LayerShape) -> float:
         pixels_in = shape.in_hw[0] * shape.in_hw[1]
         pixels_out = shape.out_hw[0] * shape.out_hw[1]
         blocks = math.ceil(shape.cout / self.block) * self.block
@@ -80,9 +97,8 @@ class SyntheticPlatform:
 
     def truth(self, layers: Sequence[LayerShape]) -> float:
         """True seconds of a network."""
-        weights_mb = sum(shape.weights for shape in layers) * 4e-6
-        layers_s = sum(map(self.layer_s, layers))
-        return CALL_S + layers_s + self.cold * max(0.0, weights_mb - FREE_MB)
+        computing_s = sum(map(self._computing_s, layers))
+        return CALL_S + computing_s + self._cold_s(sum(shape.weights for shape in layers))
 
     def measure_layers(
         self,
@@ -92,8 +108,6 @@ class SyntheticPlatform:
     ) -> Iterator[tuple[LayerShape, Measurement]]:
         """The truth about each layer, with noise."""
         for done, shape in enumerate(dict.fromkeys(shapes), start=1):
-            if shape == REFILL:
-                continue  # its layers read their weights from cache or not, as networks do
             yield shape, self._noisy(self.layer_s(shape), str(shape), effort)
             if progress is not None:
                 progress(done, len(shapes))

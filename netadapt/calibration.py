@@ -1,0 +1,150 @@
+"""Whole networks correct what a sum over layers gets wrong.
+
+A layer timed between two others finds more of its data in the caches than it does in a network, and
+the more so the larger the network. Over the widths of one network the error is close to a power of
+the sum itself, so that two numbers remove it::
+
+    seconds = scale * sum * (sum / 1 ms) ** exponent
+
+They are fitted to a few measured networks of different widths. The correction is monotone: it
+changes no order, neither of networks nor of proposals.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from netadapt.errors import DeviceError
+from netadapt.measurement import quantile
+from netadapt.network import Network, Sizes, nearest_choice, shrinkable
+from netadapt.platforms import Effort, Platform, Progress, Workload
+
+SHARES = {"full": 1.0, "3/4": 0.75, "1/2": 0.5, "1/4": 0.25}
+"""Widths of the networks that calibrate, as shares of each group's."""
+
+TURN = Effort(passes=1, min_seconds=0.02)
+TURNS = 10
+
+_REFERENCE = 1e-3
+_NOISE = 0.01  # relative error of a measured network
+_LOOSE = 0.1  # how far the exponent is expected from zero
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The correction.
+
+    Attributes:
+        scale: factor at a sum of 1 ms.
+        exponent: by how much more the correction grows with the sum; above -1.
+        networks: what it was fitted to, for the record; empty if to nothing.
+    """
+
+    scale: float = 1.0
+    exponent: float = 0.0
+    networks: str = ""
+
+    def apply(self, total: float) -> float:
+        """The corrected sum, in seconds."""
+        if self.exponent == 0.0 or total <= 0.0:
+            return self.scale * total
+        return self.scale * total * math.pow(total / _REFERENCE, self.exponent)
+
+
+def fit(pairs: Sequence[tuple[float, float]], *, networks: str) -> Calibration:
+    """The correction of least squared relative error, with the prior that it is proportional.
+
+    A single network comes out exactly, by scale alone.
+
+    Args:
+        pairs: measured seconds, and the sum, of each network.
+        networks: their names, for the record.
+
+    Raises:
+        DeviceError: a time or a sum is not above zero.
+    """
+    for measured_s, total in pairs:
+        if measured_s <= 0 or total <= 0:
+            raise DeviceError(
+                f"{networks} was measured at {measured_s} s and priced at {total} s; both must be "
+                "above zero to calibrate a table. Measure it again."
+            )
+    x = [math.log(total / _REFERENCE) for _, total in pairs]
+    y = [math.log(measured_s / total) for measured_s, total in pairs]
+    x_mean, y_mean = fmean(x), fmean(y)
+    covariance = sum((a - x_mean) * (b - y_mean) for a, b in zip(x, y, strict=True))
+    variance = sum((a - x_mean) ** 2 for a in x)
+    exponent = covariance / (variance + (_NOISE / _LOOSE) ** 2)
+    return Calibration(math.exp(y_mean - exponent * x_mean), exponent, networks)
+
+
+def calibration_sizes(network: Network, step: int) -> Mapping[str, Sizes]:
+    """The widths to calibrate on: all, then uniformly three quarters, a half and a quarter.
+
+    Args:
+        network: the network at its full widths.
+        step: widths are multiples of so many channels.
+
+    Returns:
+        Group sizes by name of the share; equal ones once.
+    """
+    found: dict[str, Sizes] = {}
+    for name, share in SHARES.items():
+        sizes = {
+            group.id: size
+            for group in shrinkable(network)
+            if (size := nearest_choice(group, share * group.size, step)) != group.size
+        }
+        if sizes not in found.values():
+            found[name] = sizes
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """A whole network on a device, measured in several turns.
+
+    Attributes:
+        seconds: 10th percentile over the runs of all turns.
+        noise: how far the first half of the turns and the second differ by that, relative: what
+            measuring the same network again would.
+    """
+
+    seconds: float
+    noise: float
+
+
+def measure_in_turns(
+    platform: Platform,
+    works: Sequence[Workload],
+    *,
+    turns: int = TURNS,
+    progress: Progress | None = None,
+) -> list[Timed]:
+    """Measure networks again and again, all of them in each turn.
+
+    Shared machines have slow seconds and fast ones. Many short visits spread over time meet both,
+    and the 10th percentile over all of them is that of the fast ones.
+
+    Args:
+        platform: the device.
+        works: the networks.
+        turns: how often.
+        progress: called as it proceeds, in turns.
+    """
+    taken = []
+    for turn in range(turns):
+        taken.append(platform.measure_networks(works, TURN))
+        if progress is not None:
+            progress(turn + 1, turns)
+    return [_timed([run.samples_s for run in runs]) for runs in zip(*taken, strict=True)]
+
+
+def _timed(turns: Sequence[Sequence[float]]) -> Timed:
+    def pooled(some: Sequence[Sequence[float]]) -> float:
+        return quantile([sample for samples in some for sample in samples], 0.10)
+
+    half = len(turns) // 2
+    noise = abs(pooled(turns[:half]) / pooled(turns[half:]) - 1) if half else 0.0
+    return Timed(pooled(turns), noise)
