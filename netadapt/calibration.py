@@ -11,6 +11,7 @@ changes no order, neither of networks nor of proposals.
 """
 
 import math
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -20,12 +21,13 @@ from netadapt.measurement import quantile
 from netadapt.network import Network, Sizes, nearest_choice, shrinkable
 from netadapt.platforms import Effort, Platform, Progress, Workload
 
-SHARES = {"full": 1.0, "3/4": 0.75, "1/2": 0.5, "1/4": 0.25}
-"""Widths of the networks that calibrate, as shares of each group's."""
+SHARES = {"full": 1.0, "3/4": 0.75, "1/2": 0.5}
+"""Uniform widths of the networks that calibrate, as shares of each group's."""
 
 TURN = Effort(passes=1, min_seconds=0.02)
 TURNS = 10
 
+_UNEVEN_SEED = 1 << 32  # no seed that a verification would be given
 _REFERENCE = 1e-3
 _NOISE = 0.01  # relative error of a measured network
 _LOOSE = 0.1  # how far the exponent is expected from zero
@@ -80,25 +82,41 @@ def fit(pairs: Sequence[tuple[float, float]], *, networks: str) -> Calibration:
 
 
 def calibration_sizes(network: Network, step: int) -> Mapping[str, Sizes]:
-    """The widths to calibrate on: all, then uniformly three quarters, a half and a quarter.
+    """The widths to calibrate on: all, uniformly three quarters and a half, and one uneven choice.
+
+    These surround what a search comes by. A quarter of all widths is not among them: layers of one
+    or two blocks follow other laws, and would bend the fit for all others.
 
     Args:
         network: the network at its full widths.
         step: widths are multiples of so many channels.
 
     Returns:
-        Group sizes by name of the share; equal ones once.
+        Group sizes by name; equal ones once.
     """
     found: dict[str, Sizes] = {}
-    for name, share in SHARES.items():
-        sizes = {
-            group.id: size
-            for group in shrinkable(network)
-            if (size := nearest_choice(group, share * group.size, step)) != group.size
-        }
-        if sizes not in found.values():
-            found[name] = sizes
+    chosen = {name: _uniform(network, step, share) for name, share in SHARES.items()}
+    chosen["uneven"] = random_sizes(network, step, _UNEVEN_SEED)
+    for name, sizes in chosen.items():
+        changed = {group: size for group, size in sizes.items() if size != network.sizes[group]}
+        if changed not in found.values():
+            found[name] = changed
     return found
+
+
+def _uniform(network: Network, step: int, share: float) -> dict[str, int]:
+    return {
+        group.id: nearest_choice(group, share * group.size, step) for group in shrinkable(network)
+    }
+
+
+def random_sizes(network: Network, step: int, seed: int) -> dict[str, int]:
+    """Widths between a quarter and all of each group, multiples of ``step`` channels."""
+    source = random.Random(seed)
+    return {
+        group.id: nearest_choice(group, source.uniform(0.25, 1.0) * group.size, step)
+        for group in shrinkable(network)
+    }
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,11 +123,11 @@ def _conditions(found: Mapping[str, Any], threads: int) -> list[Check]:
 
     def check(name: str, text: str, **reading: Any) -> Check:
         calm = {"load": None, "governor": None, "temperature_c": None}
-        said = disturbances({**calm, "processors": found["processors"], **reading}, 1, 0.0)
+        said = disturbances({**calm, "processors": found["processors"], **reading}, 1)
         return Check(name, not said, text, " ".join(said), matters=False)
 
     load, celsius = found.get("load"), found.get("temperature_c")
-    crowded = disturbances({"processors": found["processors"]}, threads, 0.0)
+    crowded = disturbances({"processors": found["processors"]}, threads)
     return [
         Check("providers", True, ", ".join(found["providers"])),
         Check("threads", not crowded, f"{threads} of {found['processors']} processors",

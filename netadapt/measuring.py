@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from netadapt import data
-from netadapt.calibration import calibration_sizes, measure_in_turns
+from netadapt.calibration import Calibration, calibration_sizes, measure_in_turns
 from netadapt.costs import MACS, cost_of
 from netadapt.deployment import calibration_images, deployable
 from netadapt.errors import UsageError
@@ -25,7 +25,7 @@ from netadapt.strategies import netadapt
 from netadapt.surgery import shrink
 from netadapt.tabling import complete_table, lacks, open_table
 from netadapt.tracing import trace
-from netadapt.verification import Tolerance, assess, observe, report
+from netadapt.verification import Accuracy, Observations, Tolerance, assess, observe, report
 from netadapt.workshop import Notify, counted_progress, silent
 
 
@@ -227,26 +227,35 @@ def verify_table(
         seed=seed,
         progress=counted_progress(notify, "networks"),
     )
-    every = dict.fromkeys(
-        shape
-        for measured in (*found.calibration, *found.unseen, *found.halved)
-        for shape in measured.layers
-    )
-    lacking = lacks(table, every)
+    accuracies, extra = compare(table, platform, found, notify)
+    return {"model": source.model, "measured_for_this": extra,
+            **report(table, found, accuracies, tolerance)}  # fmt: skip
+
+
+def compare(
+    table: LookupTable, platform: Platform, found: Observations, notify: Notify = silent
+) -> tuple[dict[str, Accuracy], int]:
+    """Hold a table, and simpler predictors, against measured networks.
+
+    Layers that the table does not price are measured now, and only for this.
+
+    Returns:
+        Accuracies by predictor, the table's first; and how many layers were measured.
+    """
+    lacking = lacks(table, found.layers)
     table = table.fill(platform, lacking, progress=counted_progress(notify, "layers"))
     ready = bool(table.calibration.networks)
     accuracies = {"lookup table": assess(found, table.price, calibrate=not ready)}
     if ready:
-        plain = replace(table, calibration=type(table.calibration)())
+        plain = replace(table, calibration=Calibration())
         accuracies["the same, calibrated anew"] = assess(found, plain.price, calibrate=True)
-    naive = _alone_s(platform, tuple(every), notify)
+    naive = _alone_s(platform, found.layers, notify)
     if naive:
         accuracies["single layers, summed"] = assess(
             found, lambda layers: sum(naive[shape] for shape in layers), calibrate=True
         )
     accuracies["MACs"] = assess(found, lambda layers: cost_of(MACS, layers), calibrate=True)
-    return {"model": source.model, "measured_for_this": len(lacking),
-            **report(table, found, accuracies, tolerance)}  # fmt: skip
+    return accuracies, len(lacking)
 
 
 def _alone_s(

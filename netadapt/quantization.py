@@ -19,6 +19,7 @@ from netadapt.errors import UsageError
 Feed = Mapping[str, Any]
 """An array for each input of a model."""
 
+_WARNING, _FATAL = 2, 4  # ONNX Runtime's levels; the first is its default
 _LARGE = 64  # elements of an initializer that is worth folding
 
 
@@ -34,13 +35,17 @@ class _Reader:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The quantizer gives advice on the root logger, which no user of ours can follow."""
+    """The quantizer and its sessions give advice that no user of ours can follow."""
+    import onnxruntime
+
     before = logging.root.manager.disable
     logging.disable(logging.ERROR)
+    onnxruntime.set_default_logger_severity(_FATAL)
     try:
         yield
     finally:
         logging.disable(before)
+        onnxruntime.set_default_logger_severity(_WARNING)
 
 
 def is_quantized(onnx_model: bytes) -> bool:

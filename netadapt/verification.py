@@ -6,14 +6,13 @@ search chooses by the second.
 """
 
 import math
-import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from statistics import fmean
 from typing import Any
 
-from netadapt.calibration import TURNS, calibration_sizes, fit, measure_in_turns
+from netadapt.calibration import TURNS, calibration_sizes, fit, measure_in_turns, random_sizes
 from netadapt.lookup import LookupTable
 from netadapt.measurement import quantile
 from netadapt.network import LayerShape, Network, Sizes, nearest_choice, shrinkable
@@ -33,7 +32,8 @@ class Measured:
     """One network on the device.
 
     Attributes:
-        name: what it is: a share of the widths, a number, or a group that was halved.
+        name: what it is: a share of the widths, ``uneven`` or a number for random ones, or the
+            group that was halved.
         sizes: its width choices; empty for the full network.
         layers: the shapes of its layers.
         seconds, noise: see :class:`netadapt.calibration.Timed`.
@@ -59,6 +59,12 @@ class Observations:
     calibration: tuple[Measured, ...]
     unseen: tuple[Measured, ...]
     halved: tuple[Measured, ...]
+
+    @property
+    def layers(self) -> tuple[LayerShape, ...]:
+        """Every layer in them, once."""
+        networks = (*self.calibration, *self.unseen, *self.halved)
+        return tuple(dict.fromkeys(shape for network in networks for shape in network.layers))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +126,6 @@ class Accuracy:
             "savings_correlation": self.savings_r, "errors": list(self.errors),
             "savings_s": dict(self.savings_s),
         }  # fmt: skip
-
-
-def random_sizes(network: Network, step: int, seed: int) -> dict[str, int]:
-    """Widths between a quarter and all of each group, multiples of ``step`` channels."""
-    source = random.Random(seed)
-    return {
-        group.id: nearest_choice(group, source.uniform(0.25, 1.0) * group.size, step)
-        for group in shrinkable(network)
-    }
 
 
 def halved_sizes(network: Network, step: int, count: int) -> dict[str, Sizes]:

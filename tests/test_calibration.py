@@ -60,11 +60,15 @@ def test_times_that_cannot_be_are_refused(pair):
 def test_widths_to_calibrate_on_are_whole_blocks_and_differ():
     network = trace(mobilenet_v1(width=0.5, num_classes=10), (3, 32, 32))
     found = calibration_sizes(network, 16)
-    assert list(found) == ["full", "3/4", "1/2", "1/4"]
+    assert list(found) == ["full", "3/4", "1/2", "uneven"]
     assert found["full"] == {}
     stem, last = "stem.conv", "pw13.conv"  # 16 and 512 channels
-    assert stem not in found["1/4"]  # its single block is all it has
-    assert [found[share][last] for share in ("3/4", "1/2", "1/4")] == [384, 256, 128]
+    assert stem not in found["1/2"]  # its single block is all it has
+    assert [found[share][last] for share in ("3/4", "1/2")] == [384, 256]
+    assert all(size % 16 == 0 for size in found["uneven"].values())
+    shares = {size / network.sizes[group] for group, size in found["uneven"].items()}
+    assert min(shares) >= 0.2
+    assert len(shares) > 3
     assert list(calibration_sizes(network, 512)) == ["full"]
 
 

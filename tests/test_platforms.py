@@ -11,7 +11,7 @@ from netadapt.network import LayerShape
 from netadapt.platforms import CANARY, OVERHEAD, REFILL, Effort, Workload, open_platform
 from netadapt.platforms.entries import Probe, build
 from netadapt.platforms.ort import Options, OrtPlatform
-from netadapt.platforms.remarks import disturbances
+from netadapt.platforms.remarks import disturbances, drift_remark
 from netadapt.platforms.synthetic import CALL_S, SyntheticPlatform
 
 CONV = LayerShape("conv", 16, 32, (8, 8), (8, 8), bias=True, act="relu")
@@ -164,11 +164,12 @@ def test_ort_says_what_was_not_as_it_should_be():
 
 def test_ort_names_what_disturbs_and_its_remedy():
     state = {"load": 9.0, "processors": 2, "governor": "powersave", "temperature_c": 91.0}
-    said = " ".join(disturbances(state, threads=4, drift=0.3))
+    said = " ".join((*disturbances(state, threads=4), *drift_remark(0.3)))
     for word in ("load was 9.0", "cpupower", "throttled", "4 threads on 2", "varied by 30%"):
         assert word in said
     calm = {"load": 0.1, "processors": 2, "governor": None, "temperature_c": None}
-    assert disturbances(calm, threads=2, drift=0.01) == ()
+    assert disturbances(calm, threads=2) == ()
+    assert drift_remark(0.01) == ()
 
 
 def test_an_unknown_activation_is_left_out_and_told():

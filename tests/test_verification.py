@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from netadapt.calibration import Calibration
+from netadapt.calibration import Calibration, random_sizes
 from netadapt.costs import MACS, cost_of
 from netadapt.lookup import LookupTable
 from netadapt.models import mobilenet_v1
@@ -18,7 +18,6 @@ from netadapt.verification import (
     kendall_tau,
     observe,
     pearson,
-    random_sizes,
     report,
 )
 
@@ -53,7 +52,7 @@ def test_correlation_by_hand():
 
 
 def test_it_observes_calibration_random_and_halved_networks(network, found):
-    assert [m.name for m in found.calibration] == ["full", "3/4", "1/2", "1/4"]
+    assert [m.name for m in found.calibration] == ["full", "3/4", "1/2", "uneven"]
     assert [m.name for m in found.unseen] == [f"random {n}" for n in range(4)]
     assert [m.sizes for m in found.halved] == [{m.name: network.groups[m.name].size // 2}
                                                for m in found.halved]  # fmt: skip

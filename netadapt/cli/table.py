@@ -206,6 +206,11 @@ def verification_text(report: Mapping[str, Any]) -> str:
             "",
             "Noise is how far the two halves of measuring the same network differ. All but the "
             "first are calibrated on the same four networks, now.",
+            *(
+                [f"{extra} layers that the table does not price were measured for this."]
+                if (extra := report["measured_for_this"])
+                else []
+            ),
             f"The table is {'within' if report['ok'] else 'OUTSIDE'} the tolerance: {limits}.",
         ]
     )

@@ -17,7 +17,7 @@ from netadapt.platforms.bench import LAYOUT_WEIGHT
 from netadapt.platforms.entries import Probe, Term, build, terms
 from netadapt.platforms.graph import is_known_activation
 from netadapt.platforms.link import BOOTSTRAP, Conversation, Item, Link, converse
-from netadapt.platforms.remarks import disturbances, with_remarks
+from netadapt.platforms.remarks import disturbances, drift_remark, with_remarks
 from netadapt.platforms.times import Times
 from netadapt.quantization import quantize_probe
 
@@ -162,7 +162,8 @@ class OrtPlatform:
             if unfinished[shape] and all(times.samples(t.probe) for t in found):
                 yield shape, self._layer(found, times)
         if times.canary:
-            yield CANARY, Measurement(tuple(times.canary), self._clock)
+            drifted = drift_remark(times.canary_drift)
+            yield CANARY, Measurement(tuple(times.canary), self._clock, drifted)
         _raise_failures(wanted, times)
 
     def can_time(self, shape: LayerShape) -> bool:
@@ -220,7 +221,7 @@ class OrtPlatform:
                 f"{self.link.name} cannot run {models[int(n)].name}: {error}. Export it with "
                 "operators that this onnxruntime knows, or choose another platform."
             )
-        disturbed = self._disturbances(times)
+        disturbed = self._disturbances() + drift_remark(times.canary_drift)
         return [
             with_remarks(Measurement(tuple(times.of(item.id)), self._clock, disturbed))
             for item in items
@@ -242,7 +243,7 @@ class OrtPlatform:
         factor = found[0].factor
         samples = tuple(factor * sample + others_s for sample in times.samples(found[0].probe))
         act = found[0].probe.shape.act
-        warnings = self._disturbances(times)
+        warnings = self._disturbances()
         if self.options.provider not in ADDITIVE:
             warnings += (
                 f"The execution provider {self.options.provider} compiles stretches of a network "
@@ -267,8 +268,8 @@ class OrtPlatform:
         if record["kind"] == "info":
             self._info = dict(record)
 
-    def _disturbances(self, times: Times) -> tuple[str, ...]:
-        return disturbances(self._info, self.options.threads, times.canary_drift)
+    def _disturbances(self) -> tuple[str, ...]:
+        return disturbances(self._info, self.options.threads)
 
 
 def _raise_failures(wanted: Mapping[LayerShape, Sequence[Term]], times: Times) -> None:

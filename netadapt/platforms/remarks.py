@@ -11,13 +11,12 @@ _WIDE_SPREAD = 0.10
 _HOT_C = 80.0
 
 
-def disturbances(found: Mapping[str, Any], threads: int, drift: float) -> tuple[str, ...]:
+def disturbances(found: Mapping[str, Any], threads: int) -> tuple[str, ...]:
     """What about the device was not as it should be, each with its remedy.
 
     Args:
         found: what the device said of itself.
         threads: intra-op threads that were asked for.
-        drift: relative variation of the canary.
     """
     warnings = []
     if (found.get("load") or 0) > 0.7 * found["processors"]:
@@ -41,12 +40,17 @@ def disturbances(found: Mapping[str, Any], threads: int, drift: float) -> tuple[
             f"{threads} threads on {found['processors']} processors spin for "
             "each other; give at most one thread to each."
         )
-    if drift > _WIDE_SPREAD:
-        warnings.append(
-            f"The same small model varied by {drift:.0%} in the course of the "
-            "measurement; measure again when the machine is quiet, or with more passes."
-        )
     return tuple(warnings)
+
+
+def drift_remark(drift: float) -> tuple[str, ...]:
+    """What the canary tells against a whole measurement, from its relative variation."""
+    if drift <= _WIDE_SPREAD:
+        return ()
+    return (
+        f"The same small model varied by {drift:.0%} in the course of the measurement; measure "
+        "again when the machine is quiet, or with more passes.",
+    )
 
 
 def with_remarks(measurement: Measurement) -> Measurement:
