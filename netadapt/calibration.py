@@ -17,15 +17,18 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from netadapt.errors import DeviceError
-from netadapt.measurement import quantile
 from netadapt.network import Network, Sizes, nearest_choice, shrinkable
-from netadapt.platforms import Effort, Platform, Progress, Workload
+from netadapt.platforms import Effort
 
 SHARES = {"full": 1.0, "3/4": 0.75, "1/2": 0.5}
 """Uniform widths of the networks that calibrate, as shares of each group's."""
 
-TURN = Effort(passes=1, min_seconds=0.02)
-TURNS = 10
+SPREAD = Effort(passes=10, min_seconds=0.02)
+"""How whole networks are measured where a table is held against them.
+
+Shared machines have slow seconds and fast ones. Many short visits spread over time meet both, and
+the 10th percentile over all of them is that of the fast ones.
+"""
 
 _UNEVEN_SEED = 1 << 32  # no seed that a verification would be given
 _REFERENCE = 1e-3
@@ -117,52 +120,3 @@ def random_sizes(network: Network, step: int, seed: int) -> dict[str, int]:
         group.id: nearest_choice(group, source.uniform(0.25, 1.0) * group.size, step)
         for group in shrinkable(network)
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """A whole network on a device, measured in several turns.
-
-    Attributes:
-        seconds: 10th percentile over the runs of all turns.
-        noise: how far the first half of the turns and the second differ by that, relative: what
-            measuring the same network again would.
-    """
-
-    seconds: float
-    noise: float
-
-
-def measure_in_turns(
-    platform: Platform,
-    works: Sequence[Workload],
-    *,
-    turns: int = TURNS,
-    progress: Progress | None = None,
-) -> list[Timed]:
-    """Measure networks again and again, all of them in each turn.
-
-    Shared machines have slow seconds and fast ones. Many short visits spread over time meet both,
-    and the 10th percentile over all of them is that of the fast ones.
-
-    Args:
-        platform: the device.
-        works: the networks.
-        turns: how often.
-        progress: called as it proceeds, in turns.
-    """
-    taken = []
-    for turn in range(turns):
-        taken.append(platform.measure_networks(works, TURN))
-        if progress is not None:
-            progress(turn + 1, turns)
-    return [_timed([run.samples_s for run in runs]) for runs in zip(*taken, strict=True)]
-
-
-def _timed(turns: Sequence[Sequence[float]]) -> Timed:
-    def pooled(some: Sequence[Sequence[float]]) -> float:
-        return quantile([sample for samples in some for sample in samples], 0.10)
-
-    half = len(turns) // 2
-    noise = abs(pooled(turns[:half]) / pooled(turns[half:]) - 1) if half else 0.0
-    return Timed(pooled(turns), noise)

@@ -57,6 +57,17 @@ class Measurement:
         iqr_s = quantile(self.samples_s, 0.75) - quantile(self.samples_s, 0.25)
         return iqr_s / self.median_s if self.median_s > 0 else 0.0
 
+    @property
+    def noise(self) -> float:
+        """How far the two halves of the runs differ by p10, relative: what a repetition would."""
+        half = len(self.samples_s) // 2
+        if not half:
+            return 0.0
+        first_s, second_s = (
+            quantile(s, 0.10) for s in (self.samples_s[:half], self.samples_s[half:])
+        )
+        return abs(first_s / second_s - 1) if second_s > 0 else 0.0
+
     def scaled(self, factor: float) -> "Measurement":
         """Every sample times ``factor``: a correction for drift."""
         return replace(self, samples_s=tuple(s * factor for s in self.samples_s))

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from netadapt import data
-from netadapt.calibration import Calibration, calibration_sizes, measure_in_turns
+from netadapt.calibration import SPREAD, Calibration, calibration_sizes
 from netadapt.costs import MACS, cost_of
 from netadapt.deployment import calibration_images, deployable
 from netadapt.errors import UsageError
@@ -168,14 +168,14 @@ def build_table(
     if lacking:
         return found
     works = [subject.workload(sizes, info) for sizes in calibrating.values()]
-    timed = measure_in_turns(platform, works, progress=counted_progress(notify, "calibration"))
-    pairs = [(t.seconds, w.layers) for t, w in zip(timed, works, strict=True)]
+    timed = platform.measure_networks(works, SPREAD, counted_progress(notify, "calibration"))
+    pairs = [(t.p10_s, w.layers) for t, w in zip(timed, works, strict=True)]
     table = table.calibrated(pairs, name=f"{source.model} at {', '.join(calibrating)}")
     table.save(out)
     found["calibration"] = [
         {
             "width": name,
-            "measured_s": t.seconds,
+            "measured_s": t.p10_s,
             "noise": t.noise,
             "predicted_s": table.price(w.layers),
         }

@@ -12,11 +12,11 @@ from itertools import islice
 from statistics import fmean
 from typing import Any
 
-from netadapt.calibration import TURNS, calibration_sizes, fit, measure_in_turns, random_sizes
+from netadapt.calibration import SPREAD, Calibration, calibration_sizes, fit, random_sizes
 from netadapt.lookup import LookupTable
 from netadapt.measurement import quantile
 from netadapt.network import LayerShape, Network, Sizes, nearest_choice, shrinkable
-from netadapt.platforms import Platform, Progress, Workload
+from netadapt.platforms import Effort, Platform, Progress, Workload
 
 _FAST_S = 1e-3
 
@@ -36,7 +36,8 @@ class Measured:
             group that was halved.
         sizes: its width choices; empty for the full network.
         layers: the shapes of its layers.
-        seconds, noise: see :class:`netadapt.calibration.Timed`.
+        seconds: 10th percentile of its runs.
+        noise: see :attr:`netadapt.measurement.Measurement.noise`.
     """
 
     name: str
@@ -145,7 +146,7 @@ def observe(
     unseen: int = 8,
     halved: int = 12,
     seed: int = 0,
-    turns: int = TURNS,
+    effort: Effort = SPREAD,
     progress: Progress | None = None,
 ) -> Observations:
     """Measure the networks that a table is held against, all interleaved.
@@ -158,7 +159,7 @@ def observe(
         unseen: networks of random widths.
         halved: groups that are halved alone.
         seed: of the random widths.
-        turns: how often all are measured.
+        effort: how long to measure.
         progress: called with each network that is exported.
     """
     kinds: list[Mapping[str, Sizes]] = [
@@ -172,10 +173,11 @@ def observe(
         works.append(Workload(name, export(sizes), network.at(sizes)))
         if progress is not None:
             progress(len(works), len(chosen))
-    timed = measure_in_turns(platform, works, turns=turns)
     found = [
-        Measured(name, sizes, work.layers, taken.seconds, taken.noise)
-        for (name, sizes), work, taken in zip(chosen, works, timed, strict=True)
+        Measured(name, sizes, work.layers, runs.p10_s, runs.noise)
+        for (name, sizes), work, runs in zip(
+            chosen, works, platform.measure_networks(works, effort), strict=True
+        )
     ]
     rest = iter(found)
     return Observations(*(tuple(islice(rest, len(kind))) for kind in kinds))
@@ -189,15 +191,13 @@ def assess(found: Observations, predictor: Predictor, *, calibrate: bool) -> Acc
         predictor: prices a network by its layers, in any unit if it is to be calibrated.
         calibrate: fit it to the calibration networks first; they are never among those that count.
     """
+    correction = Calibration()
     if calibrate:
         pairs = [(m.seconds, predictor(m.layers)) for m in found.calibration]
         correction = fit(pairs, networks="the calibration networks")
-    else:
-        correction = None
 
     def price(measured: Measured) -> float:
-        raw = predictor(measured.layers)
-        return correction.apply(raw) if correction else raw
+        return correction.apply(predictor(measured.layers))
 
     full = found.calibration[0]
     predicted = [price(m) for m in found.unseen]

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from provenance import write_provenance
 
-from netadapt.calibration import Calibration, fit
+from netadapt.calibration import SPREAD, Calibration, fit
 from netadapt.errors import TableError
 from netadapt.grid import plan_grid
 from netadapt.lookup import LookupTable
@@ -46,7 +46,8 @@ CASES = [
     ("mobilenet_v2", {}, 224, "ort:cpu?precision=int8"),
 ]
 ORDERED = ("mobilenet_v1", "mobilenet_v2")  # at 224 pixels, 1 thread, float32
-STEP, TURNS = 8, 20
+STEP = 8
+THOROUGH = replace(SPREAD, passes=20)
 
 
 def one_network(found: Observations, table: LookupTable) -> Accuracy:
@@ -71,7 +72,7 @@ def check(
     build_s = time.perf_counter() - began_s
     found = observe(
         subject.network, platform, lambda sizes: subject.onnx(sizes, info), step=step,
-        unseen=networks, halved=groups, turns=TURNS,
+        unseen=networks, halved=groups, effort=THOROUGH,
     )  # fmt: skip
     accuracies, extra = compare(table, platform, found)
     whole = table.fill(platform, lacks(table, found.layers))

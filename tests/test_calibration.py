@@ -6,11 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netadapt.calibration import Calibration, calibration_sizes, fit, measure_in_turns
+from netadapt.calibration import Calibration, calibration_sizes, fit
 from netadapt.errors import DeviceError
-from netadapt.measurement import Measurement
 from netadapt.models import mobilenet_v1
-from netadapt.platforms import Workload
 from netadapt.tracing import trace
 
 
@@ -70,26 +68,3 @@ def test_widths_to_calibrate_on_are_whole_blocks_and_differ():
     assert min(shares) >= 0.2
     assert len(shares) > 3
     assert list(calibration_sizes(network, 512)) == ["full"]
-
-
-class Turns:
-    """Answers one list of samples per turn."""
-
-    def __init__(self, *turns):
-        self._turns = iter(turns)
-
-    def measure_networks(self, works, effort=None, progress=None):
-        return [Measurement(tuple(next(self._turns))) for _ in works]
-
-
-def test_turns_are_pooled_and_how_far_their_halves_differ_is_the_noise():
-    seen = []
-    device = Turns([1.0] * 9, [1.2] * 11)
-    [found] = measure_in_turns(
-        device, [Workload("net", b"", ())], turns=2, progress=lambda *at: seen.append(at)
-    )
-    assert found.seconds == 1.0
-    assert found.noise == pytest.approx(1 / 6)  # 1.0 against 1.2
-    assert seen == [(1, 2), (2, 2)]
-    [once] = measure_in_turns(Turns([2.0]), [Workload("net", b"", ())], turns=1)
-    assert (once.seconds, once.noise) == (2.0, 0.0)

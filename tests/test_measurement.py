@@ -38,3 +38,9 @@ def test_devices_name_what_differs():
     assert INFO.differences(INFO) == []
     assert INFO.differences(replace(INFO, threads=2)) == ["threads: 1 vs. 2"]
     assert DeviceInfo.from_json(INFO.to_json()) == INFO
+
+
+def test_noise_is_how_far_the_halves_of_the_runs_differ():
+    assert Measurement((1.0,) * 9 + (1.2,) * 9).noise == pytest.approx(1 / 6)  # 1.0 against 1.2
+    assert Measurement((2.0,)).noise == 0.0
+    assert Measurement((1.0, 0.0)).noise == 0.0

@@ -31,7 +31,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def found(network):
-    return observe(network, DEVICE, lambda sizes: b"", step=16, unseen=4, halved=5, turns=1)
+    return observe(network, DEVICE, lambda sizes: b"", step=16, unseen=4, halved=5)
 
 
 def macs(layers):
@@ -80,7 +80,7 @@ def test_calibration_takes_a_wrong_scale_away_and_no_calibration_shows_it(found)
 
 
 def test_few_halved_groups_have_no_correlation(network):
-    some = observe(network, DEVICE, lambda sizes: b"", step=16, unseen=2, halved=2, turns=1)
+    some = observe(network, DEVICE, lambda sizes: b"", step=16, unseen=2, halved=2)
     assert assess(some, DEVICE.truth, calibrate=False).savings_r is None
 
 

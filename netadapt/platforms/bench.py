@@ -46,7 +46,7 @@ DEFAULTS = {
     "warmups": 2,  # runs at the start of each visit that are not counted
     "min_seconds": 0.0,  # further passes until each model has run this long
     "time_limit_s": None,  # stop after this long; what was measured stays
-    "keep_mb": 2048,  # memory for sessions that stay open from pass to pass
+    "keep_mb": 4096,  # memory for sessions that stay open from pass to pass
     "seed": 0,
     "batch": 1,  # stands for dimensions that a model leaves open
     "canary": None,  # base64 of a small model that shows drift
