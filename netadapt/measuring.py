@@ -23,7 +23,7 @@ from netadapt.platforms.ort import OrtPlatform
 from netadapt.quantization import feeds_of, is_quantized, quantize
 from netadapt.strategies import netadapt
 from netadapt.surgery import shrink
-from netadapt.tabling import complete_table, lacks, open_table
+from netadapt.tabling import LAYERS, complete_table, lacks, open_table
 from netadapt.tracing import trace
 from netadapt.verification import Accuracy, Observations, Tolerance, assess, observe, report
 from netadapt.workshop import Notify, counted_progress, silent
@@ -243,7 +243,8 @@ def compare(
         Accuracies by predictor, the table's first; and how many layers were measured.
     """
     lacking = lacks(table, found.layers)
-    table = table.fill(platform, lacking, progress=counted_progress(notify, "layers"))
+    progress = counted_progress(notify, "layers")
+    table = table.fill(platform, lacking, effort=LAYERS, progress=progress)
     ready = bool(table.calibration.networks)
     accuracies = {"lookup table": assess(found, table.price, calibrate=not ready)}
     if ready:
@@ -267,7 +268,7 @@ def _alone_s(
     single = replace(platform, method=alone)
     wanted = [shape for shape in shapes if shape.op != "other"]
     progress = counted_progress(notify, "single layers")
-    times = {s: m.p10_s for s, m in single.measure_layers(wanted, progress=progress)}
+    times = {s: m.p10_s for s, m in single.measure_layers(wanted, LAYERS, progress)}
     return {shape: times.get(shape, 0.0) for shape in shapes}
 
 

@@ -15,6 +15,10 @@ from netadapt.platforms import NOT_LAYERS, REFILL, Effort, Platform, Progress
 from netadapt.strategies import Strategy
 from netadapt.strategies.netadapt import comfortable_reduction
 
+LAYERS = Effort(spread_s=2.0)
+"""How layers are measured: those of a small network would be done in a moment, and a slow moment of
+the machine would be in all of them."""
+
 
 class Wanted:
     """A cost that notes what its table lacks, and prices that out of everybody's reach."""
@@ -98,7 +102,7 @@ def complete_table(
         left_s = None if until_s is None else until_s - time.monotonic()
         if left_s is not None and left_s <= 0:
             return table
-        effort = Effort(time_limit_s=left_s)
+        effort = replace(LAYERS, time_limit_s=left_s)
         return table.fill(platform, shapes, effort=effort, path=path, progress=progress)
 
     if table.interpolated or not (dense or table.entries):

@@ -31,7 +31,7 @@ from netadapt.lookup import LookupTable
 from netadapt.measuring import Source, Subject, compare
 from netadapt.network import LayerShape
 from netadapt.platforms import OVERHEAD, REFILL, Platform, open_platform
-from netadapt.tabling import lacks
+from netadapt.tabling import LAYERS, lacks
 from netadapt.verification import Accuracy, Observations, assess, observe
 
 CASES = [
@@ -68,15 +68,15 @@ def check(
     subject = Subject.of(Source(name, arguments, input_size=size))
     began_s = time.perf_counter()
     grid = plan_grid(subject.network, step)
-    table = LookupTable(info, interpolated=True).fill(platform, grid)
+    table = LookupTable(info, interpolated=True).fill(platform, grid, effort=LAYERS)
     build_s = time.perf_counter() - began_s
     found = observe(
         subject.network, platform, lambda sizes: subject.onnx(sizes, info), step=step,
         unseen=networks, halved=groups, effort=THOROUGH,
     )  # fmt: skip
     accuracies, extra = compare(table, platform, found)
-    whole = table.fill(platform, lacks(table, found.layers))
-    exact = LookupTable(info).fill(platform, found.layers)
+    whole = table.fill(platform, lacks(table, found.layers), effort=LAYERS)
+    exact = LookupTable(info).fill(platform, found.layers, effort=LAYERS)
     accuracies = {
         "table": accuracies.pop("lookup table"),
         "table, one network": one_network(found, whole),

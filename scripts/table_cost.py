@@ -26,6 +26,7 @@ from netadapt.network import LayerShape, Network
 from netadapt.platforms import Effort, open_platform
 from netadapt.platforms.link import Item, Link, Record, converse
 from netadapt.platforms.ort import OrtPlatform
+from netadapt.tabling import LAYERS
 
 CASES = [
     ("mobilenet_v1", {}, 224, "ort:cpu"),
@@ -86,7 +87,7 @@ def main() -> None:
         info = open_platform(uri).describe()
         jobs = {
             "different layers": (different_layers(network, options.entries), FORTY),
-            "grid": (plan_grid(network, info.block), Effort()),
+            "grid": (plan_grid(network, info.block), LAYERS),
         }
         for job, (shapes, effort) in jobs.items():
             model = name + "".join(f" {k}={v}" for k, v in arguments.items())

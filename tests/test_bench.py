@@ -134,3 +134,12 @@ def test_an_unloadable_shape_is_an_error_line():
     model = base64.b64encode(build(Probe("layer", shape))).decode()
     _, records = plan(SMALL, {"id": "a", "model": model})
     assert {record["kind"] for record in records} <= {"info", "visit", "error", "done"}
+
+
+def test_passes_go_on_until_the_models_were_visited_for_long_enough(monkeypatch):
+    made = bench.Bench({**bench.DEFAULTS, "spread_s": 5.5}, lambda record: None)
+    seconds = iter(range(100))
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: next(seconds))
+    chunk = [bench.Entry({"id": name}, 2) for name in "ab"]
+    # begun at 0; each pass looks at the clock once: at 1 to 5 it is too early to stop
+    assert [len(order) for order in made.orders(chunk)] == [2] * 5

@@ -184,6 +184,15 @@ def test_more_passes_until_the_minimum_time():
     assert sum(measured.samples_s) >= 0.002
 
 
+def test_a_layer_that_more_runs_came_of_is_answered_again():
+    effort = dataclasses.replace(QUICK, passes=1, spread_s=0.3)
+    found = [(s, len(m.samples_s)) for s, m in OrtPlatform().measure_layers([CONV], effort)
+             if s == CONV]  # fmt: skip
+    assert [runs for _, runs in found[:1]] == [3]
+    assert len(found) == 2
+    assert found[1][1] > 3
+
+
 def test_replay_answers_as_recorded_and_names_what_it_lacks(tmp_path):
     info = open_platform("synthetic:").describe()
     recorded = Entry(1e-5, 2e-5, 4e-5, 48)

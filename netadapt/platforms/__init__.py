@@ -24,6 +24,8 @@ class Effort:
         bursts: bursts of runs per visit.
         runs: counted runs per burst.
         min_seconds: keep adding passes until each item has run at least this long in total.
+        spread_s: keep adding passes until everything has been visited for this long: a machine's
+            slow second must not hold all runs of an item.
         time_limit_s: stop after this long; the first pass goes in the order given, so that what
             comes first is measured.
     """
@@ -33,6 +35,7 @@ class Effort:
     bursts: int = 3
     runs: int = 4
     min_seconds: float = 0.0
+    spread_s: float = 0.0
     time_limit_s: float | None = None
 
 
@@ -89,6 +92,8 @@ class Platform(Protocol):
         self, shapes: Sequence[LayerShape], effort: Effort = ..., progress: Progress | None = None
     ) -> Iterator[tuple[LayerShape, Measurement]]:
         """Time each layer as it runs inside a network, yielding results as they come.
+
+        A layer that more runs came of is yielded again; the last result counts.
 
         Raises:
             DeviceError: the device cannot be reached, or cannot run a layer.

@@ -45,6 +45,7 @@ DEFAULTS = {
     "runs": 4,  # bursts * runs are counted in each visit
     "warmups": 2,  # runs at the start of each visit that are not counted
     "min_seconds": 0.0,  # further passes until each model has run this long
+    "spread_s": 0.0,  # further passes until the models have been visited for this long
     "time_limit_s": None,  # stop after this long; what was measured stays
     "keep_mb": 4096,  # memory for sessions that stay open from pass to pass
     "seed": 0,
@@ -160,10 +161,14 @@ class Bench:
 
     def orders(self, chunk: list[Entry]) -> Iterator[list[Entry]]:
         """The models of each pass in the order of their visits, until all have enough."""
-        done = 0
+        done, began_s = 0, time.perf_counter()
         while not self.late():
             floor_ns = self.settings["min_seconds"] * 1e9
-            order = [e for e in chunk if not e.failed and (e.passes > done or e.run_ns < floor_ns)]
+            early = time.perf_counter() - began_s < self.settings["spread_s"]
+            order = [
+                e for e in chunk
+                if not e.failed and (e.passes > done or e.run_ns < floor_ns or early)
+            ]  # fmt: skip
             if not order:
                 return
             if done:

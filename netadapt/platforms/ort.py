@@ -159,7 +159,8 @@ class OrtPlatform:
                 if not unfinished[shape]:
                     yield shape, self._layer(wanted[shape], times)
         for shape, found in wanted.items():
-            if unfinished[shape] and all(times.samples(t.probe) for t in found):
+            more = any(times.visits.get(ids[t.probe], 0) > effort.passes for t in found)
+            if (unfinished[shape] or more) and all(times.samples(t.probe) for t in found):
                 yield shape, self._layer(found, times)
         if times.canary:
             drifted = drift_remark(times.canary_drift)
@@ -261,7 +262,8 @@ class OrtPlatform:
             "threads": options.threads, "level": options.level, "provider": options.provider,
             "batch": options.batch, "passes": effort.passes, "bursts": effort.bursts,
             "runs": effort.runs, "warmups": effort.warmups, "min_seconds": effort.min_seconds,
-            "time_limit_s": effort.time_limit_s, "canary": _canary(), "layout_model": _layout(),
+            "spread_s": effort.spread_s, "time_limit_s": effort.time_limit_s,
+            "canary": _canary(), "layout_model": _layout(),
         }  # fmt: skip
 
     def _remember(self, record: Mapping[str, Any]) -> None:
