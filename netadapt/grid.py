@@ -144,18 +144,19 @@ def _mixed(parts: Iterable[tuple[float, Entry]]) -> Entry:
     return Entry(p10_s, median_s, p90_s, 0)
 
 
-def plan_grid(network: Network, block: int) -> tuple[LayerShape, ...]:
+def plan_grid(network: Network, step: int, block: int) -> tuple[LayerShape, ...]:
     """The layers to measure, so that all narrower networks are priced from them.
 
     The order is that in which the error falls: the network as it is; the ends of each layer's
-    range, with which every width has a price; then a half and a quarter of its widths, the layers
-    that compute most first.
+    range, with which every width of a block or more has a price; then a half and a quarter of its
+    widths, the layers that compute most first.
 
     Args:
         network: the network at its present widths, the widest.
-        block: widths are multiples of it.
+        step: widths are multiples of it.
+        block: channels that the device computes at once.
     """
-    least = network.complete(least_sizes(network, block))
+    least = network.complete(least_sizes(network, step))
     full_shapes, least_shapes = network.at({}), network.at(least)
     wanted: dict[LayerShape, None] = dict.fromkeys(full_shapes)
     ranges: dict[LayerShape, tuple[list[set[int]], LayerShape]] = {}
@@ -167,9 +168,9 @@ def plan_grid(network: Network, block: int) -> tuple[LayerShape, ...]:
         spans, widest = ranges.setdefault(family, ([set(), set()], full))
         ranges[family] = (spans, max(widest, full, key=lambda shape: shape.macs))
         for span, a, b in zip(spans, (small.cin, small.cout), (full.cin, full.cout), strict=True):
-            span |= {a, b}
+            span |= {a if full.op == "linear" else max(a, min(block, b)), b}
     costliest_first = sorted(ranges.values(), key=lambda found: -found[1].macs)
-    for nodes in (_ends, partial(_inner, block=block)):
+    for nodes in (_ends, partial(_inner, block=max(step, block))):
         for spans, example in costliest_first:
             wanted |= dict.fromkeys(_combined(example, nodes(spans[0]), nodes(spans[1])))
     return tuple(wanted)

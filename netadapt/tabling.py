@@ -106,7 +106,8 @@ def complete_table(
         return table.fill(platform, shapes, effort=effort, path=path, progress=progress)
 
     if table.interpolated or not (dense or table.entries):
-        table = filled(replace(table, interpolated=True), plan_grid(network, block))
+        grid = plan_grid(network, block, table.info.block)
+        table = filled(replace(table, interpolated=True), grid)
     # The network as it is, and the least one, must have prices before proposals are weighed. What
     # a grid does not reach, such as widths below a block, gets a row of its own.
     known = [

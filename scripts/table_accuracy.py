@@ -67,7 +67,7 @@ def check(
     step = info.block if info.precision == "int8" else STEP
     subject = Subject.of(Source(name, arguments, input_size=size))
     began_s = time.perf_counter()
-    grid = plan_grid(subject.network, step)
+    grid = plan_grid(subject.network, step, info.block)
     table = LookupTable(info, interpolated=True).fill(platform, grid, effort=LAYERS)
     build_s = time.perf_counter() - began_s
     found = observe(

@@ -87,7 +87,7 @@ def main() -> None:
         info = open_platform(uri).describe()
         jobs = {
             "different layers": (different_layers(network, options.entries), FORTY),
-            "grid": (plan_grid(network, info.block), LAYERS),
+            "grid": (plan_grid(network, info.block, info.block), LAYERS),
         }
         for job, (shapes, effort) in jobs.items():
             model = name + "".join(f" {k}={v}" for k, v in arguments.items())

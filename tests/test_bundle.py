@@ -32,7 +32,9 @@ def test_there_and_back(measured, tmp_path):
     assert report["remarks"] == []
     table = LookupTable.load(tmp_path / "t.csv")
     assert table.info.platform == "bundle:cpu"
-    assert table.calibration.networks == "mobilenet_v1 at 4 widths"
+    assert (
+        table.calibration.networks == "mobilenet_v1 at 3 widths"
+    )  # in steps of 64 of few channels, two of the four are equal
 
 
 def test_results_that_were_cut_off_are_taken_as_far_as_they_go(measured, tmp_path):

@@ -101,7 +101,7 @@ def test_only_an_interpolated_table_prices_what_it_did_not_measure(tmp_path):
 
 def test_a_grid_of_mobilenet_prices_all_of_its_widths():
     network = trace(mobilenet_v1(num_classes=1000), (3, 224, 224))
-    grid = plan_grid(network, 16)
+    grid = plan_grid(network, 16, 16)
     assert len(grid) < 150
     assert grid[: len(set(network.at({})))] == tuple(dict.fromkeys(network.at({})))
     ends = grid[len(set(network.at({}))) :]
@@ -119,3 +119,14 @@ def test_a_grid_of_mobilenet_prices_all_of_its_widths():
         layers = network.at(sizes)
         # the synthetic device is linear in blocks: only the small bilinear terms differ
         assert table.price(layers) == pytest.approx(device.truth(layers), rel=0.005)
+
+
+def test_steps_of_half_a_block_are_priced_down_to_a_block():
+    network = trace(mobilenet_v1(num_classes=1000), (3, 224, 224))
+    grid = plan_grid(network, 8, 16)
+    assert len(grid) < 150
+    rows = {shape: entry(1.0) for shape in grid}
+    for sizes in ({"pw7.conv": 24}, {"pw7.conv": 16}, {"pw6.conv": 40, "pw7.conv": 88}):
+        assert all(Surface(rows, 16, "NCHWc").entry(shape) for shape in network.at(sizes))
+    below = [s for s in network.at({"pw7.conv": 8}) if not Surface(rows, 16, "NCHWc").entry(s)]
+    assert {(s.cin, s.cout) for s in below} == {(512, 8), (8, 8), (8, 512)}
