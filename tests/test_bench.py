@@ -137,9 +137,20 @@ def test_an_unloadable_shape_is_an_error_line():
 
 
 def test_passes_go_on_until_the_models_were_visited_for_long_enough(monkeypatch):
-    made = bench.Bench({**bench.DEFAULTS, "spread_s": 5.5}, lambda record: None)
+    made = bench.Bench(dict(bench.DEFAULTS), lambda record: None)
     seconds = iter(range(100))
     monkeypatch.setattr(bench.time, "perf_counter", lambda: next(seconds))
     chunk = [bench.Entry({"id": name}, 2) for name in "ab"]
     # begun at 0; each pass looks at the clock once: at 1 to 5 it is too early to stop
-    assert [len(order) for order in made.orders(chunk)] == [2] * 5
+    assert [len(order) for order in made.orders(chunk, 5.5)] == [2] * 5
+    assert [len(order) for order in made.orders(chunk)] == [2, 2]
+
+
+def test_opening_leaves_time_to_measure(monkeypatch):
+    made = bench.Bench({**bench.DEFAULTS, "time_limit_s": 10.0}, lambda record: None)
+    clock = iter(range(1000))
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: made.started_s + next(clock))
+    monkeypatch.setattr(made, "open", lambda entry: True)
+    waiting = [bench.Entry({"id": str(n)}, 1) for n in range(99)]
+    # 10 s are left when it begins, 5 s are for opening; each model is one look at the clock
+    assert len(made.load(waiting)) == 6

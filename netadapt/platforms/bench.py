@@ -145,7 +145,8 @@ class Bench:
         while waiting and not self.late():
             chunk = self.load(waiting)
             waiting = waiting[len(chunk) :]
-            for order in self.orders([entry for entry in chunk if not entry.failed]):
+            spread_s = 0.0 if waiting else self.settings["spread_s"]
+            for order in self.orders([entry for entry in chunk if not entry.failed], spread_s):
                 for entry in order:
                     if self.late():
                         break
@@ -156,15 +157,24 @@ class Bench:
 
     def late(self) -> bool:
         """Whether the time limit has passed."""
-        limit_s = self.settings["time_limit_s"]
-        return limit_s is not None and time.perf_counter() - self.started_s > limit_s
+        return self.left_s() < 0
 
-    def orders(self, chunk: list[Entry]) -> Iterator[list[Entry]]:
-        """The models of each pass in the order of their visits, until all have enough."""
+    def left_s(self) -> float:
+        """Seconds until the time limit; infinite without one."""
+        limit_s = self.settings["time_limit_s"]
+        if limit_s is None:
+            return float("inf")
+        return float(limit_s) - (time.perf_counter() - self.started_s)
+
+    def orders(self, chunk: list[Entry], spread_s: float = 0.0) -> Iterator[list[Entry]]:
+        """The models of each pass in the order of their visits, until all have enough.
+
+        Once all have, passes go on until they have been visited for ``spread_s``.
+        """
         done, began_s = 0, time.perf_counter()
         while not self.late():
             floor_ns = self.settings["min_seconds"] * 1e9
-            early = time.perf_counter() - began_s < self.settings["spread_s"]
+            early = time.perf_counter() - began_s < spread_s
             order = [
                 e for e in chunk
                 if not e.failed and (e.passes > done or e.run_ns < floor_ns or early)
@@ -177,16 +187,20 @@ class Bench:
             done += 1
 
     def load(self, waiting: list[Entry]) -> list[Entry]:
-        """As many models, from the front, as memory can hold; all, if each is opened alone."""
+        """As many models, from the front, as memory can hold; all, if each is opened alone.
+
+        Opening takes at most half of the time that is left: what is opened is to be measured too.
+        """
         if self.alone:
             return list(waiting)
         limit = min(self.settings["keep_mb"] * 1e6, 0.4 * available_bytes())
-        before = resident_bytes()
+        before, least_s = resident_bytes(), self.left_s() / 2
         chunk = []
         for entry in waiting:
             chunk.append(entry)
             self.open(entry)
-            if self.late() or (resident_bytes() - before if before else len(chunk) * 1e7) > limit:
+            used = resident_bytes() - before if before else len(chunk) * 1e7
+            if used > limit or self.left_s() < least_s:
                 break
         return chunk
 
