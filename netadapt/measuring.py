@@ -13,7 +13,7 @@ from netadapt.costs import MACS, cost_of
 from netadapt.deployment import calibration_images, deployable
 from netadapt.errors import UsageError
 from netadapt.inspection import default_input_shape
-from netadapt.lookup import LookupTable
+from netadapt.lookup import UNPRICED, LookupTable
 from netadapt.measurement import DeviceInfo
 from netadapt.models import ModelSpec
 from netadapt.network import LayerShape, Network, Sizes, keep_first
@@ -266,7 +266,7 @@ def _alone_s(
     if not isinstance(platform, OrtPlatform):
         return {}
     single = replace(platform, method=alone)
-    wanted = [shape for shape in shapes if shape.op != "other"]
+    wanted = [shape for shape in shapes if shape.op not in UNPRICED]
     progress = counted_progress(notify, "single layers")
     times = {s: m.p10_s for s, m in single.measure_layers(wanted, LAYERS, progress)}
     return {shape: times.get(shape, 0.0) for shape in shapes}

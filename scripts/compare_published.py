@@ -9,7 +9,7 @@ import csv
 import sys
 from pathlib import Path
 
-from provenance import processor, write_provenance
+from provenance import processor, write_csv
 
 PUBLISHED = [
     {
@@ -73,11 +73,7 @@ def main() -> None:
     """Write the comparison."""
     out = Path("results/table_vs_published.csv")
     rows = [*ours(Path("results/table_accuracy.csv")), *PUBLISHED]
-    with out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    write_provenance(out, sys.argv)
+    write_csv(out, rows, sys.argv)
 
 
 if __name__ == "__main__":

@@ -8,12 +8,11 @@ share the long fine-tune, and are scored on test images that no choice saw.
 """
 
 import argparse
-import csv
 import sys
 import tempfile
 from pathlib import Path
 
-from provenance import write_provenance
+from provenance import write_csv
 
 from netadapt.adapt import Result, adapt
 from netadapt.cli.console import Console
@@ -77,11 +76,7 @@ def main() -> None:
                             "params_after": int(result.after["params"]),
                         }
                     )
-    with open(args.out, "w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys())
-        writer.writeheader()
-        writer.writerows(rows)
-    write_provenance(args.out, sys.argv)
+    write_csv(args.out, rows, sys.argv)
 
 
 if __name__ == "__main__":

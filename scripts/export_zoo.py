@@ -7,7 +7,6 @@ Writes results/export_zoo.csv: for each model the kind of loader, and the larges
 format from the pruned model's output, relative to its largest.
 """
 
-import csv
 import random
 import runpy
 import sys
@@ -16,7 +15,7 @@ import time
 from pathlib import Path
 
 import torch
-from provenance import write_provenance
+from provenance import write_csv
 from torch import Tensor, nn
 
 from netadapt import export
@@ -112,11 +111,7 @@ def main() -> None:
             print(f"{name} FAILED {type(error).__name__}: {str(error)[:300]}", flush=True)
     if not sys.argv[1:]:
         target = RESULTS / "export_zoo.csv"
-        with open(target, "w", newline="") as file:
-            writer = csv.DictWriter(file, rows[0].keys())
-            writer.writeheader()
-            writer.writerows(rows)
-        write_provenance(target, sys.argv)
+        write_csv(target, rows, sys.argv)
     sys.exit(f"failed: {', '.join(failed)}" if failed else 0)
 
 

@@ -1,10 +1,11 @@
 """What every experiment writes beside its result: command, versions and machine."""
 
+import csv
 import datetime
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -37,6 +38,15 @@ def write_provenance(result: Path, argv: Sequence[str]) -> None:
     }
     target = result.with_name(f"{result.name}.provenance.json")
     target.write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def write_csv(result: Path, rows: Sequence[Mapping[str, object]], argv: Sequence[str]) -> None:
+    """Write rows of equal columns as CSV, and their provenance beside them."""
+    with result.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    write_provenance(result, argv)
 
 
 def usable_cores() -> int:

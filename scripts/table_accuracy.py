@@ -14,7 +14,6 @@ N rows, in the order in which they are measured and in the order of the network.
 """
 
 import argparse
-import csv
 import random
 import sys
 import time
@@ -22,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from provenance import write_provenance
+from provenance import write_csv
 
 from netadapt.calibration import SPREAD, Calibration, fit
 from netadapt.errors import TableError
@@ -136,15 +135,6 @@ def in_order(
     return rows
 
 
-def write(path: Path, rows: list[dict[str, object]]) -> None:
-    """A result with its provenance."""
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    write_provenance(path, sys.argv)
-
-
 def main() -> None:
     """Check all cases."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -158,9 +148,9 @@ def main() -> None:
         more = check(*CASES[number], options.networks, options.groups)
         accuracy += more[0]
         order += more[1]
-        write(options.out, accuracy)
+        write_csv(options.out, accuracy, sys.argv)
     if order:
-        write(options.out.with_name("table_order.csv"), order)
+        write_csv(options.out.with_name("table_order.csv"), order, sys.argv)
 
 
 if __name__ == "__main__":

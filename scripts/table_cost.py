@@ -7,7 +7,6 @@ of that wall time that is spent inside ``session.run``, by the clock of the prog
 """
 
 import argparse
-import csv
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from provenance import write_provenance
+from provenance import write_csv
 
 from netadapt.calibration import random_sizes
 from netadapt.grid import plan_grid
@@ -94,11 +93,7 @@ def main() -> None:
             rows.append({"model": model, "input_px": size, "precision": info.precision,
                          "what": job, **cost(uri, shapes, effort)})  # fmt: skip
             print(rows[-1], flush=True)
-    with options.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    write_provenance(options.out, sys.argv)
+    write_csv(options.out, rows, sys.argv)
 
 
 if __name__ == "__main__":
