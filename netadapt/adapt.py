@@ -12,20 +12,21 @@ from typing import Any
 
 from torch import nn
 
-from netadapt import data, export, search, training
+from netadapt import data, export, training
 from netadapt.config import RunConfig
-from netadapt.costs import cost_of
-from netadapt.deployment import calibration_images, deployable
 from netadapt.errors import UsageError, named
-from netadapt.importance import IMPORTANCES
-from netadapt.measurement import DeviceInfo
+from netadapt.export.deployment import calibration_images, deployable
+from netadapt.files import write_atomically
 from netadapt.models import ModelSpec
-from netadapt.network import Network
+from netadapt.network import Network, cost_of
 from netadapt.platforms import Platform, Workload, open_platform
-from netadapt.runs import Run, Step, read_journal, restore, steps_of, write_atomically
-from netadapt.strategies import STRATEGIES
-from netadapt.surgery import shrink
-from netadapt.tabling import open_table
+from netadapt.platforms.measurement import DeviceInfo
+from netadapt.pruning.importance import IMPORTANCES
+from netadapt.pruning.surgery import shrink
+from netadapt.runs import Run, Step, read_journal, restore, steps_of
+from netadapt.search import loop as search
+from netadapt.search.strategies import STRATEGIES
+from netadapt.tables.build import open_table
 from netadapt.tracing import trace
 from netadapt.workshop import WHOLE, Notify, Shop, derived_seed, silent, training_progress
 
@@ -137,15 +138,15 @@ def _adapt(
     notify: Notify,
 ) -> Result:
     network = trace(model, task.input_shape)
-    block = config.round_to or info.step
-    run.append("network", **describe_network(network, block), share=task.metric_is_share)
+    multiple = config.multiple or info.multiple
+    run.append("network", **describe_network(network, multiple), share=task.metric_is_share)
     shop = Shop(
         original=model,
         network=network,
         task=task,
         platform=platform,
         table=open_table(config.table, run.folder / "table.csv", info),
-        block=block,
+        multiple=multiple,
         config=config,
         run=run,
         notify=notify,
@@ -269,15 +270,15 @@ def needs_training(config: RunConfig, task: data.Task) -> bool:
     return not Path(config.weights).is_file() and task.num_classes != 1000
 
 
-def describe_network(network: Network, block: int) -> dict[str, Any]:
+def describe_network(network: Network, multiple: int) -> dict[str, Any]:
     """A traced network in figures, for the journal."""
-    able = [group for group in network.groups.values() if group.choices(block)]
+    able = [group for group in network.groups.values() if group.choices(multiple)]
     return {
         "groups": len(able),
         "fixed": len(network.groups) - len(able),
         "params": network.params({}),
         "macs": network.macs({}),
-        "block": block,
+        "multiple": multiple,
     }
 
 

@@ -1,14 +1,54 @@
 """Every setting of a run in one frozen value."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from netadapt.errors import UsageError
-from netadapt.schedule import Schedule
-from netadapt.training import LONG, SHORT, Recipe
+from netadapt.search.schedule import Schedule
 from netadapt.units import Budget
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to train: SGD with Nesterov momentum, linear warmup, and cosine decay to zero.
+
+    Attributes:
+        lr: highest learning rate.
+        batch_size: images per step.
+        momentum: of the gradients.
+        weight_decay: of weights with two dimensions or more; biases and normalization get none.
+        warmup: share of the steps in which the learning rate rises.
+        label_smoothing: share of the target that goes to all classes; cross entropy only.
+        clip_norm: bound on the norm of all gradients together; None for no bound.
+        augment: whether training images are moved and mirrored at random.
+        bf16: whether to compute in bfloat16 where that is safe (autocast).
+    """
+
+    lr: float = 0.045
+    batch_size: int = 128
+    momentum: float = 0.9
+    weight_decay: float = 4e-5
+    warmup: float = 0.05
+    label_smoothing: float = 0.0
+    clip_norm: float | None = None
+    augment: bool = True
+    bf16: bool = False
+
+    def lr_at(self, step: int, steps: int) -> float:
+        """Learning rate of one step, counted from 0, of so many."""
+        rising = self.warmup * steps
+        if step < rising:
+            return self.lr * (step + 1) / (rising + 1)
+        return self.lr * 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
+
+
+# NetAdapt (Yang et al. 2018, section 4.1): 0.045 for the long-term and a tenth of it for the
+# short-term fine-tune, with 128 images per step.
+SHORT = Recipe(lr=0.0045)
+LONG = Recipe(lr=0.045)
 
 SHORT_LIMIT = 500
 """Most steps of a short-term fine-tune by default; more change the choice little (Howard et al.,
@@ -58,7 +98,7 @@ class RunConfig:
         table: an existing lookup table to start from.
         strategy, selection, importance: by name.
         schedule: reductions per iteration.
-        round_to: widths become multiples of it; 0 takes the device's block.
+        multiple: widths become multiples of it; 0 takes the device's block.
         finalists: how many screened proposals are fine-tuned per iteration; 0 for all.
         tuning: how long each kind of training lasts.
         seed: decides splits, initial weights and the order of the images.
@@ -73,19 +113,19 @@ class RunConfig:
     input_size: int | None = None
     platform: str = "ort:cpu"
     table: Path | None = None
-    strategy: str = "netadapt"
+    strategy: str = "one_group"
     selection: str = "accuracy"
     importance: str = "l2"
     schedule: Schedule = field(default_factory=Schedule)
-    round_to: int = 0
+    multiple: int = 0
     finalists: int = 3
     tuning: Tuning = field(default_factory=Tuning)
     seed: int = 0
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        if self.round_to < 0:
-            raise UsageError(f"--round-to {self.round_to} must be 1 or more.")
+        if self.multiple < 0:
+            raise UsageError(f"--multiple {self.multiple} must be 1 or more.")
         if self.finalists < 0:
             raise UsageError(f"--finalists {self.finalists} must be 0 (all) or more.")
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from netadapt.errors import NetAdaptError
 from netadapt.platforms import open_platform
-from netadapt.platforms.ort import OrtPlatform
-from netadapt.platforms.remarks import disturbances
+from netadapt.platforms.ort.hygiene import disturbances
+from netadapt.platforms.ort.platform import OrtPlatform
 
 _LEAST_FREE_GB = 2.0
 _PACKAGES = ("torch", "torchvision", "onnx", "onnxruntime", "numpy")

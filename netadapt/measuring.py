@@ -8,24 +8,23 @@ from typing import Any
 from torch import nn
 
 from netadapt import data
-from netadapt.calibration import SPREAD, Calibration, calibration_sizes
-from netadapt.costs import MACS, cost_of
-from netadapt.deployment import calibration_images, deployable
 from netadapt.errors import UsageError
-from netadapt.inspection import default_input_shape
-from netadapt.lookup import UNPRICED, LookupTable
-from netadapt.measurement import DeviceInfo
+from netadapt.export.deployment import calibration_images, deployable
+from netadapt.inspect import default_input_shape
 from netadapt.models import ModelSpec
-from netadapt.network import LayerShape, Network, Sizes, keep_first
+from netadapt.network import MACS, LayerShape, Network, Sizes, cost_of, keep_first
 from netadapt.platforms import Effort, Platform, Workload, open_platform
-from netadapt.platforms.entries import alone
-from netadapt.platforms.ort import OrtPlatform
-from netadapt.quantization import feeds_of, is_quantized, quantize
-from netadapt.strategies import netadapt
-from netadapt.surgery import shrink
-from netadapt.tabling import LAYERS, complete_table, lacks, open_table
+from netadapt.platforms.measurement import DeviceInfo
+from netadapt.platforms.ort.platform import OrtPlatform
+from netadapt.platforms.ort.probes import alone
+from netadapt.platforms.ort.quantization import feeds_of, is_quantized, quantize
+from netadapt.pruning.surgery import shrink
+from netadapt.search.strategies import one_group
+from netadapt.tables.accuracy import Accuracy, Observations, Tolerance, assess, observe, report
+from netadapt.tables.build import LAYERS, complete_table, lacks, open_table
+from netadapt.tables.correction import SPREAD, Calibration, calibration_sizes
+from netadapt.tables.table import UNPRICED, LookupTable
 from netadapt.tracing import trace
-from netadapt.verification import Accuracy, Observations, Tolerance, assess, observe, report
 from netadapt.workshop import Notify, counted_progress, silent
 
 
@@ -117,7 +116,7 @@ def build_table(
     out: Path,
     *,
     platform_uri: str,
-    round_to: int,
+    multiple: int,
     dense: bool = False,
     time_limit_s: float | None = None,
     notify: Notify = silent,
@@ -128,7 +127,7 @@ def build_table(
         source: the model.
         out: the table; what it holds already is not measured again.
         platform_uri: the device.
-        round_to: widths are multiples of it; 0 takes what suits the device.
+        multiple: widths are multiples of it; 0 takes what suits the device.
         dense: measure each layer shape; no interpolation.
         time_limit_s: for the layers; what lowers the error most is measured first, and the same
             call goes on with the rest.
@@ -137,17 +136,17 @@ def build_table(
     subject = Subject.of(source)
     platform = open_platform(platform_uri)
     info = platform.describe()
-    network, step = subject.network, round_to or info.step
+    network, multiple = subject.network, multiple or info.multiple
     table = open_table(None, out, info)
     known = len(table.entries)
-    calibrating = calibration_sizes(network, step)
+    calibrating = calibration_sizes(network, multiple)
     table = complete_table(
         table,
         platform,
         network,
         {},
-        netadapt.propose,
-        step,
+        one_group.propose,
+        multiple,
         path=out,
         dense=dense,
         time_limit_s=time_limit_s,
@@ -189,7 +188,7 @@ def verify_table(
     path: Path,
     *,
     platform_uri: str,
-    round_to: int,
+    multiple: int,
     networks: int,
     groups: int,
     seed: int,
@@ -202,7 +201,7 @@ def verify_table(
         source: the model.
         path: the table.
         platform_uri: the device that it is of.
-        round_to: widths are multiples of it; 0 takes what suits the device.
+        multiple: widths are multiples of it; 0 takes what suits the device.
         networks: how many, of random widths.
         groups: how many channel groups are halved alone.
         seed: of the widths.
@@ -221,7 +220,7 @@ def verify_table(
         subject.network,
         platform,
         lambda sizes: subject.onnx(sizes, info),
-        step=round_to or info.step,
+        multiple=multiple or info.multiple,
         unseen=networks,
         halved=groups,
         seed=seed,

@@ -7,7 +7,7 @@ from typing import Any
 from netadapt import data, training
 from netadapt.config import Tuning
 from netadapt.models import ModelSpec
-from netadapt.weights import save_weights
+from netadapt.models.weights import save_weights
 from netadapt.workshop import Notify, silent, training_progress
 
 

@@ -9,20 +9,21 @@ from typing import Any
 
 from torch import nn
 
-from netadapt import data, lookup, search, training
+from netadapt import data, training
 from netadapt.config import RunConfig
-from netadapt.costs import Cost
 from netadapt.data.task import SplitName
-from netadapt.deployment import OnnxModel, calibration_images, deployable
 from netadapt.errors import UsageError
-from netadapt.importance import IMPORTANCES, top
-from netadapt.measurement import Measurement
-from netadapt.network import Network, Sizes
+from netadapt.export.deployment import OnnxModel, calibration_images, deployable
+from netadapt.network import Cost, Network, Sizes
 from netadapt.platforms import Effort, Platform, Workload
+from netadapt.platforms.measurement import Measurement
+from netadapt.pruning.importance import IMPORTANCES, top
+from netadapt.pruning.surgery import shrink
 from netadapt.runs import Run, Step
-from netadapt.strategies import STRATEGIES, Proposal
-from netadapt.surgery import shrink
-from netadapt.tabling import complete_table
+from netadapt.search import loop as search
+from netadapt.search.strategies import STRATEGIES, Proposal
+from netadapt.tables.build import complete_table
+from netadapt.tables.table import LookupTable
 from netadapt.units import format_quantity
 
 Notify = Callable[[dict[str, Any]], None]
@@ -47,7 +48,7 @@ class Shop:
         task: images, loss and metric.
         platform: the device to measure on.
         table: what prices the network; grows as the search asks.
-        block: widths are multiples of it.
+        multiple: widths are multiples of it.
         config: all settings.
         run: the run folder.
         notify: called with events that are not worth the journal.
@@ -57,8 +58,8 @@ class Shop:
     network: Network
     task: data.Task
     platform: Platform
-    table: lookup.LookupTable
-    block: int
+    table: LookupTable
+    multiple: int
     config: RunConfig
     run: Run
     notify: Notify
@@ -86,7 +87,7 @@ class Shop:
             self.network,
             sizes,
             STRATEGIES[self.config.strategy],
-            self.block,
+            self.multiple,
             path=self.run.folder / "table.csv",
             progress=counted_progress(self.notify, "lookup table"),
         )
@@ -166,7 +167,7 @@ class Shop:
             strategy=STRATEGIES[config.strategy],
             schedule=config.schedule,
             selection=search.SELECTIONS[config.selection],
-            block=self.block,
+            multiple=self.multiple,
             finalists=config.finalists,
         )
 

@@ -17,7 +17,7 @@ from provenance import write_csv
 from netadapt.adapt import Result, adapt
 from netadapt.cli.console import Console
 from netadapt.config import RunConfig, Tuning
-from netadapt.schedule import Schedule
+from netadapt.search.schedule import Schedule
 from netadapt.train import train
 from netadapt.units import parse_budget
 
@@ -59,7 +59,7 @@ def main() -> None:
             train(args.model, args.data, weights, model_args={}, weights=None, input_size=None,
                   tuning=Tuning(), seed=seed, device="cpu")  # fmt: skip
             for budget in args.budgets:
-                for strategy in ("netadapt", "uniform"):
+                for strategy in ("one_group", "uniform"):
                     result = run_arm(strategy, budget, seed, model=args.model, data=args.data,
                                      weights=weights, folder=folder)  # fmt: skip
                     rows.append(

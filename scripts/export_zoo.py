@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from netadapt import export
 from netadapt.models import ModelSpec
 from netadapt.network import Network, keep_first, shrinkable
-from netadapt.surgery import shrink
+from netadapt.pruning.surgery import shrink
 from netadapt.tracing import trace
 
 RESULTS = Path(__file__).resolve().parent.parent / "results"

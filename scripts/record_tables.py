@@ -21,7 +21,7 @@ def main() -> None:
     for name, (model, uri) in TABLES.items():
         path = Path("lookup_tables") / name
         path.unlink(missing_ok=True)
-        report = build_table(Source(model, {}), path, platform_uri=uri, round_to=0)
+        report = build_table(Source(model, {}), path, platform_uri=uri, multiple=0)
         print(path, report["entries"], report["calibration"], flush=True)
 
 

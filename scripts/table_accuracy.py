@@ -23,15 +23,15 @@ from pathlib import Path
 
 from provenance import write_csv
 
-from netadapt.calibration import SPREAD, Calibration, fit
 from netadapt.errors import TableError
-from netadapt.grid import plan_grid
-from netadapt.lookup import LookupTable
 from netadapt.measuring import Source, Subject, compare
 from netadapt.network import LayerShape
 from netadapt.platforms import OVERHEAD, REFILL, Platform, open_platform
-from netadapt.tabling import LAYERS, lacks
-from netadapt.verification import Accuracy, Observations, assess, observe
+from netadapt.tables.accuracy import Accuracy, Observations, assess, observe
+from netadapt.tables.build import LAYERS, lacks
+from netadapt.tables.correction import SPREAD, Calibration, fit
+from netadapt.tables.grid import plan_grid
+from netadapt.tables.table import LookupTable
 
 CASES = [
     ("mobilenet_v1", {"width": 0.5}, 32, "ort:cpu"),
@@ -63,14 +63,14 @@ def check(
     platform = open_platform(uri)
     info = platform.describe()
     # 8-bit depthwise layers of half a block are slower than those of a whole one: no one wants them
-    step = info.block if info.precision == "int8" else STEP
+    multiple = info.block if info.precision == "int8" else STEP
     subject = Subject.of(Source(name, arguments, input_size=size))
     began_s = time.perf_counter()
-    grid = plan_grid(subject.network, step, info.block)
+    grid = plan_grid(subject.network, multiple, info.block)
     table = LookupTable(info, interpolated=True).fill(platform, grid, effort=LAYERS)
     build_s = time.perf_counter() - began_s
     found = observe(
-        subject.network, platform, lambda sizes: subject.onnx(sizes, info), step=step,
+        subject.network, platform, lambda sizes: subject.onnx(sizes, info), multiple=multiple,
         unseen=networks, halved=groups, effort=THOROUGH,
     )  # fmt: skip
     accuracies, extra = compare(table, platform, found)

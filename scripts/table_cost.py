@@ -17,15 +17,15 @@ from typing import Any
 
 from provenance import write_csv
 
-from netadapt.calibration import random_sizes
-from netadapt.grid import plan_grid
-from netadapt.lookup import LookupTable
 from netadapt.measuring import Source, Subject
 from netadapt.network import LayerShape, Network
 from netadapt.platforms import Effort, open_platform
 from netadapt.platforms.link import Item, Link, Record, converse
-from netadapt.platforms.ort import OrtPlatform
-from netadapt.tabling import LAYERS
+from netadapt.platforms.ort.platform import OrtPlatform
+from netadapt.tables.build import LAYERS
+from netadapt.tables.correction import random_sizes
+from netadapt.tables.grid import plan_grid
+from netadapt.tables.table import LookupTable
 
 CASES = [
     ("mobilenet_v1", {}, 224, "ort:cpu"),

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from netadapt.network import LayerShape
-from netadapt.platforms import OVERHEAD, bench
-from netadapt.platforms.entries import Probe, build
-from netadapt.platforms.graph import layout_model
+from netadapt.platforms import OVERHEAD
+from netadapt.platforms.bench import bench
+from netadapt.platforms.ort.graph import layout_model
+from netadapt.platforms.ort.probes import Probe, build
 
 CALL = base64.b64encode(build(Probe("call", OVERHEAD))).decode()
 SMALL = {"passes": 3, "bursts": 2, "runs": 2, "warmups": 1}

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netadapt.calibration import Calibration, calibration_sizes, fit
 from netadapt.errors import DeviceError
 from netadapt.models import mobilenet_v1
+from netadapt.tables.correction import Calibration, calibration_sizes, fit
 from netadapt.tracing import trace
 
 

@@ -14,10 +14,10 @@ from PIL import Image
 
 from netadapt.cli import main
 from netadapt.config import SHORT_LIMIT, RunConfig, Tuning
-from netadapt.deployment import OnnxModel
-from netadapt.lookup import LookupTable
-from netadapt.quantization import is_quantized
+from netadapt.export.deployment import OnnxModel
+from netadapt.platforms.ort.quantization import is_quantized
 from netadapt.runs import read_journal, steps_of
+from netadapt.tables.table import LookupTable
 from netadapt.training import accuracy
 from netadapt.units import Budget
 from tests.examples import stripes
@@ -145,7 +145,7 @@ def test_bad_requests_are_one_sentence(tmp_path, capsys, changes, code, words):
     [
         (["--data", "digits"], 2, "one of --data"),
         (["--task", "stripes"], 2, "package.module:callable"),
-        (["--strategy", "netadap"], 2, "did you mean netadapt"),
+        (["--strategy", "one_grop"], 2, "did you mean one_group"),
         (["--select", "best"], 2, "accuracy, ratio"),
         (["--importance", "l3"], 2, "l2"),
         (["--on", "orc:cpu"], 2, "platform"),
@@ -279,7 +279,7 @@ def test_table_verify_passes_or_fails_by_its_exit_code(tmp_path, capsys):
 
 def test_a_verification_on_a_real_device_compares_single_layers_too(tmp_path, capsys):
     table = tmp_path / "t.csv"
-    given = [*V1, "--on", "ort:cpu", "--round-to", 64, "-q"]
+    given = [*V1, "--on", "ort:cpu", "--multiple", 64, "-q"]
     code, out, err = run(capsys, "table", "build", *given, "-o", table)
     assert code == 0, err
     assert "1/2" in out
@@ -298,7 +298,7 @@ def test_in_8_bits_a_network_is_measured_and_its_tables_are_kept_apart(tmp_path,
     assert code == 0, err
     assert "int8" in out
     table = tmp_path / "t.csv"
-    build = ["table", "build", *V1, "--round-to", 64, "-o", table, "-q"]
+    build = ["table", "build", *V1, "--multiple", 64, "-o", table, "-q"]
     code, out, err = run(capsys, *build, *int8)
     assert code == 0, err
     assert "int8" in out
@@ -335,7 +335,7 @@ def test_measure_compares_interleaved(capsys):
 
 
 def test_internal_errors_hide_the_traceback_unless_asked(capsys, monkeypatch):
-    from netadapt import summaries
+    from netadapt.runs import summaries
 
     def broken(folder):
         raise ZeroDivisionError("oops")
@@ -350,7 +350,7 @@ def test_internal_errors_hide_the_traceback_unless_asked(capsys, monkeypatch):
 
 
 def test_interrupt_says_how_to_continue(capsys, monkeypatch):
-    from netadapt import summaries
+    from netadapt.runs import summaries
 
     def interrupted(folder):
         raise KeyboardInterrupt

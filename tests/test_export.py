@@ -8,10 +8,10 @@ import torch
 import netadapt
 from netadapt import export
 from netadapt.errors import CheckFailed, ModelError, UsageError
+from netadapt.export.loader import loader_source
 from netadapt.models import ModelSpec
 from netadapt.network import keep_first
-from netadapt.standalone import loader_source
-from netadapt.surgery import shrink
+from netadapt.pruning.surgery import shrink
 from netadapt.tracing import trace
 
 
@@ -106,7 +106,7 @@ def test_a_graph_that_text_cannot_say_gets_the_program_loader():
 
 
 def test_onnx_that_computes_something_else_is_not_written(tmp_path, monkeypatch):
-    monkeypatch.setattr(export, "onnx_difference", lambda *_: 0.5)
+    monkeypatch.setattr(export.result, "onnx_difference", lambda *_: 0.5)
     with pytest.raises(CheckFailed, match=r"differ from torch's by 0\.5"):
         written(tmp_path, "mobilenet_v1", 32, {"width": 0.25})
     assert not (tmp_path / "adapted.onnx").exists()

@@ -5,13 +5,13 @@ import dataclasses
 import pytest
 
 from netadapt.errors import TableError
-from netadapt.grid import Surface, plan_grid
-from netadapt.lookup import Entry, LookupTable
-from netadapt.measurement import DeviceInfo
 from netadapt.models import mobilenet_v1
 from netadapt.network import LayerShape, least_sizes
 from netadapt.platforms import OVERHEAD
+from netadapt.platforms.measurement import DeviceInfo
 from netadapt.platforms.synthetic import SyntheticPlatform
+from netadapt.tables.grid import Surface, plan_grid
+from netadapt.tables.table import Entry, LookupTable
 from netadapt.tracing import trace
 
 INFO = DeviceInfo("ort:cpu", "Abacus 9000", "beads", "onnxruntime 1.0", block=16, layout="NCHWc")

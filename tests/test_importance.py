@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from netadapt.errors import UnknownName, named
-from netadapt.importance import IMPORTANCES, bn_scale, l2, random, top
-from netadapt.surgery import named_tensors
+from netadapt.pruning.importance import IMPORTANCES, bn_scale, l2, random, top
+from netadapt.pruning.surgery import named_tensors
 from netadapt.tracing import trace
 
 

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netadapt.measurement import DeviceInfo, Measurement, quantile
+from netadapt.platforms.measurement import DeviceInfo, Measurement, quantile
 
 INFO = DeviceInfo("ort:cpu", "cpu", "x86_64", "onnxruntime 1.0")
 

@@ -14,7 +14,7 @@ from torchvision.models import WeightsEnum, squeezenet1_1
 
 from netadapt.errors import ModelError, RunError, UnknownName, UsageError
 from netadapt.models import ModelSpec, build, known_models, mobilenet_v1
-from netadapt.weights import load_weights, save_weights
+from netadapt.models.weights import load_weights, save_weights
 
 
 def parameters(model: nn.Module) -> int:

@@ -6,13 +6,13 @@ import onnx
 import pytest
 
 from netadapt.errors import DeviceError, TableError, UnknownName, UsageError
-from netadapt.lookup import Entry, LookupTable
 from netadapt.network import LayerShape
 from netadapt.platforms import CANARY, OVERHEAD, REFILL, Effort, Workload, open_platform
-from netadapt.platforms.entries import Probe, build
-from netadapt.platforms.ort import Options, OrtPlatform
-from netadapt.platforms.remarks import disturbances, drift_remark
+from netadapt.platforms.ort.hygiene import disturbances, drift_remark
+from netadapt.platforms.ort.platform import Options, OrtPlatform
+from netadapt.platforms.ort.probes import Probe, build
 from netadapt.platforms.synthetic import CALL_S, SyntheticPlatform
+from netadapt.tables.table import Entry, LookupTable
 
 CONV = LayerShape("conv", 16, 32, (8, 8), (8, 8), bias=True, act="relu")
 POOL = LayerShape("global_pool", 32, 32, (8, 8), (1, 1))
@@ -106,8 +106,8 @@ def test_in_8_bits_the_layout_is_nhwc_and_cold_weights_are_not_asked():
 
 def test_a_device_without_blocks_still_prefers_widths_of_vectors():
     info = open_platform("synthetic:?block=1").describe()
-    assert (info.block, info.step) == (1, 8)
-    assert open_platform("synthetic:?block=16").describe().step == 16
+    assert (info.block, info.multiple) == (1, 8)
+    assert open_platform("synthetic:?block=16").describe().multiple == 16
 
 
 def test_ort_describes_this_machine():

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from netadapt.deployment import OnnxModel, calibration_images, deployable
 from netadapt.errors import UsageError
 from netadapt.export import to_onnx
-from netadapt.measurement import DeviceInfo
+from netadapt.export.deployment import OnnxModel, calibration_images, deployable
 from netadapt.network import LayerShape
-from netadapt.platforms.entries import Probe, build
-from netadapt.quantization import feeds_of, is_quantized, quantize, quantize_probe
+from netadapt.platforms.measurement import DeviceInfo
+from netadapt.platforms.ort.probes import Probe, build
+from netadapt.platforms.ort.quantization import feeds_of, is_quantized, quantize, quantize_probe
 from tests.examples import small_net, stripes
 
 FLOAT = DeviceInfo("ort:cpu", "Abacus 9000", "beads", "onnxruntime 1.0")

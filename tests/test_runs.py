@@ -6,9 +6,10 @@ import multiprocessing
 import pytest
 import torch
 
-from netadapt import runs
+from netadapt import files
 from netadapt.errors import RunError, SettingsChanged
-from netadapt.runs import Run, Step, read_journal, write_atomically
+from netadapt.files import write_atomically
+from netadapt.runs import Run, Step, read_journal
 
 STEP = Step(0, "", {"g": (0, 2)}, 1.0, 1.0, 1.5, 0.9)
 
@@ -105,7 +106,7 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(runs.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(RunError, match="The disk is full: free some space"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"

@@ -8,8 +8,8 @@ import pytest
 from netadapt.errors import DeviceError
 from netadapt.network import OPS, LayerShape
 from netadapt.platforms import OVERHEAD
-from netadapt.platforms.entries import MEASURABLE, Probe, Term, alone, build, terms
-from netadapt.platforms.graph import ACTIVATIONS
+from netadapt.platforms.ort.graph import ACTIVATIONS
+from netadapt.platforms.ort.probes import MEASURABLE, Probe, Term, alone, build, terms
 
 
 def square(op, cin, cout, size=8, out=None, **more):

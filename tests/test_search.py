@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import pytest
 
-from netadapt.costs import WEIGHTS, cost_of
 from netadapt.errors import BudgetUnreachable
-from netadapt.measurement import Measurement
+from netadapt.network import WEIGHTS, cost_of
+from netadapt.platforms.measurement import Measurement
 from netadapt.runs import Run, Step, read_journal, steps_of
-from netadapt.schedule import Schedule
-from netadapt.search import Plan, Scored, check_reachable, least_loss_per_saving, search
-from netadapt.strategies import Proposal, netadapt
+from netadapt.search.loop import Plan, Scored, check_reachable, least_loss_per_saving, search
+from netadapt.search.schedule import Schedule
+from netadapt.search.strategies import Proposal, one_group
 from tests.helloworld import helloworld
 
 NET = helloworld()
@@ -56,7 +56,7 @@ class MockWorkshop:
 
 
 def plan(limit, **changes):
-    defaults = Plan(limit, netadapt.propose, Schedule(0.025, decay=1.0), block=1)
+    defaults = Plan(limit, one_group.propose, Schedule(0.025, decay=1.0), multiple=1)
     return replace(defaults, **changes)
 
 
@@ -141,8 +141,8 @@ def test_bias_rescales_the_next_target(tmp_path):
 
 def test_a_hopeless_budget_is_refused_before_training():
     with pytest.raises(BudgetUnreachable, match="smallest network"):
-        check_reachable(NET, WEIGHTS, plan(0.01 * 29232, block=8), 29232)
-    check_reachable(NET, WEIGHTS, plan(0.3 * 29232, block=8), 29232)
+        check_reachable(NET, WEIGHTS, plan(0.01 * 29232, multiple=8), 29232)
+    check_reachable(NET, WEIGHTS, plan(0.3 * 29232, multiple=8), 29232)
 
 
 def test_ratio_prefers_the_larger_saving_when_nothing_is_lost():

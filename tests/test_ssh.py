@@ -8,7 +8,7 @@ import pytest
 from netadapt.errors import DeviceError, UsageError
 from netadapt.network import LayerShape
 from netadapt.platforms import CANARY, OVERHEAD, Effort, Workload, open_platform
-from netadapt.platforms.entries import Probe, build
+from netadapt.platforms.ort.probes import Probe, build
 from netadapt.platforms.ssh import REMOTE_COMMAND
 from tests import sshd
 

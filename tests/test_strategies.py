@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netadapt.costs import MACS, WEIGHTS, Pricing, cost_of
-from netadapt.schedule import Schedule
-from netadapt.strategies import netadapt, uniform
+from netadapt.network import MACS, WEIGHTS, cost_of
+from netadapt.search.pricing import Pricing
+from netadapt.search.schedule import Schedule
+from netadapt.search.strategies import one_group, uniform
 from tests.helloworld import helloworld
 
 FULL = 29232
@@ -23,7 +24,7 @@ FULL = 29232
 )
 def test_most_channels_that_meet_the_target(group, constraint, width, cost):
     target = constraint * (1024 if cost is MACS else 1)
-    proposals = {p.name: p for p in netadapt.propose(helloworld(), {}, cost, target, 1)}
+    proposals = {p.name: p for p in one_group.propose(helloworld(), {}, cost, target, 1)}
     assert proposals[group].changes == {group: width}
     assert proposals[group].predicted == target
     assert proposals[group].reaches
@@ -31,13 +32,13 @@ def test_most_channels_that_meet_the_target(group, constraint, width, cost):
 
 @pytest.mark.parametrize("target", [-1, 0, 1])
 def test_out_of_reach_goes_as_far_as_one_group_can(target):
-    proposals = netadapt.propose(helloworld(), {}, WEIGHTS, target, 1)
+    proposals = one_group.propose(helloworld(), {}, WEIGHTS, target, 1)
     assert [dict(p.changes) for p in proposals] == [{"conv0": 1}, {"conv1": 1}, {"conv2": 1}]
     assert not any(p.reaches for p in proposals)
 
 
 def test_nothing_left_means_no_proposal():
-    assert netadapt.propose(helloworld().narrow(dict.fromkeys(["conv0", "conv1", "conv2"], (0,))),
+    assert one_group.propose(helloworld().narrow(dict.fromkeys(["conv0", "conv1", "conv2"], (0,))),
                             {}, WEIGHTS, 0, 1) == []  # fmt: skip
 
 
@@ -45,7 +46,7 @@ def test_nothing_left_means_no_proposal():
 def test_the_next_larger_choice_misses_the_target(widths, target):
     net = helloworld()
     sizes = dict(zip(["conv0", "conv1", "conv2"], widths, strict=True))
-    for proposal in netadapt.propose(net, sizes, WEIGHTS, target, 4):
+    for proposal in one_group.propose(net, sizes, WEIGHTS, target, 4):
         (group, size), = proposal.changes.items()  # fmt: skip
         assert proposal.predicted == cost_of(WEIGHTS, net.at({**sizes, group: size}))
         if proposal.reaches:
@@ -87,4 +88,4 @@ def test_the_schedule_reaches_every_budget(initial, decay, budget):
 def test_comfortable_reduction_is_half_of_what_a_third_can_save():
     # at one unit each, conv0 saves 15*35*9 = 4725, conv1 31*80*9 = 22320, conv2 63*42*9 = 23814;
     # a third of three groups is one
-    assert netadapt.comfortable_reduction(helloworld(), {}, WEIGHTS, 1) == 23814 / 2
+    assert one_group.comfortable_reduction(helloworld(), {}, WEIGHTS, 1) == 23814 / 2

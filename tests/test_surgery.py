@@ -9,7 +9,7 @@ from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from netadapt.errors import ModelError
 from netadapt.network import keep_first
-from netadapt.surgery import mask, shrink
+from netadapt.pruning.surgery import mask, shrink
 from netadapt.tracing import trace
 
 torch.set_num_threads(1)

@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
-from netadapt.lookup import LookupTable
 from netadapt.models import mobilenet_v1
 from netadapt.platforms.synthetic import SyntheticPlatform
-from netadapt.strategies import netadapt
-from netadapt.tabling import complete_table, describe_table, lacks
+from netadapt.search.strategies import one_group
+from netadapt.tables.build import complete_table, describe_table, lacks
+from netadapt.tables.table import LookupTable
 from netadapt.tracing import trace
 
 
@@ -36,7 +36,7 @@ def slow():
 
 def built(device, network, table=None, **more):
     table = table or LookupTable(device.describe())
-    return complete_table(table, device, network, {}, netadapt.propose, 16, **more)
+    return complete_table(table, device, network, {}, one_group.propose, 16, **more)
 
 
 def test_without_a_limit_every_network_is_priced(network, slow, tmp_path):

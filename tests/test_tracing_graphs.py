@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from netadapt.network import shrinkable
-from netadapt.surgery import mask, shrink
+from netadapt.pruning.check import verify_groups
+from netadapt.pruning.surgery import mask, shrink
 from netadapt.tracing import trace
-from netadapt.verify import verify_groups
 
 torch.set_num_threads(1)
 

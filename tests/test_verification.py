@@ -4,13 +4,10 @@ import dataclasses
 
 import pytest
 
-from netadapt.calibration import Calibration, random_sizes
-from netadapt.costs import MACS, cost_of
-from netadapt.lookup import LookupTable
 from netadapt.models import mobilenet_v1
+from netadapt.network import MACS, cost_of
 from netadapt.platforms.synthetic import SyntheticPlatform
-from netadapt.tracing import trace
-from netadapt.verification import (
+from netadapt.tables.accuracy import (
     Accuracy,
     Tolerance,
     assess,
@@ -20,6 +17,9 @@ from netadapt.verification import (
     pearson,
     report,
 )
+from netadapt.tables.correction import Calibration, random_sizes
+from netadapt.tables.table import LookupTable
+from netadapt.tracing import trace
 
 DEVICE = SyntheticPlatform()
 
@@ -31,7 +31,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def found(network):
-    return observe(network, DEVICE, lambda sizes: b"", step=16, unseen=4, halved=5)
+    return observe(network, DEVICE, lambda sizes: b"", multiple=16, unseen=4, halved=5)
 
 
 def macs(layers):
@@ -80,7 +80,7 @@ def test_calibration_takes_a_wrong_scale_away_and_no_calibration_shows_it(found)
 
 
 def test_few_halved_groups_have_no_correlation(network):
-    some = observe(network, DEVICE, lambda sizes: b"", step=16, unseen=2, halved=2)
+    some = observe(network, DEVICE, lambda sizes: b"", multiple=16, unseen=2, halved=2)
     assert assess(some, DEVICE.truth, calibrate=False).savings_r is None
 
 

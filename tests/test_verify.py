@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from netadapt.network import Network, Slot
+from netadapt.pruning.check import verify_groups
 from netadapt.tracing import trace
-from netadapt.verify import verify_groups
 
 torch.set_num_threads(1)
 

@@ -11,9 +11,9 @@ from torch import nn
 
 from netadapt.models import mobilenet_v1
 from netadapt.network import Network, shrinkable
-from netadapt.surgery import shrink
+from netadapt.pruning.check import verify_groups
+from netadapt.pruning.surgery import shrink
 from netadapt.tracing import trace
-from netadapt.verify import verify_groups
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # fvcore scripts functions as it is imported

@@ -115,7 +115,7 @@ def _tuning(
 @platform_option
 @click.option("--table", type=existing_file(), help="Start from this lookup table.")
 @step_option
-@click.option("--strategy", default="netadapt", show_default=True, help="netadapt or uniform.")
+@click.option("--strategy", default="one_group", show_default=True, help="one_group or uniform.")
 @click.option(
     "--select",
     "selection",
@@ -167,7 +167,7 @@ def adapt(
     input_size: int | None, data: str | None, task: str | None, epochs: float | None,
     lr: float | None, batch_size: int | None, bf16: bool, seed: int, budget: str,
     folder: Path | None, fresh: bool,
-    platform: str, table: Path | None, round_to: int | None, strategy: str, selection: str,
+    platform: str, table: Path | None, multiple: int | None, strategy: str, selection: str,
     importance: str, initial_reduction: str | None, decay: float, finalists: int | None,
     short_steps: int | None, short_lr: float | None, long_epochs: float | None, device: str,
     as_json: bool, quiet: bool,
@@ -191,7 +191,7 @@ def adapt(
         selection=selection,
         importance=importance,
         schedule=schedule,
-        round_to=round_to or 0,
+        multiple=multiple or 0,
         tuning=_tuning(
             epochs=epochs, lr=lr, batch_size=batch_size, bf16=bf16, short_steps=short_steps,
             short_lr=short_lr, long_epochs=long_epochs,
@@ -212,7 +212,7 @@ def adapt(
 
 def _schedule(initial: str | None, decay: float) -> Any:
     from netadapt.errors import UsageError
-    from netadapt.schedule import Schedule
+    from netadapt.search.schedule import Schedule
 
     if initial is None:
         return Schedule(decay=decay)

@@ -113,7 +113,7 @@ def _network(console: Console, event: Event) -> str:
     return (
         f"network   {event['groups']} channel groups can shrink{fixed}; "
         f"{format_count(event['params'])} parameters, {format_count(event['macs'])} MACs; "
-        f"widths in multiples of {event['block']}"
+        f"widths in multiples of {event['multiple']}"
     )
 
 

@@ -37,7 +37,7 @@ def inspect(
     input_size: int | None, classes: int, table_path: Any, verify: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Show the channel groups of MODEL, their share of the cost, and why a layer is fixed."""
-    from netadapt.inspection import inspect_model
+    from netadapt.inspect import inspect_model
 
     report = inspect_model(
         model, model_args=dict(model_args), weights=weights, input_size=input_size,

@@ -60,7 +60,7 @@ def calibration_data_option(function: F) -> F:
 def step_option(function: F) -> F:
     """Which widths count."""
     return click.option(
-        "--round-to", type=click.IntRange(1), metavar="CHANNELS",
+        "--multiple", type=click.IntRange(1), metavar="CHANNELS",
         help="Widths are multiples of it.  [default: the device's block, or 8]",
     )(function)  # fmt: skip
 

@@ -55,7 +55,7 @@ def export(run: Path, step: int | None, out: Path | None, as_json: bool) -> None
 @json_option
 def ls(folder: Path, as_json: bool) -> None:
     """List the runs in FOLDER (default: runs), with what each has reached."""
-    from netadapt.summaries import list_runs
+    from netadapt.runs.summaries import list_runs
 
     found = list_runs(folder)
     if as_json:

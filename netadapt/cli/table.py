@@ -62,7 +62,7 @@ before the model itself had a price.
 @json_option
 def build(
     model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
-    input_size: int | None, classes: int, data: str | None, out: Path, round_to: int | None,
+    input_size: int | None, classes: int, data: str | None, out: Path, multiple: int | None,
     dense: bool, time_limit: float | None, platform: str, quiet: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Measure every layer shape that adapting MODEL may ask for, and calibrate the table."""
@@ -71,7 +71,7 @@ def build(
     with Console(quiet=quiet) as console:
         report = build_table(
             Source(model, dict(model_args), weights, input_size, classes, data), out,
-            platform_uri=platform, round_to=round_to or 0, dense=dense, time_limit_s=time_limit,
+            platform_uri=platform, multiple=multiple or 0, dense=dense, time_limit_s=time_limit,
             notify=console,
         )  # fmt: skip
     if as_json:
@@ -155,17 +155,17 @@ def _share(_: click.Context, __: click.Parameter, value: str | None) -> float | 
 def verify(
     model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
     input_size: int | None, classes: int, data: str | None, path: Path, networks: int,
-    groups: int, seed: int, tolerance: float | None, round_to: int | None, platform: str,
+    groups: int, seed: int, tolerance: float | None, multiple: int | None, platform: str,
     quiet: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Measure whole networks of MODEL, and tell how far a table is off."""
     from netadapt.measuring import Source, verify_table
-    from netadapt.verification import Tolerance
+    from netadapt.tables.accuracy import Tolerance
 
     with Console(quiet=quiet) as console:
         report = verify_table(
             Source(model, dict(model_args), weights, input_size, classes, data), path,
-            platform_uri=platform, round_to=round_to or 0, networks=networks, groups=groups,
+            platform_uri=platform, multiple=multiple or 0, networks=networks, groups=groups,
             seed=seed, tolerance=Tolerance(tolerance, 2.5 * tolerance) if tolerance else None,
             notify=console,
         )  # fmt: skip
@@ -219,7 +219,7 @@ def verification_text(report: Mapping[str, Any]) -> str:
 _BUNDLE_EPILOG = """\b
 Examples:
   netadapt table bundle mobilenet_v2 -o to_phone
-  netadapt table bundle mobilenet_v1 --on 'ort:xnnpack?threads=4' --round-to 16 -o to_board
+  netadapt table bundle mobilenet_v1 --on 'ort:xnnpack?threads=4' --multiple 16 -o to_board
 \b
 Then run run.sh in the folder on the device, bring results.jsonl back, and import it.
 """
@@ -238,7 +238,7 @@ Then run run.sh in the folder on the device, bring results.jsonl back, and impor
     help="A new folder.",
 )
 @click.option(
-    "--round-to",
+    "--multiple",
     type=click.IntRange(1),
     default=8,
     show_default=True,
@@ -249,16 +249,16 @@ Then run run.sh in the folder on the device, bring results.jsonl back, and impor
 @json_option
 def bundle(
     model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
-    input_size: int | None, classes: int, data: str | None, out: Path, round_to: int,
+    input_size: int | None, classes: int, data: str | None, out: Path, multiple: int,
     platform: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Write a folder that measures MODEL's layers on a device without SSH."""
-    from netadapt.bundle import write_bundle
     from netadapt.measuring import Source
+    from netadapt.tables.bundle import write_bundle
 
     report = write_bundle(
         Source(model, dict(model_args), weights, input_size, classes, data), out,
-        platform_uri=platform, round_to=round_to,
+        platform_uri=platform, multiple=multiple,
     )  # fmt: skip
     if as_json:
         echo_json(report)
@@ -288,7 +288,7 @@ Examples:
 @json_option
 def import_(folder: Path, out: Path, as_json: bool) -> None:  # fmt: skip
     """Make a lookup table of the results in a bundle's FOLDER."""
-    from netadapt.bundle import read_bundle
+    from netadapt.tables.bundle import read_bundle
 
     report = read_bundle(folder, out)
     if as_json:
@@ -318,7 +318,7 @@ Examples:
 @json_option
 def show(path: Path, most: int, as_json: bool) -> None:
     """Show what a lookup table holds: its device, and its costliest layers."""
-    from netadapt.tabling import describe_table
+    from netadapt.tables.build import describe_table
 
     report = describe_table(path)
     if as_json:

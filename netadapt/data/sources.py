@@ -22,7 +22,7 @@ from netadapt.data.splits import (
 )
 from netadapt.data.task import Split, Task
 from netadapt.errors import DataError, UnknownName
-from netadapt.models import accepted, user_callable
+from netadapt.plugins import accepted, user_callable
 
 DECODED_LIMIT_BYTES = 2 * 1024**3
 """Folders whose decoded images would take more are decoded batch by batch instead."""

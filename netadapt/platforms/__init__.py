@@ -10,8 +10,8 @@ from typing import Protocol
 from urllib.parse import parse_qsl
 
 from netadapt.errors import UnknownName, UsageError
-from netadapt.measurement import DeviceInfo, Measurement
 from netadapt.network import LayerShape
+from netadapt.platforms.measurement import DeviceInfo, Measurement
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class Platform(Protocol):
 
 _ORT_OPTIONS: tuple[str, ...] = ("threads", "level", "batch", "precision")
 _OPENERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "ort": ("netadapt.platforms.ort", "open_ort", _ORT_OPTIONS),
+    "ort": ("netadapt.platforms.ort.platform", "open_ort", _ORT_OPTIONS),
     "ssh": (
         "netadapt.platforms.ssh", "open_ssh", (*_ORT_OPTIONS, "provider", "python", "config"),
     ),

@@ -66,7 +66,7 @@ Conversation = Callable[[Link, Mapping[str, Any], Sequence[Item]], Iterator[Reco
 
 def bench_source() -> bytes:
     """The program that measures, as it is sent."""
-    return resources.files("netadapt.platforms").joinpath("bench.py").read_bytes()
+    return resources.files("netadapt.platforms.bench").joinpath("bench.py").read_bytes()
 
 
 def converse(link: Link, settings: Mapping[str, Any], items: Sequence[Item]) -> Iterator[Record]:

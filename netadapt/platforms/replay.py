@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from netadapt.errors import DeviceError, TableError, UsageError
-from netadapt.lookup import Entry, LookupTable
-from netadapt.measurement import DeviceInfo, Measurement
 from netadapt.network import LayerShape
 from netadapt.platforms import CANARY, REFILL, Effort, Progress, Workload
+from netadapt.platforms.measurement import DeviceInfo, Measurement
+from netadapt.tables.table import Entry, LookupTable
 
 
 @dataclass(frozen=True)

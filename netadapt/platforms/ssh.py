@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from netadapt.errors import UsageError
 from netadapt.platforms.link import BOOTSTRAP, Link
-from netadapt.platforms.ort import OrtPlatform, read_options
+from netadapt.platforms.ort.platform import OrtPlatform, read_options
 
 _CHOOSE_PYTHON = (
     'import os,sys;p=open(0,"rb",0,closefd=False).readline().decode().strip();'

@@ -16,9 +16,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from netadapt.errors import DeviceError, UsageError
-from netadapt.measurement import DeviceInfo, Measurement
 from netadapt.network import LayerShape
 from netadapt.platforms import OVERHEAD, REFILL, Effort, Progress, Workload
+from netadapt.platforms.measurement import DeviceInfo, Measurement
 
 CALL_S = 5e-6
 NODE_S = 4e-7

@@ -1,0 +1,167 @@
+"""Write a network so that it loads anywhere: ONNX, ``.pt2``, and a loader that needs torch alone.
+
+    adapted.onnx       batch of one, checked against torch on real inputs
+    adapted.pt2        torch.export; ``torch.export.load(...).module()``
+    adapted.pt         plain state dict; loads with ``weights_only=True``
+    arch.json          model, sizes, and every module attribute that differs from the original's
+    load_adapted.py    the generated loader
+
+Nothing here is ever read back by unpickling code.
+"""
+
+import io
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from netadapt.errors import CheckFailed, ModelError, UsageError
+from netadapt.export.loader import loader_source
+from netadapt.export.onnx import (
+    TOLERANCE,
+    evaluating,
+    export_program,
+    onnx_difference,
+    program_to_onnx,
+    quiet_exporter,
+)
+from netadapt.files import write_atomically
+from netadapt.models import ModelSpec
+from netadapt.models.weights import load_state
+from netadapt.network import Network
+from netadapt.tracing import unwrap
+
+
+def state_bytes(state: Mapping[str, Tensor]) -> bytes:
+    """A state dict as bytes for ``torch.load(..., weights_only=True)``."""
+    buffer = io.BytesIO()
+    torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, buffer)
+    return buffer.getvalue()
+
+
+def write_result(
+    folder: Path,
+    model: nn.Module,
+    *,
+    spec: ModelSpec,
+    network: Network,
+    sizes: Mapping[str, int],
+    images: Tensor,
+) -> dict[str, Any]:
+    """Write every format of an adapted model into ``folder``.
+
+    Args:
+        folder: where to; made if it does not exist.
+        model: the adapted model, on the CPU.
+        spec: builds the unpruned architecture.
+        network: the unpruned network.
+        sizes: the adapted size of each group.
+        images: real inputs ``[N, C, H, W]`` to check the ONNX file on.
+
+    Returns:
+        ``{"files": {name: bytes}, "onnx_difference": ..., "loader": ...}``.
+
+    Raises:
+        CheckFailed: ONNX Runtime's outputs differ from torch's.
+        ModelError: the model cannot be captured.
+        RunError: the folder cannot be written.
+    """
+    model = unwrap(model)
+    images = images.to(next((p.dtype for p in model.parameters()), images.dtype))
+    with evaluating(model):
+        program = export_program(model, network.input_shape)
+        onnx = program_to_onnx(program, spec.name)
+        difference = onnx_difference(onnx, model, images)
+        if not (difference <= TOLERANCE and math.isfinite(difference)):
+            raise CheckFailed(
+                f"ONNX Runtime's outputs for {folder / 'adapted.onnx'} differ from torch's by "
+                f"{difference:.2g} of the largest; the file was not written."
+            )
+        pt2 = io.BytesIO()
+        with quiet_exporter():
+            torch.export.save(program, pt2)
+        loader, kind = loader_source(model, images)
+        arch = {
+            "format": 1,
+            "model": spec.to_json(),
+            "input_shape": list(network.input_shape),
+            "sizes": {group: sizes.get(group, size) for group, size in network.sizes.items()},
+            "attributes": network.attributes(sizes),
+            "loader": kind,
+        }
+    contents = {
+        "adapted.onnx": onnx,
+        "adapted.pt2": pt2.getvalue(),
+        "adapted.pt": state_bytes(model.state_dict()),
+        "arch.json": json.dumps(arch, indent=1).encode() + b"\n",
+        "load_adapted.py": loader.encode(),
+    }
+    for name, data in contents.items():
+        write_atomically(folder / name, data)
+    return {
+        "files": {name: len(data) for name, data in contents.items()},
+        "onnx_difference": difference,
+        "loader": kind,
+    }
+
+
+def apply_architecture(
+    model: nn.Module, attributes: Mapping[str, Mapping[str, Any]], state: Mapping[str, Tensor]
+) -> nn.Module:
+    """Give an unpruned model the widths and weights of an adapted one, in place.
+
+    Args:
+        model: a fresh model of the original architecture.
+        attributes: ``{module: {attribute: value}}``, from ``arch.json``.
+        state: the adapted state dict.
+
+    Raises:
+        ModelError: the model is of another architecture.
+    """
+    own = dict(model.named_parameters(remove_duplicate=False)) | dict(
+        model.named_buffers(remove_duplicate=False)
+    )
+    strange = sorted(set(attributes) - {name for name, _ in model.named_modules()})
+    missing = sorted(set(model.state_dict()) ^ set(state))
+    if strange or missing:
+        raise ModelError(
+            f"The saved network is of another architecture than {type(model).__name__}: "
+            f"{', '.join((strange + missing)[:5])} are in one of them only."
+        )
+    for name, values in attributes.items():
+        module = model.get_submodule(name)
+        for attribute, value in values.items():
+            setattr(module, attribute, tuple(value) if isinstance(value, list) else value)
+    for name, value in state.items():
+        own[name].data = own[name].data.new_empty(value.shape)
+    load_state(model, state, source="the saved network")
+    return model
+
+
+def load(path: str | Path) -> nn.Module:
+    """The adapted model of a run folder, in its own class and in evaluation mode.
+
+    Args:
+        path: a run folder, or any folder with ``arch.json`` and ``adapted.pt``.
+
+    Raises:
+        UsageError: the folder holds no finished result.
+        ModelError: the architecture cannot be built, or is another one.
+    """
+    folder = Path(path)
+    try:
+        arch = json.loads((folder / "arch.json").read_text())
+        state = torch.load(folder / "adapted.pt", map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UsageError(
+            f"{folder} holds no adapted network ({Path(error.filename).name} is missing); finish "
+            f"its run, or write what it has with: netadapt export {folder}"
+        ) from error
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UsageError(f"The result in {folder} cannot be read: {error}") from error
+    model = ModelSpec.from_json(arch["model"]).build()
+    return apply_architecture(model, arch["attributes"], state).eval()

@@ -1,0 +1,1 @@
+"""ONNX Runtime as a device: the platform, its probes, graphs and quantization."""

@@ -1,0 +1,323 @@
+"""ONNX Runtime as a device: on this machine, or wherever ``bench.py`` can be started."""
+
+import base64
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+from urllib.parse import urlencode
+
+from netadapt.errors import DeviceError, UsageError
+from netadapt.network import LayerShape
+from netadapt.platforms import CANARY, REFILL, Effort, Progress, Workload
+from netadapt.platforms.bench.bench import LAYOUT_WEIGHT
+from netadapt.platforms.link import BOOTSTRAP, Conversation, Item, Link, converse
+from netadapt.platforms.measurement import Clock, DeviceInfo, Measurement, quantile
+from netadapt.platforms.ort.graph import is_known_activation
+from netadapt.platforms.ort.hygiene import disturbances, drift_remark, with_remarks
+from netadapt.platforms.ort.probes import Probe, Term, build, terms
+from netadapt.platforms.ort.quantization import quantize_probe
+from netadapt.platforms.ort.times import Times
+
+LEVELS = ("basic", "extended", "all")
+PRECISIONS = ("float32", "int8")
+ADDITIVE = frozenset({"cpu", "cuda", "rocm"})
+"""Providers that run one kernel for each layer. Others compile whole stretches of a network: there
+a layer's time is what it adds to a compiled block of three, and a table says that its sums are to
+be verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings of ONNX Runtime that change what is measured.
+
+    Attributes:
+        provider: execution provider by its short name, such as ``cpu`` or ``cuda``.
+        threads: intra-op threads; 1 is timed by CPU time, more by wall clock.
+        level: graph optimization level, one of :data:`LEVELS`.
+        batch: images per run.
+        precision: one of :data:`PRECISIONS`; ``int8`` is static quantization in the QDQ form, see
+            :mod:`netadapt.platforms.ort.quantization`.
+    """
+
+    provider: str = "cpu"
+    threads: int = 1
+    level: str = "all"
+    batch: int = 1
+    precision: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.threads < 1 or self.batch < 1:
+            raise UsageError("threads and batch of a platform must be 1 or more.")
+        for value, known in ((self.level, LEVELS), (self.precision, PRECISIONS)):
+            if value not in known:
+                raise UsageError(f"{value!r} is none of {', '.join(known)}.")
+
+
+def local_link() -> Link:
+    """This machine, in a process of its own."""
+    return Link((sys.executable, "-u", "-c", BOOTSTRAP), "This machine")
+
+
+@dataclass
+class OrtPlatform:
+    """ONNX Runtime at the other end of a link; see :class:`netadapt.platforms.Platform`.
+
+    Attributes:
+        address: the URI without options.
+        options: what changes the timings.
+        link: how to start Python there.
+        where: further options of the URI, which do not change the timings.
+        talk: carries a plan out over the link; a plan that was carried by hand is answered from
+            the file that came back.
+        method: how a layer's time is computed, by default as the sandwich difference.
+    """
+
+    address: str = "ort:cpu"
+    options: Options = field(default_factory=Options)
+    link: Link = field(default_factory=local_link)
+    where: Mapping[str, str] = field(default_factory=dict)
+    talk: Conversation = converse
+    method: Callable[[LayerShape], Sequence[Term]] = terms
+    _info: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def uri(self) -> str:
+        """What opens it again."""
+        default = Options()
+        changed = dict(self.where)
+        for name in ("threads", "level", "batch", "precision"):
+            if getattr(self.options, name) != getattr(default, name):
+                changed[name] = str(getattr(self.options, name))
+        return self.address + ("?" + urlencode(changed, safe="/:") if changed else "")
+
+    def describe(self) -> DeviceInfo:
+        """What the device is; asked once."""
+        if not self._info:
+            for record in self.talk(self.link, self.settings(Effort()), []):
+                self._remember(record)
+        found, options = self._info, self.options
+        return DeviceInfo(
+            platform=self._platform,
+            device=found["device"],
+            machine=found["machine"],
+            runtime=found["runtime"],
+            threads=options.threads,
+            level=options.level,
+            block=found["block"],
+            layout="NHWC" if options.precision == "int8" else found["layout"],
+            precision=options.precision,
+            batch=options.batch,
+            cache_mb=found["cache_mb"],
+        )
+
+    def facts(self) -> Mapping[str, Any]:
+        """All that the device says of itself: versions, providers, governor, load, temperature."""
+        self.describe()
+        return dict(self._info)
+
+    def measure_layers(
+        self,
+        shapes: Sequence[LayerShape],
+        effort: Effort = Effort(),  # noqa: B008 - frozen
+        progress: Progress | None = None,
+    ) -> Iterator[tuple[LayerShape, Measurement]]:
+        """Time each layer as it runs inside a network, and at the end the canary.
+
+        The samples of a layer are those of the model that holds it, each less the 10th percentiles
+        of the models without it, so that the layer's 10th percentile is the difference of theirs.
+
+        Raises:
+            DeviceError: the device cannot be reached, or cannot run a layer; what it could run
+                has been yielded by then.
+        """
+        wanted = {shape: self.method(shape) for shape in shapes if self.can_time(shape)}
+        if not wanted:
+            return
+        ids, items = self.plan(wanted, effort)
+        users: dict[str, list[LayerShape]] = {}
+        for shape, found in wanted.items():
+            for term in found:
+                users.setdefault(ids[term.probe], []).append(shape)
+        times = Times(ids)
+        unfinished = {shape: len(found) for shape, found in wanted.items()}
+        total, done = len(items) * effort.passes, 0
+        for record in self.talk(self.link, self.settings(effort), items):
+            times.add(record)
+            self._remember(record)
+            if record["kind"] != "visit":
+                continue
+            done += 1
+            if progress is not None:
+                progress(min(done, total), total)
+            if times.visits[record["id"]] != effort.passes or effort.min_seconds:
+                continue
+            for shape in users[record["id"]]:
+                unfinished[shape] -= 1
+                if not unfinished[shape]:
+                    yield shape, self._layer(wanted[shape], times)
+        for shape, found in wanted.items():
+            more = any(times.visits.get(ids[t.probe], 0) > effort.passes for t in found)
+            if (unfinished[shape] or more) and all(times.samples(t.probe) for t in found):
+                yield shape, self._layer(found, times)
+        if times.canary:
+            drifted = drift_remark(times.canary_drift)
+            yield CANARY, Measurement(tuple(times.canary), self._clock, drifted)
+        _raise_failures(wanted, times)
+
+    def can_time(self, shape: LayerShape) -> bool:
+        """Whether to ask for it: in 8 bits the chain for the price of cold weights fits caches."""
+        return shape != REFILL or self.options.precision != "int8"
+
+    def plan(
+        self, wanted: Mapping[LayerShape, Sequence[Term]], effort: Effort
+    ) -> tuple[dict[Probe, str], list[Item]]:
+        """The models that layers are computed from, with the name of each in the results."""
+        probes = dict.fromkeys(t.probe for found in wanted.values() for t in found)
+        ids = {probe: str(number) for number, probe in enumerate(probes)}
+        items = [
+            Item(name, lambda probe=probe: _encoded(self._model(probe)), effort.passes)  # type: ignore[misc]
+            for probe, name in ids.items()
+        ]
+        return ids, items
+
+    def _model(self, probe: Probe) -> bytes:
+        """The probe as it is timed here."""
+        model = build(probe, self.options.batch)
+        return quantize_probe(model) if self.options.precision == "int8" else model
+
+    def measure_networks(
+        self,
+        models: Sequence[Workload],
+        effort: Effort = Effort(),  # noqa: B008 - frozen
+        progress: Progress | None = None,
+    ) -> list[Measurement]:
+        """Time whole networks, their runs interleaved so that all meet the same conditions.
+
+        Raises:
+            DeviceError: the device cannot be reached, or cannot run a network.
+        """
+        items = [
+            Item(str(n), lambda model=model: _encoded(model.onnx), effort.passes)  # type: ignore[misc]
+            for n, model in enumerate(models)
+        ]
+        times = Times({})
+        total, done = len(items) * effort.passes, 0
+        for record in self.talk(self.link, self.settings(effort), items):
+            times.add(record)
+            self._remember(record)
+            done += record["kind"] == "visit"
+            if progress is not None:
+                progress(min(done, total), total)
+        for n, error in times.errors.items():
+            error = error.strip().rstrip(".")
+            if "INVALID_PROTOBUF" in error:
+                raise DeviceError(
+                    f"{models[int(n)].name} is no ONNX model, or was cut off: {self.link.name} "
+                    "cannot read it. Give a whole .onnx file."
+                )
+            raise DeviceError(
+                f"{self.link.name} cannot run {models[int(n)].name}: {error}. Export it with "
+                "operators that this onnxruntime knows, or choose another platform."
+            )
+        disturbed = self._disturbances() + drift_remark(times.canary_drift)
+        return [
+            with_remarks(Measurement(tuple(times.of(item.id)), self._clock, disturbed))
+            for item in items
+        ]
+
+    @property
+    def _platform(self) -> str:
+        """The URI without what :class:`DeviceInfo` has fields for, or does not matter."""
+        provider = self.where.get("provider", "cpu")
+        return self.address + (f"?provider={provider}" if provider != "cpu" else "")
+
+    @property
+    def _clock(self) -> Clock:
+        return "cpu" if self._info.get("clock") == "cpu" else "wall"
+
+    def _layer(self, found: Sequence[Term], times: Times) -> Measurement:
+        """The first term's samples, less what the others add up to."""
+        others_s = sum(t.factor * quantile(times.samples(t.probe), 0.10) for t in found[1:])
+        factor = found[0].factor
+        samples = tuple(factor * sample + others_s for sample in times.samples(found[0].probe))
+        act = found[0].probe.shape.act
+        warnings = self._disturbances()
+        if self.options.provider not in ADDITIVE:
+            warnings += (
+                f"The execution provider {self.options.provider} compiles stretches of a network "
+                "into one, in which layers may not add up; see how far they do with 'netadapt "
+                "table verify'.",
+            )
+        if not is_known_activation(act):
+            warnings += (f"The activation {act!r} is unknown; the layer was timed without it.",)
+        return Measurement(samples, self._clock, warnings)
+
+    def settings(self, effort: Effort) -> dict[str, Any]:
+        """The head of a plan."""
+        options = self.options
+        return {
+            "threads": options.threads, "level": options.level, "provider": options.provider,
+            "batch": options.batch, "passes": effort.passes, "bursts": effort.bursts,
+            "runs": effort.runs, "warmups": effort.warmups, "min_seconds": effort.min_seconds,
+            "spread_s": effort.spread_s, "time_limit_s": effort.time_limit_s,
+            "canary": _canary(), "layout_model": _layout(),
+        }  # fmt: skip
+
+    def _remember(self, record: Mapping[str, Any]) -> None:
+        if record["kind"] == "info":
+            self._info = dict(record)
+
+    def _disturbances(self) -> tuple[str, ...]:
+        return disturbances(self._info, self.options.threads)
+
+
+def _raise_failures(wanted: Mapping[LayerShape, Sequence[Term]], times: Times) -> None:
+    for shape, found in wanted.items():
+        for term in found:
+            error = times.errors.get(times.ids[term.probe])
+            if error is not None:
+                raise DeviceError(f"The device cannot run the layer {shape}: {error}")
+
+
+def _encoded(model: bytes) -> dict[str, str]:
+    return {"model": base64.b64encode(model).decode()}
+
+
+@cache
+def _canary() -> str:
+    shape = LayerShape("conv", 32, 32, (14, 14), (14, 14), (3, 3), (1, 1), (1, 1))
+    return _encoded(build(Probe("layer", shape)))["model"]
+
+
+@cache
+def _layout() -> str:
+    """Two convolutions, the first with 8 equal weights that a block pads."""
+    from netadapt.platforms.ort.graph import layout_model
+
+    return _encoded(layout_model(LAYOUT_WEIGHT))["model"]
+
+
+def open_ort(provider: str, options: Mapping[str, str]) -> OrtPlatform:
+    """``ort:cpu?threads=2``: ONNX Runtime on this machine."""
+    return OrtPlatform(f"ort:{provider}", read_options(provider, options))
+
+
+def read_options(provider: str, options: Mapping[str, str]) -> Options:
+    """Options of a URI.
+
+    Raises:
+        UsageError: a value is not what it should be.
+    """
+    values: dict[str, Any] = dict(options)
+    for name in ("threads", "batch"):
+        if name in values:
+            try:
+                values[name] = int(values[name])
+            except ValueError:
+                raise UsageError(f"{name}={values[name]} of a platform is no number.") from None
+    if values.get("threads") == 0:
+        values["threads"] = os.cpu_count() or 1
+    return Options(provider=provider, **values)

@@ -1,0 +1,1 @@
+"""Removing channels: which, how, and the check that it was right."""

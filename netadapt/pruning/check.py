@@ -1,0 +1,211 @@
+"""Check that groups are what the trace says: pruned models compute what masked ones do."""
+
+import copy
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from netadapt.network import ChannelGroup, Network, shrinkable
+from netadapt.pruning.surgery import Keep, mask, shrink
+from netadapt.tracing import unwrap
+
+Mode = Literal["eval", "train"]
+Status = Literal["equal", "shape-only", "failed"]
+
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class GroupCheck:
+    """The outcome for one group, or for several removed together, in one mode.
+
+    Attributes:
+        group: id of the group, or ``all``.
+        mode: whether the models were in evaluation or in training mode.
+        status: ``shape-only`` where a group is not exact, so that values differ by nature.
+        max_error: greatest difference of any output element.
+        relative: that, over the greatest output.
+        detail: what went wrong, or what was not compared, as a phrase.
+    """
+
+    group: str
+    mode: Mode
+    status: Status
+    max_error: float = 0.0
+    relative: float = 0.0
+    detail: str = ""
+
+
+def verify_groups(
+    model: nn.Module,
+    network: Network,
+    inputs: Sequence[int] | torch.Tensor | Sequence[torch.Tensor] | None = None,
+    *,
+    groups: Iterable[str] | None = None,
+    together: bool = False,
+    modes: Sequence[Mode] = ("eval", "train"),
+    seed: int = 0,
+    tolerance: float = TOLERANCE,
+) -> list[GroupCheck]:
+    """Remove a random half of each group's units; compare with zeroing what reads them.
+
+    All is computed in double precision, so that an error is the trace's fault and not rounding.
+    In training mode, batch normalization uses statistics of the batch, and dropout is off.
+
+    Args:
+        model: the model, which stays as it is.
+        network: its trace.
+        inputs: images with a batch of two or more, or the shape of one; default: the shape
+            that the network was traced with.
+        groups: ids of the groups to check; default: all that may shrink.
+        together: whether to shrink all of them at once, in one check, instead of one by one.
+        modes: the modes to check.
+        seed: of the choice of units, and of inputs that only a shape is given for.
+        tolerance: greatest relative error that counts as equal.
+
+    Returns:
+        For each group and mode one check, or for each mode one if ``together``. Groups that are
+        not exact are left out of the comparison of values, and their shapes compared.
+    """
+    chosen = [network.groups[g] for g in groups] if groups is not None else [*shrinkable(network)]
+    exact = copy.deepcopy(unwrap(model)).double()
+    images = as_images(exact, network, inputs, seed)
+    rng = random.Random(seed)
+    keep = {group.id: half(group, rng) for group in chosen}
+    return [
+        found
+        for name, part in plan(chosen, keep, together)
+        for found in check(exact, network, part, images, name, sorted(modes), tolerance)
+    ]
+
+
+def plan(groups: Sequence[ChannelGroup], keep: Keep, together: bool) -> Iterator[tuple[str, Keep]]:
+    """What is removed in each check, with its name."""
+    if not together:
+        for group in groups:
+            yield group.id, {group.id: keep[group.id]}
+        return
+    for name, exact in (("all", True), ("all inexact", False)):
+        part = {group.id: keep[group.id] for group in groups if group.exact is exact}
+        if part:
+            yield name, part
+
+
+def half(group: ChannelGroup, rng: random.Random) -> tuple[int, ...]:
+    """A random half of a group's units, at least one."""
+    return tuple(sorted(rng.sample(range(group.size), max(1, group.size // 2))))
+
+
+def check(
+    model: nn.Module,
+    network: Network,
+    keep: Keep,
+    images: tuple[torch.Tensor, ...],
+    name: str,
+    modes: Sequence[Mode],
+    tolerance: float,
+) -> Iterator[GroupCheck]:
+    """Compare pruned and masked model, in evaluation mode first as training moves statistics."""
+    comparable = all(network.groups[group].exact for group in keep)
+    pruned, masked = shrink(model, network, keep), mask(model, network, keep)
+    for mode in modes:
+        try:
+            outputs = run(pruned, images, mode)
+            expected = run(masked, images, mode)
+        except Exception as error:  # a wrong group shows as any error the model may raise
+            detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            yield GroupCheck(name, mode, "failed", detail=detail)
+        else:
+            yield compare(GroupCheck(name, mode, "equal"), outputs, expected, comparable, tolerance)
+
+
+def compare(
+    found: GroupCheck,
+    outputs: list[torch.Tensor],
+    expected: list[torch.Tensor],
+    comparable: bool,
+    tolerance: float,
+) -> GroupCheck:
+    """The outcome for the outputs of both models."""
+    shapes = [[tuple(x.shape) for x in some] for some in (outputs, expected)]
+    if shapes[0] != shapes[1]:
+        detail = f"outputs have shapes {shapes[0]}, expected {shapes[1]}"
+        return replace(found, status="failed", detail=detail)
+    if not comparable:
+        detail = "removing a channel changes what others compute; only shapes are compared"
+        return replace(found, status="shape-only", detail=detail)
+    filled = [(x, y) for x, y in zip(outputs, expected, strict=True) if y.numel()]
+    # A NaN must not pass, and max() would drop it: torch's maximum hands it on.
+    worst = float(torch.stack([(x - y).abs().max() for x, y in filled]).max()) if filled else 0.0
+    scale = max((float(y.abs().max()) for _, y in filled), default=0.0)
+    relative = worst / scale if scale else worst
+    if relative <= tolerance:
+        return replace(found, max_error=worst, relative=relative)
+    detail = f"relative error {relative:.3g} exceeds {tolerance:g}"
+    return GroupCheck(found.group, found.mode, "failed", worst, relative, detail)
+
+
+def run(model: nn.Module, images: tuple[torch.Tensor, ...], mode: Mode) -> list[torch.Tensor]:
+    """All output tensors of one forward pass, with the same noise each time."""
+    model.train(mode == "train")
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), NoDropout():
+        torch.manual_seed(0)
+        return list(tensors_in(model(*images)))
+
+
+class NoDropout(TorchFunctionMode):
+    """Turns every dropout off, called as a module or as a function."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Hand on the input of a dropout; let all else be."""
+        if func in DROPOUTS:
+            return args[0] if args else kwargs["input"]
+        return func(*args, **(kwargs or {}))
+
+
+DROPOUTS = frozenset({
+    F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout, F.feature_alpha_dropout,
+    torch.dropout, torch.dropout_, torch.feature_dropout, torch.feature_dropout_,
+    torch.alpha_dropout, torch.alpha_dropout_,
+    torch.feature_alpha_dropout, torch.feature_alpha_dropout_,
+})  # fmt: skip
+
+
+def tensors_in(output: Any) -> Iterator[torch.Tensor]:
+    """All tensors in what a model returns: tuples, mappings, data classes, in order."""
+    if isinstance(output, torch.Tensor):
+        yield output
+    elif isinstance(output, Mapping):
+        for key in output:
+            yield from tensors_in(output[key])
+    elif isinstance(output, list | tuple):
+        for part in output:
+            yield from tensors_in(part)
+    elif hasattr(output, "__dict__"):
+        yield from tensors_in(vars(output))
+
+
+def as_images(
+    model: nn.Module,
+    network: Network,
+    inputs: Sequence[int] | torch.Tensor | Sequence[torch.Tensor] | None,
+    seed: int,
+) -> tuple[torch.Tensor, ...]:
+    """Inputs in double precision; random ones where only a shape is known."""
+    if isinstance(inputs, torch.Tensor):
+        return (inputs.double(),)
+    given = list(inputs if inputs is not None else network.input_shape)
+    tensors = tuple(x.double() for x in given if isinstance(x, torch.Tensor))
+    if tensors:
+        return tensors
+    like = next(model.parameters(), torch.empty(0))
+    sizes = [size for size in given if isinstance(size, int)]
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randn(2, *sizes, dtype=torch.float64, generator=generator)
+    return (image.to(like.device),)

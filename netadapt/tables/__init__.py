@@ -1,0 +1,1 @@
+"""Lookup tables: what each layer costs on a device."""

@@ -1,0 +1,265 @@
+"""How far a lookup table is off: whole networks that it never saw, predicted and measured.
+
+Two things are asked of a table. Does it tell how long a network takes (error, order)? And does it
+tell what a layer is worth: how much less the network takes when one group alone is halved? The
+search chooses by the second.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from statistics import fmean
+from typing import Any
+
+from netadapt.network import LayerShape, Network, Sizes, nearest_choice, shrinkable
+from netadapt.platforms import Effort, Platform, Progress, Workload
+from netadapt.platforms.measurement import quantile
+from netadapt.tables.correction import SPREAD, Calibration, calibration_sizes, fit, random_sizes
+from netadapt.tables.table import LookupTable
+
+_FAST_S = 1e-3
+
+Export = Callable[[Sizes], bytes]
+"""Writes the network at some sizes as a serialized ONNX model."""
+
+Predictor = Callable[[Sequence[LayerShape]], float]
+"""Prices a network by its layers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One network on the device.
+
+    Attributes:
+        name: what it is: a share of the widths, ``uneven`` or a number for random ones, or the
+            group that was halved.
+        sizes: its width choices; empty for the full network.
+        layers: the shapes of its layers.
+        seconds: 10th percentile of its runs.
+        noise: see :attr:`netadapt.platforms.measurement.Measurement.noise`.
+    """
+
+    name: str
+    sizes: Sizes
+    layers: tuple[LayerShape, ...]
+    seconds: float
+    noise: float
+
+
+@dataclass(frozen=True)
+class Observations:
+    """What was measured to verify a table.
+
+    Attributes:
+        calibration: the networks to calibrate on, the full one first.
+        unseen: networks of random widths.
+        halved: the full network with one group at half its width.
+    """
+
+    calibration: tuple[Measured, ...]
+    unseen: tuple[Measured, ...]
+    halved: tuple[Measured, ...]
+
+    @property
+    def layers(self) -> tuple[LayerShape, ...]:
+        """Every layer in them, once."""
+        networks = (*self.calibration, *self.unseen, *self.halved)
+        return tuple(dict.fromkeys(shape for network in networks for shape in network.layers))
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far a table may be off, as shares.
+
+    Attributes:
+        mean: largest mean error.
+        most: largest error of one network.
+        tau: least Kendall's tau.
+    """
+
+    mean: float
+    most: float
+    tau: float = 0.95
+
+    @classmethod
+    def usual(cls, seconds: float) -> "Tolerance":
+        """What is asked of networks of that latency: below 1 ms, noise is a larger part."""
+        return cls(0.05, 0.12) if seconds < _FAST_S else cls(0.02, 0.05)
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """How well one predictor did.
+
+    Attributes:
+        errors: predicted over measured less one, of each unseen network.
+        tau: Kendall's tau of predicted and measured latencies, -1 to 1.
+        savings_r: Pearson's correlation of predicted with measured savings by halving one group;
+            None where fewer than three groups were halved.
+        savings_s: predicted savings in seconds, by group.
+    """
+
+    errors: tuple[float, ...]
+    tau: float
+    savings_r: float | None = None
+    savings_s: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def mean(self) -> float:
+        """Mean absolute error."""
+        return fmean(map(abs, self.errors))
+
+    @property
+    def most(self) -> float:
+        """Largest absolute error."""
+        return max(map(abs, self.errors))
+
+    def within(self, tolerance: Tolerance) -> bool:
+        """Whether it is as good as asked."""
+        good = self.mean <= tolerance.mean and self.most <= tolerance.most
+        return good and self.tau >= tolerance.tau
+
+    def summary(self) -> dict[str, Any]:
+        """All of it as plain JSON values."""
+        return {
+            "mean_error": self.mean, "max_error": self.most, "kendall_tau": self.tau,
+            "savings_correlation": self.savings_r, "errors": list(self.errors),
+            "savings_s": dict(self.savings_s),
+        }  # fmt: skip
+
+
+def halved_sizes(network: Network, multiple: int, count: int) -> dict[str, Sizes]:
+    """One group at half its width, by its id; ``count`` groups spread evenly over the network."""
+    able = [group for group in shrinkable(network) if group.choices(multiple)]
+    chosen = {round((n + 0.5) * len(able) / count - 0.5): None for n in range(count)}
+    groups = able if count >= len(able) else [able[n] for n in chosen]
+    return {
+        group.id: {group.id: nearest_choice(group, group.size / 2, multiple)} for group in groups
+    }
+
+
+def observe(
+    network: Network,
+    platform: Platform,
+    export: Export,
+    *,
+    multiple: int,
+    unseen: int = 8,
+    halved: int = 12,
+    seed: int = 0,
+    effort: Effort = SPREAD,
+    progress: Progress | None = None,
+) -> Observations:
+    """Measure the networks that a table is held against, all interleaved.
+
+    Args:
+        network: the full network.
+        platform: the device.
+        export: the network at some sizes.
+        multiple: widths are multiples of so many channels.
+        unseen: networks of random widths.
+        halved: groups that are halved alone.
+        seed: of the random widths.
+        effort: how long to measure.
+        progress: called with each network that is exported.
+    """
+    kinds: list[Mapping[str, Sizes]] = [
+        calibration_sizes(network, multiple),
+        {f"random {n}": random_sizes(network, multiple, seed + n) for n in range(unseen)},
+        halved_sizes(network, multiple, halved),
+    ]
+    chosen = [choice for kind in kinds for choice in kind.items()]
+    works = []
+    for name, sizes in chosen:
+        works.append(Workload(name, export(sizes), network.at(sizes)))
+        if progress is not None:
+            progress(len(works), len(chosen))
+    found = [
+        Measured(name, sizes, work.layers, runs.p10_s, runs.noise)
+        for (name, sizes), work, runs in zip(
+            chosen, works, platform.measure_networks(works, effort), strict=True
+        )
+    ]
+    rest = iter(found)
+    return Observations(*(tuple(islice(rest, len(kind))) for kind in kinds))
+
+
+def assess(found: Observations, predictor: Predictor, *, calibrate: bool) -> Accuracy:
+    """Hold a predictor against what was measured.
+
+    Args:
+        found: the measured networks.
+        predictor: prices a network by its layers, in any unit if it is to be calibrated.
+        calibrate: fit it to the calibration networks first; they are never among those that count.
+    """
+    correction = Calibration()
+    if calibrate:
+        pairs = [(m.seconds, predictor(m.layers)) for m in found.calibration]
+        correction = fit(pairs, networks="the calibration networks")
+
+    def price(measured: Measured) -> float:
+        return correction.apply(predictor(measured.layers))
+
+    full = found.calibration[0]
+    predicted = [price(m) for m in found.unseen]
+    actual = [m.seconds for m in found.unseen]
+    savings = {m.name: price(full) - price(m) for m in found.halved}
+    real = [full.seconds - m.seconds for m in found.halved]
+    return Accuracy(
+        errors=tuple(p / a - 1 for p, a in zip(predicted, actual, strict=True)),
+        tau=kendall_tau(predicted, actual),
+        savings_r=pearson(list(savings.values()), real) if len(real) > 2 else None,
+        savings_s=savings,
+    )
+
+
+def report(
+    table: LookupTable,
+    found: Observations,
+    accuracies: Mapping[str, Accuracy],
+    tolerance: Tolerance | None = None,
+) -> dict[str, Any]:
+    """All of it as plain JSON values.
+
+    Args:
+        table: what was verified.
+        found: what was measured.
+        accuracies: by predictor; the first is the table's and decides.
+        tolerance: by default the usual one for networks as fast as the unseen ones.
+    """
+    allowed = tolerance or Tolerance.usual(quantile([m.seconds for m in found.unseen], 0.5))
+    everything = (*found.calibration, *found.unseen, *found.halved)
+    return {
+        "schema": 1,
+        "ok": next(iter(accuracies.values())).within(allowed),
+        "device": table.info.to_json(),
+        "tolerance": {"mean": allowed.mean, "max": allowed.most, "tau": allowed.tau},
+        "noise_mean": fmean(m.noise for m in found.unseen),
+        "noise_max": max(m.noise for m in found.unseen),
+        "predictors": {name: accuracy.summary() for name, accuracy in accuracies.items()},
+        "networks": [
+            {"name": m.name, "sizes": dict(m.sizes), "measured_s": m.seconds, "noise": m.noise}
+            for m in everything
+        ],
+    }
+
+
+def kendall_tau(a: Sequence[float], b: Sequence[float]) -> float:
+    """Kendall's tau-b: how far two orders agree, -1 to 1."""
+    signs = [(_sign(a[i] - a[j]), _sign(b[i] - b[j])) for i in range(len(a)) for j in range(i)]
+    score = sum(x * y for x, y in signs)
+    total = math.sqrt(sum(x * x for x, _ in signs) * sum(y * y for _, y in signs))
+    return score / total if total else 0.0
+
+
+def pearson(a: Sequence[float], b: Sequence[float]) -> float:
+    """Pearson's correlation, -1 to 1; 0 where one of them does not vary."""
+    a_mean, b_mean = fmean(a), fmean(b)
+    covariance = sum((x - a_mean) * (y - b_mean) for x, y in zip(a, b, strict=True))
+    spread = math.sqrt(sum((x - a_mean) ** 2 for x in a) * sum((y - b_mean) ** 2 for y in b))
+    return covariance / spread if spread else 0.0
+
+
+def _sign(x: float) -> int:
+    return (x > 0) - (x < 0)

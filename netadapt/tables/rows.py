@@ -1,0 +1,94 @@
+"""The rows of a lookup table as text."""
+
+import csv
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from netadapt.files import writing
+from netadapt.network import LayerShape
+from netadapt.platforms.measurement import Measurement
+
+_PAIRS = ("in_hw", "out_hw", "kernel", "stride", "padding", "dilation")
+_TIMES = ("p10_s", "median_s", "p90_s", "runs")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What one layer costs inside a network.
+
+    Attributes:
+        p10_s, median_s, p90_s: quantiles of its runs in seconds; ``p10_s`` is the price.
+        runs: how many.
+    """
+
+    p10_s: float
+    median_s: float
+    p90_s: float
+    runs: int
+
+    @classmethod
+    def of(cls, measurement: Measurement) -> "Entry":
+        """The quantiles of a measurement."""
+        runs = len(measurement.samples_s)
+        return cls(measurement.p10_s, measurement.median_s, measurement.p90_s, runs)
+
+
+def columns() -> list[str]:
+    """Names of the columns."""
+    found = []
+    for f in fields(LayerShape):
+        stem = f.name.removesuffix("_hw")
+        found += [f"{stem}_h", f"{stem}_w"] if f.name in _PAIRS else [f.name]
+    return [*found, *_TIMES]
+
+
+def row_of(shape: LayerShape, entry: Entry) -> str:
+    """One line of CSV."""
+    cells: list[Any] = []
+    for f in fields(LayerShape):
+        value = getattr(shape, f.name)
+        if f.name in _PAIRS:
+            cells += value
+        elif f.name == "inputs":
+            cells.append("+".join(map(str, value)))
+        else:
+            cells.append(int(value) if isinstance(value, bool) else value)
+    cells += [entry.p10_s, entry.median_s, entry.p90_s, entry.runs]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(cells)
+    return text.getvalue()
+
+
+def entry_of(row: Mapping[str, str]) -> tuple[LayerShape, Entry]:
+    """What :func:`row_of` wrote; raises ``KeyError``, ``TypeError`` or ``ValueError``."""
+    values: dict[str, Any] = {}
+    for f in fields(LayerShape):
+        stem = f.name.removesuffix("_hw")
+        if f.name in _PAIRS:
+            values[f.name] = (int(row[f"{stem}_h"]), int(row[f"{stem}_w"]))
+        elif f.name == "inputs":
+            values[f.name] = tuple(map(int, row["inputs"].split("+"))) if row["inputs"] else ()
+        elif f.name in ("bias", "residual"):
+            values[f.name] = bool(int(row[f.name]))
+        else:
+            values[f.name] = row[f.name] if f.name in ("op", "act") else int(row[f.name])
+    entry = Entry(
+        p10_s=float(row["p10_s"]),
+        median_s=float(row["median_s"]),
+        p90_s=float(row["p90_s"]),
+        runs=int(row["runs"]),
+    )
+    return LayerShape(**values), entry
+
+
+def append(path: Path, row: str) -> None:
+    """Add a line to a file.
+
+    Raises:
+        RunError: the disk is full or the file cannot be written.
+    """
+    with writing(path), path.open("a", encoding="utf-8") as file:
+        file.write(row)

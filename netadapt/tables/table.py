@@ -1,0 +1,299 @@
+"""The lookup table: what each layer costs on one device, and the price of a network by it.
+
+A table is a CSV file that explains itself: lines ``# key: value`` say on what and how it was
+measured, then one row for each layer shape, with units in the names of the columns. It is written
+row by row as a device answers, so that an interrupted build keeps what it has.
+
+The price of a network is ``calibration(overhead + layers + refill)``:
+
+- ``overhead`` is what a call costs before any layer runs (a row of its own);
+- ``layers`` is the sum of the 10th percentiles of its layers; a difference of two timings can be
+  slightly negative for a layer that costs nothing: the row keeps it, the price is zero;
+- ``refill``: a layer timed alone finds its weights in the core's own cache, run after run, as far
+  as they fit; in a network that does not fit, the others have displaced them. Of W megabytes, about
+  ``W * (1 - W / cache)`` are found alone. What a megabyte costs is a row of its own;
+- ``calibration`` comes from whole networks, see :mod:`netadapt.tables.correction`.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from netadapt import __version__
+from netadapt.errors import TableError
+from netadapt.files import write_atomically
+from netadapt.network import LayerShape
+from netadapt.platforms import CANARY, OVERHEAD, REFILL, Effort, Platform, Progress
+from netadapt.platforms.measurement import DeviceInfo
+from netadapt.tables.correction import Calibration, fit
+from netadapt.tables.grid import Surface
+from netadapt.tables.rows import Entry, append, columns, entry_of, row_of
+
+__all__ = ["UNPRICED", "Entry", "LookupTable"]
+
+FORMAT = 2
+_BYTES = {"float32": 4, "int8": 1}
+_LEAST_SHARE = 0.25
+UNPRICED = frozenset({"other"})
+"""Kinds of layers that no table prices: they cost nothing in a sum."""
+
+
+@dataclass(frozen=True)
+class LookupTable:
+    """Measured layers of one device; also a :class:`netadapt.network.cost.Cost`, in seconds.
+
+    Attributes:
+        info: the device and every setting that changes its timings.
+        entries: what was measured of each layer shape, :data:`OVERHEAD` and :data:`CANARY` too.
+        calibration: corrects the sum; found by :meth:`calibrated`.
+        interpolated: whether widths between measured ones are priced from their neighbours, by
+            blocks of channels (see :mod:`.grid`); if not, every layer needs its own row.
+        measured_on: date of the first measurement.
+        warnings: what disturbed the measurements, each with its remedy.
+        netadapt: version that measured.
+    """
+
+    info: DeviceInfo
+    entries: Mapping[LayerShape, Entry] = field(default_factory=dict)
+    calibration: Calibration = field(default_factory=Calibration)
+    interpolated: bool = False
+    measured_on: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
+    warnings: tuple[str, ...] = ()
+    netadapt: str = __version__
+
+    @property
+    def unit(self) -> str:
+        """The unit of its prices."""
+        return "s"
+
+    @property
+    def overhead_s(self) -> float:
+        """Seconds that a call costs before any layer runs; 0 as long as it was not measured."""
+        entry = self.entries.get(OVERHEAD)
+        return entry.p10_s if entry else 0.0
+
+    @property
+    def canary_spread(self) -> float:
+        """How much one small model varied over the measurement: (p90 - p10) / median."""
+        entry = self.entries.get(CANARY)
+        return (entry.p90_s - entry.p10_s) / entry.median_s if entry else 0.0
+
+    @cached_property
+    def _surface(self) -> Surface:
+        return Surface(self.entries, self.info.block, self.info.layout)
+
+    def entry(self, shape: LayerShape) -> Entry | None:
+        """The row of a layer, or what its neighbours say if the table is interpolated; or None."""
+        found = self.entries.get(shape)
+        return self._surface.entry(shape) if found is None and self.interpolated else found
+
+    def layer(self, shape: LayerShape) -> float:
+        """Seconds of one layer inside a network, before scaling; 0 for what no table prices.
+
+        Raises:
+            TableError: it was not measured.
+        """
+        entry = self.entry(shape)
+        if entry is not None:
+            return max(entry.p10_s, 0.0) + self._refill_s(shape.weights)
+        if shape.op in UNPRICED:
+            return 0.0
+        raise TableError(
+            f"The lookup table has no row for the layer {shape}; measure it on the device with "
+            "'netadapt table build', or give a table that was built for this network."
+        )
+
+    def network(self, layers: float, weights: int) -> float:
+        """Seconds of a network whose layers take ``layers`` and hold ``weights`` elements."""
+        layers -= self._refill_s(weights)  # of the layers' own, what this network finds in cache
+        return self.calibration.apply(self.overhead_s + layers)
+
+    def _megabytes(self, weights: int) -> float:
+        return weights * _BYTES.get(self.info.precision, 4) * 1e-6
+
+    def _refill_s(self, weights: int) -> float:
+        """Seconds to read those weights that a core finds in its cache if nothing displaces them.
+
+        The measured chain held 4 * 192 * 192 bytes in each convolution, of which the cache would
+        have kept its share too.
+        """
+        entry = self.entries.get(REFILL)
+        if entry is None or weights == 0:
+            return 0.0
+        cache_mb = self.info.cache_mb
+
+        def kept(megabytes: float) -> float:
+            return max(0.0, 1.0 - megabytes / cache_mb)
+
+        share = max(kept(REFILL.cin * REFILL.cout * 4e-6), _LEAST_SHARE)
+        megabytes = self._megabytes(weights)
+        return max(entry.p10_s, 0.0) / share * megabytes * kept(megabytes)
+
+    def price(self, shapes: Sequence[LayerShape]) -> float:
+        """Seconds of a network given by its layers."""
+        weights = sum(shape.weights for shape in shapes)
+        return self.network(sum(map(self.layer, shapes)), weights)
+
+    def missing(self, shapes: Iterable[LayerShape]) -> tuple[LayerShape, ...]:
+        """The layers among these that are to be measured before a price can be given."""
+        wanted = dict.fromkeys((OVERHEAD, *shapes))
+        return tuple(s for s in wanted if s not in self.entries and s.op not in UNPRICED)
+
+    def residue(self, shapes: Iterable[LayerShape]) -> tuple[LayerShape, ...]:
+        """The layers among these that it can never price."""
+        return tuple(s for s in shapes if s.op in UNPRICED and s not in self.entries)
+
+    def require(self, info: DeviceInfo) -> None:
+        """Refuse a device or settings other than its own.
+
+        Raises:
+            TableError: they differ; it lists how.
+        """
+        differences = self.info.differences(info)
+        if differences:
+            raise TableError(
+                "The lookup table was measured on another device or with other settings "
+                f"({'; '.join(differences)}, table first). Build one for this device with "
+                "'netadapt table build'."
+            )
+
+    def fill(
+        self,
+        platform: Platform,
+        shapes: Iterable[LayerShape],
+        *,
+        effort: Effort = Effort(),  # noqa: B008 - frozen
+        progress: Progress | None = None,
+        path: Path | None = None,
+    ) -> "LookupTable":
+        """This table and what is missing of these layers, measured in the order given.
+
+        Args:
+            platform: the device that this table is of.
+            shapes: layers of networks to come.
+            effort: how long to measure.
+            progress: called as it proceeds.
+            path: where each row is appended as soon as it is known, and the whole then saved.
+
+        Raises:
+            TableError: the platform is another device, or has other settings.
+            DeviceError: the device cannot measure; rows that it had given are in the file.
+        """
+        missing = self.missing(shapes)
+        if not missing:
+            return self
+        self.require(platform.describe())
+        if REFILL not in self.entries:
+            missing = (missing[0], REFILL, *missing[1:])  # early: any price may need it
+        entries, warnings = dict(self.entries), dict.fromkeys(self.warnings)
+        if path is not None:
+            self.save(path)
+        for shape, measurement in platform.measure_layers(missing, effort, progress):
+            if shape == CANARY and CANARY in entries:
+                continue  # drift is told of the first and longest measurement
+            entries[shape] = Entry.of(measurement)
+            warnings.update(dict.fromkeys(measurement.warnings))
+            if path is not None:
+                append(path, row_of(shape, entries[shape]))
+        filled = replace(self, entries=entries, warnings=tuple(warnings))
+        if path is not None:
+            filled.save(path)
+        return filled
+
+    def calibrated(
+        self, networks: Sequence[tuple[float, Sequence[LayerShape]]], *, name: str
+    ) -> "LookupTable":
+        """This table fitted to measured networks.
+
+        Args:
+            networks: seconds measured, and the layers, of each.
+            name: the networks, for the record.
+
+        Raises:
+            DeviceError: a time is not above zero.
+        """
+        plain = replace(self, calibration=Calibration())
+        pairs = [(measured_s, plain.price(layers)) for measured_s, layers in networks]
+        return replace(self, calibration=fit(pairs, networks=name))
+
+    def save(self, path: Path) -> None:
+        """Write the table as CSV; the file is complete or, on any failure, as it was.
+
+        Raises:
+            RunError: the disk is full or the file cannot be written.
+        """
+        rows = "".join(row_of(shape, entry) for shape, entry in self.entries.items())
+        header = "".join(f"# {key}: {value}\n" for key, value in self._provenance())
+        names = ",".join(columns()) + "\n"
+        write_atomically(path, (header + names + rows).encode())
+
+    @classmethod
+    def load(cls, path: Path) -> "LookupTable":
+        """Read what :meth:`save` wrote; a last row that was cut off is left out.
+
+        Raises:
+            TableError: there is no such file, or it is no lookup table.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise TableError(f"Cannot read the lookup table {path}: {error.strerror}.") from error
+        except UnicodeDecodeError:
+            raise TableError(f"{path} is no lookup table: it is not text.") from None
+        whole = text[: text.rfind("\n") + 1].splitlines()
+        comments = [line for line in whole if line.startswith("#")]
+        body = [line for line in whole if line and not line.startswith("#")]
+        return _parse(path, comments, body)
+
+    def _provenance(self) -> Iterator[tuple[str, Any]]:
+        """The commented lines at the head of the file."""
+        yield "netadapt-table", FORMAT
+        yield "netadapt", self.netadapt
+        yield "measured_on", self.measured_on
+        yield from self.info.to_json().items()
+        yield "scale", self.calibration.scale
+        yield "exponent", self.calibration.exponent
+        yield "calibrated_on", self.calibration.networks
+        yield "interpolated", self.interpolated
+        for warning in self.warnings:
+            yield "warning", " ".join(warning.split())
+
+
+def _parse(path: Path, comments: Sequence[str], body: Sequence[str]) -> LookupTable:
+    header: dict[str, str] = {}
+    warnings = []
+    for line in comments:
+        key, _, value = line.removeprefix("#").strip().partition(":")
+        if key == "warning":
+            warnings.append(value.strip())
+        header[key] = value.strip()
+    if header.get("netadapt-table") != str(FORMAT):
+        raise TableError(
+            f"{path} is no lookup table that this netadapt reads: its first line is not "
+            f"'# netadapt-table: {FORMAT}'. Build one with 'netadapt table build'."
+        )
+    try:
+        numbers = {name: int(header[name]) for name in ("threads", "block", "batch")}
+        texts = {f.name: header[f.name] for f in fields(DeviceInfo) if f.name not in numbers}
+        cache_mb = float(header["cache_mb"])
+        info = DeviceInfo.from_json({**texts, **numbers, "cache_mb": cache_mb})
+        entries = dict(entry_of(row) for row in csv.DictReader(body))
+        return LookupTable(
+            info=info,
+            entries=entries,
+            calibration=Calibration(
+                float(header["scale"]), float(header["exponent"]), header["calibrated_on"]
+            ),
+            interpolated=header.get("interpolated") == "True",
+            measured_on=header["measured_on"],
+            warnings=tuple(warnings),
+            netadapt=header["netadapt"],
+        )
+    except KeyError as error:
+        raise TableError(f"The lookup table {path} lacks {error}; it was cut or edited.") from error
+    except (TypeError, ValueError) as error:
+        raise TableError(f"The lookup table {path} has a value out of place: {error}.") from error

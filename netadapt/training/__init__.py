@@ -1,0 +1,7 @@
+"""Training: loops, batch normalization, and where it all runs."""
+
+from netadapt.training.batchnorm import recalibrate_bn
+from netadapt.training.loops import Progress, TrainResult, accuracy, fine_tune
+from netadapt.training.placement import open_device
+
+__all__ = ["Progress", "TrainResult", "accuracy", "fine_tune", "open_device", "recalibrate_bn"]

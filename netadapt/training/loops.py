@@ -1,0 +1,223 @@
+"""Training, in plain loops: fine-tuning, and the metric over a split.
+
+Inputs are laid out channels-last, which makes a step up to four times faster on a CPU. On the CPU,
+the same seed and number of threads give the same weights, bit for bit.
+"""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from netadapt.config import Recipe
+from netadapt.data.task import Batch, Loss, SplitName, Task, cross_entropy
+from netadapt.errors import TrainingError, UsageError
+from netadapt.training.batchnorm import BATCH_NORMS
+from netadapt.training.placement import arranged, moved, open_device, seeded
+
+Progress = Callable[[int, int, float], None]
+"""Called as ``(steps done, steps in all, last loss)``."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """What a training did.
+
+    Attributes:
+        losses: of each step.
+        images_seen: images in all steps together.
+        seconds: elapsed time.
+    """
+
+    losses: tuple[float, ...]
+    images_seen: int
+    seconds: float
+
+
+def fine_tune(
+    model: nn.Module,
+    task: Task,
+    *,
+    recipe: Recipe,
+    steps: int | None = None,
+    epochs: float | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> TrainResult:
+    """Train the model on the task's training split, in place.
+
+    Parameters that require no gradient stay as they are, and so do the statistics of a batch
+    normalization whose parameters are all of that kind. Afterwards the model is on the device, in
+    the layout and in the mode that it was found in.
+
+    Args:
+        model: changed in place.
+        task: gives the images and the loss.
+        recipe: how to train.
+        steps: number of steps; or give epochs.
+        epochs: passes over the training split; or give steps.
+        seed: of the order of images, augmentation and dropout. The global state is left as it was.
+        device: see :func:`open_device`.
+        progress: called after each step on the CPU, and now and then on a GPU.
+
+    Raises:
+        TrainingError: the loss or a weight is no finite number.
+        UsageError: nothing can be trained, or the settings contradict each other.
+        DeviceError: the device is not available.
+    """
+    total = _step_count(task, recipe, steps=steps, epochs=epochs)
+    loss_of = _loss(task, recipe)
+    started = time.perf_counter()
+    losses: list[float] = []
+    pending: list[Tensor] = []
+    seen = 0
+    with arranged(model, open_device(device)) as (target, dtype), seeded(seed, target):
+        _train_mode(model)
+        optimizer = _optimizer(model, recipe)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        batches = itertools.islice(_endless(task, recipe, seed), total)
+        # Reading a loss waits for the GPU, so there they are read some at a time.
+        patience = 1 if target.type == "cpu" else 20
+        for step, batch in enumerate(batches):
+            inputs, targets = moved(batch, target, dtype)
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.lr_at(step, total)
+            with torch.autocast(target.type, torch.bfloat16, enabled=recipe.bf16):
+                loss = loss_of(model(inputs), targets)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            if recipe.clip_norm is not None:
+                nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
+            optimizer.step()
+            seen += len(inputs)
+            pending.append(loss.detach())
+            if len(pending) >= patience or step + 1 == total:
+                losses += torch.stack(pending).float().tolist()
+                pending.clear()
+                _check_finite(losses, recipe, total, patience)
+                if progress is not None:
+                    progress(step + 1, total, losses[-1])
+        if not all(bool(torch.isfinite(p).all()) for p in parameters):
+            raise _diverged(recipe, total - 1, total, "a weight is not a finite number")
+    return TrainResult(tuple(losses), seen, time.perf_counter() - started)
+
+
+def _step_count(task: Task, recipe: Recipe, *, steps: int | None, epochs: float | None) -> int:
+    if (steps is None) == (epochs is None):
+        raise UsageError("Training needs a number of steps or of epochs, and not both.")
+    if steps is None:
+        assert epochs is not None
+        steps = max(1, round(epochs * max(1, len(task.train) // recipe.batch_size)))
+    if steps < 1 or recipe.batch_size < 1 or recipe.lr <= 0:
+        raise UsageError(
+            f"Training cannot run {steps} steps of {recipe.batch_size} images at learning rate "
+            f"{recipe.lr:g}; all three must be above zero."
+        )
+    return steps
+
+
+def _loss(task: Task, recipe: Recipe) -> Loss:
+    if not recipe.label_smoothing:
+        return task.loss
+    if task.loss is not cross_entropy:
+        raise UsageError(
+            f"Task {task.name!r} has a loss of its own, so label smoothing cannot apply; set it "
+            "to zero."
+        )
+    return partial(cross_entropy, label_smoothing=recipe.label_smoothing)
+
+
+def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
+    trained = [p for p in model.parameters() if p.requires_grad]
+    if not trained:
+        raise UsageError(
+            "The model has no parameter that requires a gradient, so there is nothing to train; "
+            "call model.requires_grad_(True)."
+        )
+    return torch.optim.SGD(
+        [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ],
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.momentum > 0,
+        fused=True,  # on a CPU a third of the time of the default
+    )
+
+
+def _train_mode(model: nn.Module) -> None:
+    """Training mode, but for batch normalizations that are frozen."""
+    model.train()
+    for module in model.modules():
+        own = [*module.parameters(recurse=False)] if isinstance(module, BATCH_NORMS) else []
+        if own and not any(p.requires_grad for p in own):
+            module.eval()
+
+
+def _endless(task: Task, recipe: Recipe, seed: int) -> Iterator[Batch]:
+    for epoch in itertools.count():
+        yield from task.batches(
+            "train",
+            batch_size=recipe.batch_size,
+            seed=seed,
+            epoch=epoch,
+            shuffle=True,
+            augment=recipe.augment,
+        )
+
+
+def _check_finite(losses: list[float], recipe: Recipe, steps: int, last: int) -> None:
+    for step in range(max(0, len(losses) - last), len(losses)):
+        if not math.isfinite(losses[step]):
+            raise _diverged(recipe, step, steps, f"the loss is {losses[step]}")
+
+
+def _diverged(recipe: Recipe, step: int, steps: int, what: str) -> TrainingError:
+    lr = recipe.lr_at(step, steps)
+    remedies = [f"a learning rate such as {recipe.lr / 10:g}"]
+    remedies += ["clipped gradients"] if recipe.clip_norm is None else []
+    remedies += ["float32 instead of bfloat16"] if recipe.bf16 else []
+    return TrainingError(
+        f"Training diverged at step {step + 1} of {steps}: {what} (learning rate {lr:.3g}, "
+        f"batches of {recipe.batch_size}); try {', or '.join(remedies)}."
+    )
+
+
+def accuracy(
+    model: nn.Module,
+    task: Task,
+    split: SplitName = "holdout",
+    *,
+    batch_size: int = 256,
+    device: str = "cpu",
+    bf16: bool = False,
+) -> float:
+    """The task's metric over a whole split; the model stays as it was.
+
+    Args:
+        model: run in evaluation mode.
+        task: gives the images and the metric.
+        split: ``holdout`` for choices, ``test`` once at the end.
+        batch_size: images at a time.
+        device: see :func:`open_device`.
+        bf16: whether to compute in bfloat16 where that is safe.
+    """
+    with arranged(model, open_device(device)) as (target, dtype), torch.inference_mode():
+        model.eval()
+
+        def pairs() -> Iterator[tuple[Any, Any]]:
+            for batch in task.batches(split, batch_size=batch_size):
+                inputs, targets = moved(batch, target, dtype)
+                with torch.autocast(target.type, torch.bfloat16, enabled=bf16):
+                    outputs = model(inputs)
+                yield outputs, targets
+
+        return float(task.metric(pairs()))
