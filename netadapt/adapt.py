@@ -19,7 +19,7 @@ from netadapt.export.deployment import calibration_images, deployable
 from netadapt.files import write_atomically
 from netadapt.models import ModelSpec
 from netadapt.network import Network, cost_of
-from netadapt.platforms import Platform, Workload, open_platform
+from netadapt.platforms import LayerTimer, Workload, open_layer_timer
 from netadapt.platforms.measurement import DeviceInfo
 from netadapt.pruning.importance import IMPORTANCES
 from netadapt.pruning.surgery import shrink
@@ -114,7 +114,7 @@ def adapt(
     task = data.load(config.data, input_size=config.input_size, seed=config.seed)
     spec = ModelSpec(config.model, task.num_classes, task.input_shape, dict(config.model_args))
     model = spec.build(config.weights, seed=config.seed)
-    platform = open_platform(config.platform)
+    platform = open_layer_timer(config.platform)
     info = platform.describe()
     settings = {
         "config": config.to_json(), "model": spec.to_json(), "data": task.describe(),
@@ -133,7 +133,7 @@ def _adapt(
     task: data.Task,
     spec: ModelSpec,
     model: nn.Module,
-    platform: Platform,
+    platform: LayerTimer,
     info: DeviceInfo,
     notify: Notify,
 ) -> Result:
@@ -173,9 +173,9 @@ def _first_step(shop: Shop) -> Step:
     cost = shop.cost({})
     measurement = shop.platform.measure_networks(
         [Workload("the unpruned network", shop.unpruned, network.at({}))], WHOLE
-    )[0]
+    )[0]["latency"]
     # Refuse what cannot be reached before hours go into training.
-    search.check_reachable(network, cost, shop.plan(measurement.p10_s), measurement.p10_s)
+    search.check_reachable(network, cost, shop.plan(measurement.p10), measurement.p10)
     if run.found("trained"):
         run.restore(shop.original, "original")
     else:
@@ -197,9 +197,9 @@ def _first_step(shop: Shop) -> Step:
             iteration=0,
             name="",
             keep={},
-            target=measurement.p10_s,
+            target=measurement.p10,
             predicted=cost_of(cost, network.at({})),
-            measured=measurement.p10_s,
+            measured=measurement.p10,
             accuracy=shop.accuracy(shop.original, "holdout"),
             weights="original",
             spread=measurement.spread,
@@ -242,11 +242,11 @@ def _finish(
     measurement = shop.measure_beside(deployed, step.sizes)
     unpruned = shop.single(shop.original)  # with its trained weights
     return {
-        "met": measurement.p10_s <= plan.limit,
+        "met": measurement.p10 <= plan.limit,
         "limit": plan.limit,
         "unit": shop.table.unit,
         "before": shop.figures(shop.original, {}, unpruned, first.measured, first.spread),
-        "after": shop.figures(model, step.sizes, onnx, measurement.p10_s, measurement.spread),
+        "after": shop.figures(model, step.sizes, onnx, measurement.p10, measurement.spread),
         "predicted": step.predicted * first.bias,
         "widths": shop.widths(step),
         "device": f"{info.device} ({info.platform}, {info.threads} thread(s), {info.precision}, "

@@ -13,7 +13,14 @@ from netadapt.export.deployment import calibration_images, deployable
 from netadapt.inspect import default_input_shape
 from netadapt.models import ModelSpec
 from netadapt.network import MACS, LayerShape, Network, Sizes, cost_of, keep_first
-from netadapt.platforms import Effort, Platform, Workload, open_platform
+from netadapt.platforms import (
+    Effort,
+    LayerTimer,
+    Platform,
+    Workload,
+    open_layer_timer,
+    open_platform,
+)
 from netadapt.platforms.measurement import DeviceInfo
 from netadapt.platforms.ort.platform import OrtPlatform
 from netadapt.platforms.ort.probes import alone
@@ -134,7 +141,7 @@ def build_table(
         notify: called with ``progress`` events.
     """
     subject = Subject.of(source)
-    platform = open_platform(platform_uri)
+    platform = open_layer_timer(platform_uri)
     info = platform.describe()
     network, multiple = subject.network, multiple or info.multiple
     table = open_table(None, out, info)
@@ -167,14 +174,15 @@ def build_table(
     if lacking:
         return found
     works = [subject.workload(sizes, info) for sizes in calibrating.values()]
-    timed = platform.measure_networks(works, SPREAD, counted_progress(notify, "calibration"))
-    pairs = [(t.p10_s, w.layers) for t, w in zip(timed, works, strict=True)]
+    readings = platform.measure_networks(works, SPREAD, counted_progress(notify, "calibration"))
+    timed = [reading[table.resource] for reading in readings]
+    pairs = [(t.value, w.layers) for t, w in zip(timed, works, strict=True)]
     table = table.calibrated(pairs, name=f"{source.model} at {', '.join(calibrating)}")
     table.save(out)
     found["calibration"] = [
         {
             "width": name,
-            "measured_s": t.p10_s,
+            "measured_s": t.value,
             "noise": t.noise,
             "predicted_s": table.price(w.layers),
         }
@@ -212,7 +220,7 @@ def verify_table(
         TableError: the table is of another device or of other settings.
     """
     table = LookupTable.load(path)
-    platform = open_platform(platform_uri)
+    platform = open_layer_timer(platform_uri)
     info = platform.describe()
     table.require(info)
     subject = Subject.of(source)
@@ -232,7 +240,7 @@ def verify_table(
 
 
 def compare(
-    table: LookupTable, platform: Platform, found: Observations, notify: Notify = silent
+    table: LookupTable, platform: LayerTimer, found: Observations, notify: Notify = silent
 ) -> tuple[dict[str, Accuracy], int]:
     """Hold a table, and simpler predictors, against measured networks.
 
@@ -267,7 +275,7 @@ def _alone_s(
     single = replace(platform, method=alone)
     wanted = [shape for shape in shapes if shape.op not in UNPRICED]
     progress = counted_progress(notify, "single layers")
-    times = {s: m.p10_s for s, m in single.measure_layers(wanted, LAYERS, progress)}
+    times = {s: m.p10 for s, m in single.measure_layers(wanted, LAYERS, progress)}
     return {shape: times.get(shape, 0.0) for shape in shapes}
 
 
@@ -281,7 +289,7 @@ def measure_models(
     """Measure models, their runs interleaved.
 
     Returns:
-        ``device`` and, for each of ``models``, the statistics of its runs in seconds.
+        ``device`` and, for each of ``models``, the statistics of each resource that it measures.
     """
     platform = open_platform(platform_uri)
     info = platform.describe()
@@ -289,10 +297,10 @@ def measure_models(
     effort = Effort(passes=passes, min_seconds=min_seconds)
     measurements = platform.measure_networks(workloads, effort)
     return {
-        "schema": 1,
+        "schema": 2,
         "device": info.to_json(),
         "models": [
-            {"model": work.name, **measurement.summary()}
-            for work, measurement in zip(workloads, measurements, strict=True)
+            {"model": work.name, "resources": {name: m.summary() for name, m in readings.items()}}
+            for work, readings in zip(workloads, measurements, strict=True)
         ],
     }

@@ -1,4 +1,4 @@
-"""Quantities with units: ``15ms``, ``3mJ``, ``60%``, and back.
+"""Resources, and quantities with units: ``15ms``, ``3mJ``, ``size=2MB``, ``macs=60%``, and back.
 
 A bare number is refused: ``15`` of what is the question that most budget errors come from.
 """
@@ -6,24 +6,45 @@ A bare number is refused: ``15`` of what is the question that most budget errors
 import math
 import re
 from dataclasses import dataclass
-from typing import Literal
 
-from netadapt.errors import UsageError
+from netadapt.errors import UsageError, named
 
-Resource = Literal["latency", "energy", "fraction"]
 
-_SCALES: dict[str, tuple[Resource, float]] = {
-    "s": ("latency", 1.0),
-    "ms": ("latency", 1e-3),
-    "us": ("latency", 1e-6),
-    "µs": ("latency", 1e-6),
-    "J": ("energy", 1.0),
-    "mJ": ("energy", 1e-3),
-    "uJ": ("energy", 1e-6),
-    "µJ": ("energy", 1e-6),
-    "nJ": ("energy", 1e-9),
-    "%": ("fraction", 1e-2),
-}
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """Something that a network uses, and that a budget may bound.
+
+    Attributes:
+        name: as in ``latency=12ms``.
+        unit: its base unit: ``s``, ``J`` or ``B``, or what is counted.
+        scales: the units that it may be given in, each in base units.
+        by_device: whether it hangs on the device that the network runs on.
+        counted: whether it is known without measuring.
+    """
+
+    name: str
+    unit: str
+    scales: dict[str, float]
+    by_device: bool = False
+    counted: bool = False
+
+
+_COUNTS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+RESOURCES: dict[str, Resource] = {
+    resource.name: resource
+    for resource in (
+        Resource("latency", "s", {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}, by_device=True),
+        Resource("energy", "J", {"J": 1.0, "mJ": 1e-3, "uJ": 1e-6, "µJ": 1e-6, "nJ": 1e-9},
+                 by_device=True),
+        Resource("size", "B", {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10,
+                               "MiB": 2.0**20, "GiB": 2.0**30}, by_device=True, counted=True),
+        Resource("macs", "MACs", _COUNTS, counted=True),
+        Resource("params", "parameters", _COUNTS, counted=True),
+    )
+}  # fmt: skip
+"""Every resource by name. The first is what a share without a name is of."""
+
+_EXAMPLES = "12ms, 3mJ, 60%, size=2MB, macs=50% or params=1.5M"
 _QUANTITY = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([a-zA-Zµμ%]*)\s*")
 
 
@@ -32,52 +53,107 @@ class Budget:
     """A bound on one resource.
 
     Attributes:
-        resource: ``latency`` (seconds), ``energy`` (joules) or ``fraction`` (of the original).
-        value: the bound, in the base unit of the resource; a fraction lies in (0, 1].
+        resource: a name in :data:`RESOURCES`.
+        value: the bound, in the resource's base unit; or a share in (0, 1].
+        share: whether the value is a share of what the unpruned network uses.
+        device: name of the device that it holds on; empty for every device of the run.
     """
 
-    resource: Resource
+    resource: str
     value: float
+    share: bool = False
+    device: str = ""
 
     def limit(self, original: float) -> float:
-        """The bound as a number in the unit of ``original``, the unpruned network's resource."""
-        return self.value * original if self.resource == "fraction" else self.value
+        """The bound in base units, for what the unpruned network uses."""
+        return self.value * original if self.share else self.value
 
     def __str__(self) -> str:
-        if self.resource == "fraction":
-            return f"{self.value * 100:g}%"
-        return (
-            format_seconds(self.value) if self.resource == "latency" else format_joules(self.value)
-        )
+        """As :func:`parse_budget` reads it."""
+        resource = RESOURCES[self.resource]
+        text = f"{self.value * 100:.15g}%" if self.share else _exact(self.value, resource)
+        if (self.share and resource.name != "latency") or "" in resource.scales:
+            text = f"{resource.name}={text}"
+        return f"{self.device}:{text}" if self.device else text
+
+
+def _exact(value: float, resource: Resource) -> str:
+    """A value in the largest unit that it fills, with all its digits."""
+    unit, scale = max(
+        ((u, s) for u, s in resource.scales.items() if s <= value and "i" not in u),
+        key=lambda pair: pair[1],
+        default=min(resource.scales.items(), key=lambda pair: pair[1]),
+    )
+    return f"{value / scale:.15g}{unit}"
 
 
 def parse_budget(text: str) -> Budget:
-    """Read a budget such as ``12ms``, ``3mJ`` or ``60%``.
+    """Read a budget such as ``12ms``, ``60%``, ``size=2MB``, ``macs=50%`` or ``phone:12ms``.
+
+    A unit tells the resource; a share without a name is of latency. What stands before a colon is
+    the name of the device that the budget holds on.
 
     Raises:
-        UsageError: the text has no unit, an unknown unit, or a value out of range.
+        UsageError: the text has no unit, an unknown unit or resource, or a value out of range.
     """
-    match = _QUANTITY.fullmatch(text)
+    device, _, bound = text.rpartition(":")
+    name, sign, quantity = bound.rpartition("=")
+    resource = named("resource", name.strip(), RESOURCES) if sign else None
+    match = _QUANTITY.fullmatch(quantity)
     if match is None:
-        raise UsageError(f"Budget {text!r} is not a quantity; write it like 12ms, 3mJ or 60%.")
+        raise UsageError(f"Budget {text!r} is not a quantity; write it like {_EXAMPLES}.")
     number, unit = match.groups()
+    unit = unit.replace("μ", "µ")  # GREEK SMALL LETTER MU -> MICRO SIGN
+    share = unit == "%"
+    if share:
+        resource, scale = resource or RESOURCES["latency"], 1e-2
+    else:
+        resource, scale = _unit(text, number, unit, resource)
+    value = float(number) * scale
+    if not math.isfinite(value) or value <= 0:
+        raise UsageError(f"Budget {text!r} must be above zero, and a finite number.")
+    if share and value > 1:
+        raise UsageError(f"Budget {text!r} is above the original; give at most 100%.")
+    return Budget(resource.name, value, share, device.strip())
+
+
+def _unit(text: str, number: str, unit: str, resource: Resource | None) -> tuple[Resource, float]:
+    """The resource, and the unit in base units."""
+    if resource is not None:
+        if unit not in resource.scales:
+            known = ", ".join(u or "a plain number" for u in resource.scales)
+            raise UsageError(
+                f"Budget {text!r} has {f'the unit {unit!r}' if unit else 'no unit'}; "
+                f"{resource.name} is given in {known}, or in % of the original."
+            )
+        return resource, resource.scales[unit]
     if not unit:
         raise UsageError(
             f"Budget {text!r} has no unit; write {number}ms, {number}mJ, or {number}% "
             "(of the measured original)."
         )
-    unit = unit.replace("μ", "µ")  # GREEK SMALL LETTER MU -> MICRO SIGN
-    if unit not in _SCALES:
-        raise UsageError(
-            f"Budget {text!r} has the unknown unit {unit!r}; known: {', '.join(_SCALES)}."
-        )
-    resource, scale = _SCALES[unit]
-    value = float(number) * scale
-    if not math.isfinite(value) or value <= 0:
-        raise UsageError(f"Budget {text!r} must be above zero.")
-    if resource == "fraction" and value > 1:
-        raise UsageError(f"Budget {text!r} is above the original; give at most 100%.")
-    return Budget(resource, value)
+    for candidate in RESOURCES.values():
+        if unit in candidate.scales and "" not in candidate.scales:
+            return candidate, candidate.scales[unit]
+    known = ", ".join(u for r in RESOURCES.values() for u in r.scales if u)
+    raise UsageError(f"Budget {text!r} has the unknown unit {unit!r}; known: {known}, %.")
+
+
+def parse_share(text: str, what: str) -> float:
+    """A percentage, such as ``5%``, as a share.
+
+    Args:
+        text: what was given.
+        what: its name, for the error.
+
+    Raises:
+        UsageError: it is no percentage, or not above zero and at most 100 %.
+    """
+    match = _QUANTITY.fullmatch(text)
+    value = float(match[1]) / 100 if match and match[2] == "%" else 0.0
+    if not 0 < value <= 1:
+        raise UsageError(f"{what} {text} must be a percentage above 0 and at most 100, like 5%.")
+    return value
 
 
 def _scaled(value: float, unit: str, steps: tuple[tuple[float, str], ...]) -> str:
@@ -103,18 +179,19 @@ def format_count(value: float) -> str:
     return _scaled(value, "", ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))).rstrip()
 
 
+def format_bytes(value: float) -> str:
+    """A file size for a person: ``4.2 MB`` (powers of ten)."""
+    return _scaled(value, "B", ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")))
+
+
+_FORMATS = {"s": format_seconds, "J": format_joules, "B": format_bytes}
+
+
 def format_quantity(value: float, unit: str) -> str:
-    """A cost for a person: seconds, joules, or a count of ``unit``."""
-    if unit == "s":
-        return format_seconds(value)
-    return format_joules(value) if unit == "J" else f"{format_count(value)} {unit}"
+    """A cost for a person: seconds, joules, bytes, or a count of ``unit``."""
+    return _FORMATS[unit](value) if unit in _FORMATS else f"{format_count(value)} {unit}"
 
 
 def format_metric(value: float, *, share: bool) -> str:
     """A metric for a person: a percentage if it is a share of 1, else the number."""
     return f"{value:.2%}" if share else f"{value:.4g}"
-
-
-def format_bytes(value: float) -> str:
-    """A file size for a person: ``4.2 MB`` (powers of ten)."""
-    return _scaled(value, "B", ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")))

@@ -15,7 +15,7 @@ from netadapt.data.task import SplitName
 from netadapt.errors import UsageError
 from netadapt.export.deployment import OnnxModel, calibration_images, deployable
 from netadapt.network import Cost, Network, Sizes
-from netadapt.platforms import Effort, Platform, Workload
+from netadapt.platforms import Effort, LayerTimer, Workload
 from netadapt.platforms.measurement import Measurement
 from netadapt.pruning.importance import IMPORTANCES, top
 from netadapt.pruning.surgery import shrink
@@ -24,7 +24,7 @@ from netadapt.search import loop as search
 from netadapt.search.strategies import STRATEGIES, Proposal
 from netadapt.tables.build import complete_table
 from netadapt.tables.table import LookupTable
-from netadapt.units import format_quantity
+from netadapt.units import RESOURCES, format_quantity
 
 Notify = Callable[[dict[str, Any]], None]
 """Called with every event of the journal, and with passing ones (``progress``) that it omits."""
@@ -57,7 +57,7 @@ class Shop:
     original: nn.Module
     network: Network
     task: data.Task
-    platform: Platform
+    platform: LayerTimer
     table: LookupTable
     multiple: int
     config: RunConfig
@@ -146,14 +146,17 @@ class Shop:
         Machines have slow and fast minutes. What the unpruned network takes now, over what it took
         at first, is the drift; the result is divided by it.
         """
-        now, candidate = self.platform.measure_networks(
-            [
-                Workload("the unpruned network", self.unpruned, self.network.at({})),
-                Workload("the candidate", onnx, self.network.at(sizes)),
-            ],
-            WHOLE,
+        now, candidate = (
+            reading["latency"]
+            for reading in self.platform.measure_networks(
+                [
+                    Workload("the unpruned network", self.unpruned, self.network.at({})),
+                    Workload("the candidate", onnx, self.network.at(sizes)),
+                ],
+                WHOLE,
+            )
         )
-        drift = now.p10_s / self.run.steps()[0].measured
+        drift = now.p10 / self.run.steps()[0].measured
         self.run.append(
             "measured", drift=drift, measurement=candidate.summary(), unpruned=now.summary()
         )
@@ -271,8 +274,7 @@ def budget_limit(config: RunConfig, unit: str, original: float) -> float:
     Raises:
         UsageError: the budget is of another resource than the device measures, or needs nothing.
     """
-    wanted = {"latency": "s", "energy": "J"}.get(config.budget.resource, unit)
-    if wanted != unit:
+    if RESOURCES[config.budget.resource].unit != unit:
         raise UsageError(
             f"{config.platform} measures {'latency' if unit == 's' else 'energy'}, and the budget "
             f"{config.budget} is of another resource; give it like "

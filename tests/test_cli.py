@@ -371,7 +371,7 @@ def test_exit_codes_are_documented(capsys):
 
 def test_the_help_tells_the_defaults_that_hold(capsys):
     help_text = " ".join(run(capsys, "adapt", "--help")[1].split())
-    tuning, config = Tuning(), RunConfig("m", "d", Budget("fraction", 0.5))
+    tuning, config = Tuning(), RunConfig("m", "d", Budget("latency", 0.5, share=True))
     for words, value in [
         ("Epochs of training from scratch.", tuning.train_epochs),
         ("Highest learning rate.", tuning.recipe.lr),

@@ -25,8 +25,8 @@ def depthwise(channels):
     return conv(channels, channels, groups=channels, kernel=(3, 3), padding=(1, 1))
 
 
-def entry(p10_s):
-    return Entry(p10_s, p10_s, p10_s, 48)
+def entry(p10):
+    return Entry(p10, p10, p10, 48)
 
 
 CORNERS = {
@@ -39,7 +39,7 @@ CORNERS = {
 
 def priced(shape, rows=CORNERS, layout="NCHWc"):
     found = Surface(rows, 16, layout).entry(shape)
-    return found.p10_s if found else None
+    return found.p10 if found else None
 
 
 def test_between_four_corners():

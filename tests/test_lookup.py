@@ -20,8 +20,8 @@ LINEAR = LayerShape("linear", 1_000, 1_000)  # 1 million weights: 4 MB
 OTHER = LayerShape("other", 16, 16)
 
 
-def entry(p10_s, runs=48):
-    return Entry(p10_s, p10_s * 1.1, p10_s * 1.5, runs)
+def entry(p10, runs=48):
+    return Entry(p10, p10 * 1.1, p10 * 1.5, runs)
 
 
 def table(**more):
@@ -63,7 +63,7 @@ def test_a_difference_below_zero_costs_nothing_and_stays_in_the_row(tmp_path):
     negative = LookupTable(INFO, {CONV: entry(-1e-7)})
     assert negative.layer(CONV) == 0.0
     negative.save(tmp_path / "t.csv")
-    assert LookupTable.load(tmp_path / "t.csv").entries[CONV].p10_s == -1e-7
+    assert LookupTable.load(tmp_path / "t.csv").entries[CONV].p10 == -1e-7
 
 
 def test_what_no_table_prices_is_free_and_told():
@@ -124,7 +124,7 @@ class Device:
 def test_fill_measures_what_is_missing_only():
     wide = dataclasses.replace(CONV, cout=64)
     filled = table().fill(Device(), [CONV, wide])
-    assert filled.entries[wide].p10_s == 1e-3
+    assert filled.entries[wide].p10 == 1e-3
     assert filled.entries[CONV] == table().entries[CONV]
     assert filled.warnings == ("It is hot; cool it.",)
     assert filled.canary_spread == pytest.approx((2.8e-3 - 1.2e-3) / 2e-3)
@@ -173,7 +173,7 @@ def test_a_torn_last_row_is_left_out(tmp_path):
 def test_pandas_reads_the_file(tmp_path):
     table(warnings=("Hot; cool it.",)).save(tmp_path / "t.csv")
     frame = pd.read_csv(tmp_path / "t.csv", comment="#")
-    assert frame["p10_s"].tolist() == [5e-6, 2e-5, 3e-5]
+    assert frame["p10"].tolist() == [5e-6, 2e-5, 3e-5]
     assert frame["op"].tolist() == ["overhead", "conv", "linear"]
 
 
@@ -181,9 +181,9 @@ def test_pandas_reads_the_file(tmp_path):
     ("damage", "says"),
     [
         (lambda text: "hello\n", "first line"),
-        (lambda text: text.replace("# netadapt-table: 2", "# netadapt-table: 99"), "first line"),
+        (lambda text: text.replace("# netadapt-table: 3", "# netadapt-table: 99"), "first line"),
         (lambda text: text.replace("# block: 8\n", ""), "lacks 'block'"),
-        (lambda text: text.replace(",p90_s", ""), "cut or edited|out of place"),
+        (lambda text: text.replace(",p90", ""), "cut or edited|out of place"),
         (lambda text: text.replace("conv,16", "conv,sixteen"), "sixteen"),
     ],
 )

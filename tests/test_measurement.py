@@ -20,11 +20,11 @@ def test_spread_is_the_interquartile_range_over_the_median():
 def test_measurements_survive_json(samples):
     measurement = Measurement(tuple(samples), "wall", ("load",))
     assert Measurement.from_json(measurement.to_json()) == measurement
-    assert measurement.p10_s <= measurement.median_s <= measurement.p90_s
+    assert measurement.p10 <= measurement.median <= measurement.p90
 
 
 def test_drift_scales_every_sample():
-    assert Measurement((1.0, 2.0)).scaled(0.5).samples_s == (0.5, 1.0)
+    assert Measurement((1.0, 2.0)).scaled(0.5).samples == (0.5, 1.0)
 
 
 def test_no_samples_is_no_measurement():

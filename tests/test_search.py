@@ -129,7 +129,7 @@ def test_bias_rescales_the_next_target(tmp_path):
 
     class Slow(MockWorkshop):
         def measure(self, step):
-            return Measurement((2 * super().measure(step).p10_s,), "model")
+            return Measurement((2 * super().measure(step).p10,), "model")
 
     first = replace(FIRST, measured=2 * 29232)
     with Run(tmp_path / "run", {}) as run:

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from netadapt.errors import UnknownName, UsageError
-from netadapt.units import Budget, format_bytes, format_quantity, parse_budget
+from netadapt.units import RESOURCES, Budget, format_bytes, format_quantity, parse_budget
 
 
 @pytest.mark.parametrize(
@@ -15,8 +17,12 @@ from netadapt.units import Budget, format_bytes, format_quantity, parse_budget
         ("800µs", "latency", 800e-6),
         ("800μs", "latency", 800e-6),
         ("3mJ", "energy", 0.003),
-        ("60%", "fraction", 0.6),
         ("1e-3s", "latency", 0.001),
+        ("2MB", "size", 2e6),
+        ("size=2MiB", "size", 2 * 2**20),
+        ("latency=12ms", "latency", 0.012),
+        ("params=1.5M", "params", 1.5e6),
+        ("macs=300000", "macs", 3e5),
     ],
 )
 def test_budgets(text, resource, value):
@@ -27,13 +33,20 @@ def test_budgets(text, resource, value):
     ("text", "word"),
     [
         ("15", "has no unit"),
-        ("0.6", "60|0.6%"),
+        ("0.6", "0.6%"),
         ("15 lightyears", "unknown unit"),
         ("120%", "above the original"),
         ("0ms", "above zero"),
         ("fast", "not a quantity"),
         ("-3ms", "not a quantity"),
         ("", "not a quantity"),
+        ("nan%", "not a quantity"),
+        ("infms", "not a quantity"),
+        ("1e999ms", "finite"),
+        ("latency=3mJ", "latency is given in s, ms"),
+        ("energy=3", "no unit"),
+        ("macs=3 MB", "a plain number"),
+        ("latencie=60%", "did you mean latency"),
     ],
 )
 def test_bad_budgets_are_refused_with_a_sentence(text, word):
@@ -44,6 +57,33 @@ def test_bad_budgets_are_refused_with_a_sentence(text, word):
 @given(st.floats(0.1, 100))
 def test_a_fraction_limits_the_original(percent):
     assert parse_budget(f"{percent}%").limit(2.0) == pytest.approx(percent / 50)
+
+
+@pytest.mark.parametrize(
+    ("text", "budget"),
+    [
+        ("60%", Budget("latency", 0.6, share=True)),
+        ("macs=50%", Budget("macs", 0.5, share=True)),
+        ("phone:60%", Budget("latency", 0.6, share=True, device="phone")),
+        ("phone:energy=50%", Budget("energy", 0.5, share=True, device="phone")),
+        ("ort:cpu:12ms", Budget("latency", 0.012, device="ort:cpu")),
+    ],
+)
+def test_shares_and_devices(text, budget):
+    assert parse_budget(text) == budget
+
+
+@given(
+    st.sampled_from(sorted(RESOURCES)),
+    st.floats(1e-12, 1e12),
+    st.booleans(),
+    st.sampled_from(["", "phone", "ort:cpu"]),
+)
+def test_a_budget_reads_as_it_is_written(resource, value, share, device):
+    budget = Budget(resource, min(value, 1.0) if share else value, share, device)
+    again = parse_budget(str(budget))
+    assert again == replace(budget, value=again.value)
+    assert again.value == pytest.approx(budget.value, rel=1e-12)
 
 
 def test_quantities_for_people():

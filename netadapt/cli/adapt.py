@@ -21,6 +21,7 @@ from netadapt.units import (
     format_metric,
     format_quantity,
     parse_budget,
+    parse_share,
 )
 
 if TYPE_CHECKING:
@@ -211,15 +212,11 @@ def adapt(
 
 
 def _schedule(initial: str | None, decay: float) -> Any:
-    from netadapt.errors import UsageError
     from netadapt.search.schedule import Schedule
 
     if initial is None:
         return Schedule(decay=decay)
-    reduction = parse_budget(initial)
-    if reduction.resource != "fraction":
-        raise UsageError(f"--initial-reduction {initial} must be a percentage, such as 5%.")
-    return Schedule(reduction.value, decay)
+    return Schedule(parse_share(initial, "--initial-reduction"), decay)
 
 
 def result_text(result: "Result") -> str:

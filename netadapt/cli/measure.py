@@ -11,7 +11,7 @@ from netadapt.cli.options import (
     model_options,
     platform_option,
 )
-from netadapt.units import format_seconds
+from netadapt.units import format_quantity
 
 _EPILOG = """\b
 Examples:
@@ -62,21 +62,23 @@ def measure(
     if as_json:
         echo_json(report)
         return
-    rows = [("model", "p10", "median", "p90", "spread", "runs")]
-    for row in report["models"]:
-        rows.append(
-            (row["model"], *(format_seconds(row[k]) for k in ("p10_s", "median_s", "p90_s")),
-             f"{row['spread']:.1%}", str(row["runs"]))
-        )  # fmt: skip
-    click.echo(table_text(rows, right=frozenset(range(1, 6))))
+    rows = [("model", "resource", "p10", "median", "p90", "spread", "runs")]
+    readings = [(row["model"], name, found) for row in report["models"]
+                for name, found in row["resources"].items()]  # fmt: skip
+    for name, resource, found in readings:
+        quantiles = (format_quantity(found[k], found["unit"]) for k in ("p10", "median", "p90"))
+        rows.append((name, resource, *quantiles, f"{found['spread']:.1%}", str(found["runs"])))
+    click.echo(table_text(rows, right=frozenset(range(2, 7))))
     if compare:
-        first, second = (row["p10_s"] for row in report["models"])
-        click.echo(f"\n{model} takes {first / second:.3f} of the time of {compare} (by p10).")
+        first, second = (row["resources"] for row in report["models"])
+        for resource in first:
+            ratio = first[resource]["value"] / second[resource]["value"]
+            click.echo(f"\n{model} takes {ratio:.3f} of the {resource} of {compare}.")
     device = report["device"]
     click.echo(
         f"\n{device['device']}, {device['runtime']}, {device['threads']} thread(s), "
         f"{device['precision']}, level {device['level']}, {device['layout']} layout; "
-        f"{report['models'][0]['clock']} time."
+        f"{readings[0][2]['clock']} time."
     )
-    for warning in dict.fromkeys(w for row in report["models"] for w in row["warnings"]):
+    for warning in dict.fromkeys(w for _, _, found in readings for w in found["warnings"]):
         click.echo(f"Warning: {warning}", err=True)

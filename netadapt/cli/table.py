@@ -17,7 +17,7 @@ from netadapt.cli.options import (
     quiet_option,
     step_option,
 )
-from netadapt.units import format_seconds, parse_budget
+from netadapt.units import format_seconds, parse_share
 
 
 @click.group()
@@ -115,10 +115,7 @@ def _share(_: click.Context, __: click.Parameter, value: str | None) -> float | 
     """A percentage as a share."""
     if value is None:
         return None
-    budget = parse_budget(value)
-    if budget.resource != "fraction":
-        raise click.BadParameter(f"{value} must be a percentage, such as 5%.")
-    return budget.value
+    return parse_share(value, "--tolerance")
 
 
 @table.command(epilog=_VERIFY_EPILOG)
@@ -329,7 +326,7 @@ def show(path: Path, most: int, as_json: bool) -> None:
     rows = [("layer", "p10", "median", "p90", "runs")]
     for row in report["layers"][:most]:
         rows.append(
-            (row["layer"], *(format_seconds(row[k]) for k in ("p10_s", "median_s", "p90_s")),
+            (row["layer"], *(format_seconds(row[k]) for k in ("p10", "median", "p90")),
              str(row["runs"]))
         )  # fmt: skip
     click.echo("\n" + table_text(rows, right=frozenset({1, 2, 3, 4})))

@@ -1,4 +1,4 @@
-"""Devices that answer how long a network, and each of its layers, takes.
+"""Devices that answer what a network, and each of its layers, costs.
 
 A platform is anything with the methods of :class:`Platform`; nothing needs to be inherited.
 """
@@ -6,11 +6,11 @@ A platform is anything with the methods of :class:`Platform`; nothing needs to b
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
 from netadapt.errors import UnknownName, UsageError
-from netadapt.network import LayerShape
+from netadapt.network import Cost, LayerShape
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 
 
@@ -76,17 +76,48 @@ Progress = Callable[[int, int], None]
 """Called with (done, total) as a measurement proceeds."""
 
 
+Readings = Mapping[str, Measurement]
+"""What was measured of one network, by resource."""
+
+
 class Platform(Protocol):
-    """A device."""
+    """A device: what it is, and what whole networks cost on it.
+
+    What prices proposals is a table built from a :class:`LayerTimer`, or the closed form of a
+    :class:`Modelled` platform; a device may be either for each of its resources.
+    """
 
     @property
     def uri(self) -> str:
         """What opens it again, such as ``ort:cpu``."""
         ...
 
-    def describe(self) -> DeviceInfo:
-        """What the device is, with all settings that change its timings."""
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """The resources that it measures of whole networks, such as ``latency``."""
         ...
+
+    def describe(self) -> DeviceInfo:
+        """What the device is, with all settings that change its answers."""
+        ...
+
+    def measure_networks(
+        self, models: Sequence[Workload], effort: Effort = ..., progress: Progress | None = None
+    ) -> list[Readings]:
+        """Measure whole networks, their runs interleaved so that all meet the same conditions.
+
+        Returns:
+            For each network, a measurement of each of :attr:`resources`.
+
+        Raises:
+            DeviceError: the device cannot be reached, or cannot run a network.
+        """
+        ...
+
+
+@runtime_checkable
+class LayerTimer(Platform, Protocol):
+    """A device that times layers, so that a lookup table of latency can be built."""
 
     def measure_layers(
         self, shapes: Sequence[LayerShape], effort: Effort = ..., progress: Progress | None = None
@@ -100,14 +131,13 @@ class Platform(Protocol):
         """
         ...
 
-    def measure_networks(
-        self, models: Sequence[Workload], effort: Effort = ..., progress: Progress | None = None
-    ) -> list[Measurement]:
-        """Time whole networks, their runs interleaved so that all meet the same conditions.
 
-        Raises:
-            DeviceError: the device cannot be reached, or cannot run a network.
-        """
+@runtime_checkable
+class Modelled(Platform, Protocol):
+    """A device whose costs follow from formulas."""
+
+    def cost(self, resource: str) -> Cost | None:
+        """What prices networks in a resource; None where only a table can."""
         ...
 
 
@@ -150,4 +180,16 @@ def open_platform(uri: str) -> Platform:
         if name not in known:
             raise UnknownName(f"option of the platform {scheme}", name, known)
     platform: Platform = getattr(import_module(module), function)(rest, options)
+    return platform
+
+
+def open_layer_timer(uri: str) -> LayerTimer:
+    """A device whose layers can be timed one by one; arguments and errors as of open_platform.
+
+    Raises:
+        UsageError: its costs follow from formulas, so that no table is built of it.
+    """
+    platform = open_platform(uri)
+    if not isinstance(platform, LayerTimer):
+        raise UsageError(f"{uri} does not time layers: its costs are modelled, without a table.")
     return platform

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-Clock = Literal["cpu", "wall", "model"]
+Clock = Literal["cpu", "wall", "model", "count"]
 
 
 def quantile(samples: Sequence[float], q: float) -> float:
@@ -19,67 +19,80 @@ def quantile(samples: Sequence[float], q: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Repeated timings of one thing on one device.
+    """Repeated readings of what one thing costs on one device.
 
     Attributes:
-        samples_s: every run, in seconds, in the order taken.
+        samples: every reading, in the base unit of the resource, in the order taken.
         clock: ``cpu`` is the calling thread's CPU time, which contention does not inflate;
-            ``wall`` is elapsed time; ``model`` is computed, not measured.
+            ``wall`` is elapsed time; ``model`` is computed, not measured; ``count`` is counted.
         warnings: what disturbed the measurement, each with its remedy.
+        unit: ``s``, ``J``, or what is counted.
     """
 
-    samples_s: tuple[float, ...]
+    samples: tuple[float, ...]
     clock: Clock = "cpu"
     warnings: tuple[str, ...] = ()
+    unit: str = "s"
 
     def __post_init__(self) -> None:
-        if not self.samples_s:
+        if not self.samples:
             raise ValueError("a measurement needs at least one sample")
 
     @property
-    def p10_s(self) -> float:
-        """10th percentile in seconds: the headline, robust to contention and slow regimes."""
-        return quantile(self.samples_s, 0.10)
+    def value(self) -> float:
+        """The headline: what the thing is said to cost.
+
+        Of times the 10th percentile, robust to contention and slow regimes, which only ever add;
+        of all else the median.
+        """
+        return self.p10 if self.unit == "s" else self.median
 
     @property
-    def median_s(self) -> float:
-        """Median in seconds."""
-        return quantile(self.samples_s, 0.50)
+    def p10(self) -> float:
+        """10th percentile."""
+        return quantile(self.samples, 0.10)
 
     @property
-    def p90_s(self) -> float:
-        """90th percentile in seconds."""
-        return quantile(self.samples_s, 0.90)
+    def median(self) -> float:
+        """Median."""
+        return quantile(self.samples, 0.50)
+
+    @property
+    def p90(self) -> float:
+        """90th percentile."""
+        return quantile(self.samples, 0.90)
 
     @property
     def spread(self) -> float:
         """Interquartile range over the median, without a unit."""
-        iqr_s = quantile(self.samples_s, 0.75) - quantile(self.samples_s, 0.25)
-        return iqr_s / self.median_s if self.median_s > 0 else 0.0
+        iqr = quantile(self.samples, 0.75) - quantile(self.samples, 0.25)
+        return iqr / self.median if self.median > 0 else 0.0
 
     @property
     def noise(self) -> float:
-        """How far the two halves of the runs differ by p10, relative: what a repetition would."""
-        half = len(self.samples_s) // 2
+        """How far the two halves of the runs differ, relative: what a repetition would."""
+        half = len(self.samples) // 2
         if not half:
             return 0.0
-        first_s, second_s = (
-            quantile(s, 0.10) for s in (self.samples_s[:half], self.samples_s[half:])
+        first, second = (
+            replace(self, samples=s).value for s in (self.samples[:half], self.samples[half:])
         )
-        return abs(first_s / second_s - 1) if second_s > 0 else 0.0
+        return abs(first / second - 1) if second > 0 else 0.0
 
     def scaled(self, factor: float) -> "Measurement":
         """Every sample times ``factor``: a correction for drift."""
-        return replace(self, samples_s=tuple(s * factor for s in self.samples_s))
+        return replace(self, samples=tuple(s * factor for s in self.samples))
 
     def summary(self) -> dict[str, Any]:
-        """Statistics as plain JSON values; seconds, and counts."""
+        """Statistics as plain JSON values, in :attr:`unit`."""
         return {
-            "p10_s": self.p10_s,
-            "median_s": self.median_s,
-            "p90_s": self.p90_s,
+            "unit": self.unit,
+            "value": self.value,
+            "p10": self.p10,
+            "median": self.median,
+            "p90": self.p90,
             "spread": self.spread,
-            "runs": len(self.samples_s),
+            "runs": len(self.samples),
             "clock": self.clock,
             "warnings": list(self.warnings),
         }
@@ -87,15 +100,16 @@ class Measurement:
     def to_json(self) -> dict[str, Any]:
         """All of it as plain JSON values; :meth:`from_json` reads it back."""
         return {
-            "samples_s": list(self.samples_s),
+            "samples": list(self.samples),
             "clock": self.clock,
             "warnings": list(self.warnings),
+            "unit": self.unit,
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Measurement":
         """Read what :meth:`to_json` wrote."""
-        return cls(tuple(data["samples_s"]), data["clock"], tuple(data["warnings"]))
+        return cls(tuple(data["samples"]), data["clock"], tuple(data["warnings"]), data["unit"])
 
 
 @dataclass(frozen=True, slots=True)

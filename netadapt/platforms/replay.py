@@ -6,7 +6,7 @@ from pathlib import Path
 
 from netadapt.errors import DeviceError, TableError, UsageError
 from netadapt.network import LayerShape
-from netadapt.platforms import CANARY, REFILL, Effort, Progress, Workload
+from netadapt.platforms import CANARY, REFILL, Effort, Progress, Readings, Workload
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 from netadapt.tables.table import Entry, LookupTable
 
@@ -22,6 +22,11 @@ class ReplayPlatform:
     def uri(self) -> str:
         """What opens it again."""
         return f"replay:{self.path}"
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """What it measures of whole networks."""
+        return (self.table.resource,)
 
     def describe(self) -> DeviceInfo:
         """The device that was recorded."""
@@ -52,13 +57,13 @@ class ReplayPlatform:
         models: Sequence[Workload],
         effort: Effort = Effort(),  # noqa: B008 - frozen
         progress: Progress | None = None,
-    ) -> list[Measurement]:
+    ) -> list[Readings]:
         """The price of each network, the same in every run.
 
         Raises:
             DeviceError: a layer was never recorded, or the layers of a network are not known.
         """
-        found = []
+        found: list[Readings] = []
         for done, model in enumerate(models, start=1):
             if not model.layers:
                 raise DeviceError(
@@ -66,9 +71,10 @@ class ReplayPlatform:
                     "not known; give a model by name instead of a file."
                 )
             try:
-                found.append(Measurement((self.table.price(model.layers),), "model"))
+                price = self.table.price(model.layers)
             except TableError as error:
                 raise DeviceError(f"{self.uri} cannot answer for {model.name}. {error}") from error
+            found.append({self.table.resource: Measurement((price,), "model", (), self.table.unit)})
             if progress is not None:
                 progress(done, len(models))
         return found
@@ -85,7 +91,7 @@ class ReplayPlatform:
 
 def _replayed(entry: Entry) -> Measurement:
     """Samples with the recorded quantiles: of 11, the 2nd, 6th and 10th are these quantiles."""
-    low, middle, high = entry.p10_s, entry.median_s, entry.p90_s
+    low, middle, high = entry.p10, entry.median, entry.p90
     return Measurement((low,) * 5 + (middle,) * 4 + (high,) * 2, "model")
 
 

@@ -13,11 +13,11 @@ import math
 import random
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netadapt.errors import DeviceError, UsageError
-from netadapt.network import LayerShape
-from netadapt.platforms import OVERHEAD, REFILL, Effort, Progress, Workload
+from netadapt.network import Cost, LayerShape
+from netadapt.platforms import OVERHEAD, REFILL, Effort, Progress, Readings, Workload
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 
 CALL_S = 5e-6
@@ -27,7 +27,29 @@ S_PER_BYTE = 1.0 / 40e9
 UNALIGNED = 3.0  # times slower where channels are no multiple of 4
 DEPTHWISE = 6.0  # times slower per multiply-accumulate than dense
 CACHE_MB = 1.0
+IDLE_W = 0.5  # drawn as long as a run lasts, whatever it computes
+J_PER_MAC = 2e-12
+J_PER_BYTE = 3e-11
 _CHAIN = 32  # layers of the chain that shows the price of cold weights
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchingEnergy:
+    """What computing and moving data costs, in joules; the power of an idle device is left out.
+
+    A closed form that is off by what it leaves out, as closed forms are.
+    """
+
+    unit: str = "J"
+
+    def layer(self, shape: LayerShape) -> float:
+        """Joules of one layer."""
+        pixels = shape.cin * math.prod(shape.in_hw) + shape.cout * math.prod(shape.out_hw)
+        return shape.macs * J_PER_MAC + 4 * (pixels + shape.weights) * J_PER_BYTE
+
+    def network(self, layers: float, weights: int) -> float:
+        """Joules of a network: the sum."""
+        return layers
 
 
 @dataclass(frozen=True)
@@ -50,6 +72,11 @@ class SyntheticPlatform:
     def uri(self) -> str:
         """What opens it again."""
         return f"synthetic:?block={self.block}&noise={self.noise}&cold={self.cold}&seed={self.seed}"
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """What it measures of whole networks."""
+        return ("latency", "energy")
 
     def describe(self) -> DeviceInfo:
         """Its settings, as those of a device."""
@@ -100,6 +127,14 @@ class SyntheticPlatform:
         computing_s = sum(map(self._computing_s, layers))
         return CALL_S + computing_s + self._cold_s(sum(shape.weights for shape in layers))
 
+    def energy_truth(self, layers: Sequence[LayerShape]) -> float:
+        """True joules of a network: switching, and idle power for as long as it runs."""
+        return sum(map(SwitchingEnergy().layer, layers)) + IDLE_W * self.truth(layers)
+
+    def cost(self, resource: str) -> Cost | None:
+        """Energy follows from a formula; latency is for a table to find out."""
+        return SwitchingEnergy() if resource == "energy" else None
+
     def measure_layers(
         self,
         shapes: Sequence[LayerShape],
@@ -117,13 +152,13 @@ class SyntheticPlatform:
         models: Sequence[Workload],
         effort: Effort = Effort(),  # noqa: B008 - frozen
         progress: Progress | None = None,
-    ) -> list[Measurement]:
+    ) -> list[Readings]:
         """The truth about each network, with noise.
 
         Raises:
             DeviceError: the layers of a network are not known.
         """
-        found = []
+        found: list[Readings] = []
         for done, model in enumerate(models, start=1):
             if not model.layers:
                 raise DeviceError(
@@ -131,7 +166,13 @@ class SyntheticPlatform:
                     "known; give a model by name instead of a file."
                 )
             text = " ".join(map(str, model.layers))
-            found.append(self._noisy(self.truth(model.layers), text, effort))
+            energy_j = self.energy_truth(model.layers)
+            found.append(
+                {
+                    "latency": self._noisy(self.truth(model.layers), text, effort),
+                    "energy": replace(self._noisy(energy_j, f"energy {text}", effort), unit="J"),
+                }
+            )
             if progress is not None:
                 progress(done, len(models))
         return found

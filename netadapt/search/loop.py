@@ -219,7 +219,7 @@ def _iterate(
     assert best is not None  # proposals are never empty here
     measurement = workshop.measure(best[1])
     return run.commit(
-        replace(best[1], target=target, measured=measurement.p10_s, spread=measurement.spread)
+        replace(best[1], target=target, measured=measurement.p10, spread=measurement.spread)
     )
 
 

@@ -176,7 +176,7 @@ def observe(
         if progress is not None:
             progress(len(works), len(chosen))
     found = [
-        Measured(name, sizes, work.layers, runs.p10_s, runs.noise)
+        Measured(name, sizes, work.layers, runs["latency"].value, runs["latency"].noise)
         for (name, sizes), work, runs in zip(
             chosen, works, platform.measure_networks(works, effort), strict=True
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from netadapt.network import LayerShape, Network, Sizes, least_sizes
-from netadapt.platforms import NOT_LAYERS, REFILL, Effort, Platform, Progress
+from netadapt.platforms import NOT_LAYERS, REFILL, Effort, LayerTimer, Progress
 from netadapt.platforms.measurement import DeviceInfo
 from netadapt.search.strategies import Strategy
 from netadapt.search.strategies.one_group import comfortable_reduction
@@ -67,7 +67,7 @@ def open_table(given: Path | None, own: Path, info: DeviceInfo) -> LookupTable:
 
 def complete_table(
     table: LookupTable,
-    platform: Platform,
+    platform: LayerTimer,
     network: Network,
     sizes: Sizes,
     strategy: Strategy,
@@ -133,12 +133,12 @@ def describe_table(path: Path) -> dict[str, Any]:
     layers = [
         {
             "layer": str(shape),
-            "p10_s": entry.p10_s,
-            "median_s": entry.median_s,
-            "p90_s": entry.p90_s,
+            "p10": entry.p10,
+            "median": entry.median,
+            "p90": entry.p90,
             "runs": entry.runs,
         }
-        for shape, entry in sorted(table.entries.items(), key=lambda pair: -pair[1].p10_s)
+        for shape, entry in sorted(table.entries.items(), key=lambda pair: -pair[1].p10)
         if shape not in NOT_LAYERS
     ]
     header = {
@@ -146,7 +146,7 @@ def describe_table(path: Path) -> dict[str, Any]:
         "measured on": table.measured_on,
         "layers": len(layers),
         "call overhead": f"{table.overhead_s * 1e6:.1f} µs",
-        "cold weights": f"{refill.p10_s * 1e6:.1f} µs per MB" if refill else "not measured",
+        "cold weights": f"{refill.p10 * 1e6:.1f} µs per MB" if refill else "not measured",
         "canary spread": f"{table.canary_spread:.1%}",
         "calibration": f"x {found.scale:.4f} at 1 ms, exponent {found.exponent:+.4f}, on "
         f"{found.networks}"

@@ -14,7 +14,7 @@ from typing import Any
 from netadapt.errors import DeviceError, UsageError
 from netadapt.measuring import Source, Subject
 from netadapt.network import LayerShape
-from netadapt.platforms import Effort, Progress, Workload, open_platform
+from netadapt.platforms import Effort, Progress, Readings, Workload, open_platform
 from netadapt.platforms.link import Item, Link, Record, bench_source
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 from netadapt.platforms.ort.platform import Options, OrtPlatform
@@ -54,6 +54,11 @@ class Planner:
         self.uri = self._device.uri
         self.asked: dict[LayerShape, None] = {}
 
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """Made-up times."""
+        return ("latency",)
+
     def describe(self) -> DeviceInfo:
         """The made-up device."""
         return self._device.describe()
@@ -73,7 +78,7 @@ class Planner:
         models: Sequence[Workload],
         effort: Effort = Effort(),  # noqa: B008 - frozen
         progress: Progress | None = None,
-    ) -> list[Measurement]:
+    ) -> list[Readings]:
         """Made-up times."""
         return self._device.measure_networks(models, effort, progress)
 
@@ -183,7 +188,7 @@ def read_bundle(folder: Path, out: Path) -> dict[str, Any]:
         if record["kind"] == "visit" and record["id"] in runs:
             runs[record["id"]] += [ns * 1e-9 for ns in record["ns"]]
     pairs = [
-        (Measurement(tuple(runs[name])).p10_s, layers)
+        (Measurement(tuple(runs[name])).p10, layers)
         for name, layers in networks.items()
         if runs[name] and not lacks(table, layers)
     ]

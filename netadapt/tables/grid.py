@@ -136,12 +136,12 @@ def _bilinear(
 
 def _mixed(parts: Iterable[tuple[float, Entry]]) -> Entry:
     """A weighted mean, of no runs of its own."""
-    p10_s = median_s = p90_s = 0.0
+    p10 = median = p90 = 0.0
     for share, entry in parts:
-        p10_s += share * entry.p10_s
-        median_s += share * entry.median_s
-        p90_s += share * entry.p90_s
-    return Entry(p10_s, median_s, p90_s, 0)
+        p10 += share * entry.p10
+        median += share * entry.median
+        p90 += share * entry.p90
+    return Entry(p10, median, p90, 0)
 
 
 def plan_grid(network: Network, multiple: int, block: int) -> tuple[LayerShape, ...]:

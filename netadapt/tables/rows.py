@@ -12,7 +12,7 @@ from netadapt.network import LayerShape
 from netadapt.platforms.measurement import Measurement
 
 _PAIRS = ("in_hw", "out_hw", "kernel", "stride", "padding", "dilation")
-_TIMES = ("p10_s", "median_s", "p90_s", "runs")
+_TIMES = ("p10", "median", "p90", "runs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,20 +20,20 @@ class Entry:
     """What one layer costs inside a network.
 
     Attributes:
-        p10_s, median_s, p90_s: quantiles of its runs in seconds; ``p10_s`` is the price.
+        p10, median, p90: quantiles of its runs in seconds; ``p10`` is the price.
         runs: how many.
     """
 
-    p10_s: float
-    median_s: float
-    p90_s: float
+    p10: float
+    median: float
+    p90: float
     runs: int
 
     @classmethod
     def of(cls, measurement: Measurement) -> "Entry":
         """The quantiles of a measurement."""
-        runs = len(measurement.samples_s)
-        return cls(measurement.p10_s, measurement.median_s, measurement.p90_s, runs)
+        runs = len(measurement.samples)
+        return cls(measurement.p10, measurement.median, measurement.p90, runs)
 
 
 def columns() -> list[str]:
@@ -56,7 +56,7 @@ def row_of(shape: LayerShape, entry: Entry) -> str:
             cells.append("+".join(map(str, value)))
         else:
             cells.append(int(value) if isinstance(value, bool) else value)
-    cells += [entry.p10_s, entry.median_s, entry.p90_s, entry.runs]
+    cells += [entry.p10, entry.median, entry.p90, entry.runs]
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(cells)
     return text.getvalue()
@@ -76,9 +76,9 @@ def entry_of(row: Mapping[str, str]) -> tuple[LayerShape, Entry]:
         else:
             values[f.name] = row[f.name] if f.name in ("op", "act") else int(row[f.name])
     entry = Entry(
-        p10_s=float(row["p10_s"]),
-        median_s=float(row["median_s"]),
-        p90_s=float(row["p90_s"]),
+        p10=float(row["p10"]),
+        median=float(row["median"]),
+        p90=float(row["p90"]),
         runs=int(row["runs"]),
     )
     return LayerShape(**values), entry

@@ -24,18 +24,19 @@ from pathlib import Path
 from typing import Any
 
 from netadapt import __version__
-from netadapt.errors import TableError
+from netadapt.errors import TableError, named
 from netadapt.files import write_atomically
 from netadapt.network import LayerShape
-from netadapt.platforms import CANARY, OVERHEAD, REFILL, Effort, Platform, Progress
+from netadapt.platforms import CANARY, OVERHEAD, REFILL, Effort, LayerTimer, Progress
 from netadapt.platforms.measurement import DeviceInfo
 from netadapt.tables.correction import Calibration, fit
 from netadapt.tables.grid import Surface
 from netadapt.tables.rows import Entry, append, columns, entry_of, row_of
+from netadapt.units import RESOURCES
 
 __all__ = ["UNPRICED", "Entry", "LookupTable"]
 
-FORMAT = 2
+FORMAT = 3
 _BYTES = {"float32": 4, "int8": 1}
 _LEAST_SHARE = 0.25
 UNPRICED = frozenset({"other"})
@@ -52,6 +53,7 @@ class LookupTable:
         calibration: corrects the sum; found by :meth:`calibrated`.
         interpolated: whether widths between measured ones are priced from their neighbours, by
             blocks of channels (see :mod:`.grid`); if not, every layer needs its own row.
+        resource: what the rows are of.
         measured_on: date of the first measurement.
         warnings: what disturbed the measurements, each with its remedy.
         netadapt: version that measured.
@@ -61,6 +63,7 @@ class LookupTable:
     entries: Mapping[LayerShape, Entry] = field(default_factory=dict)
     calibration: Calibration = field(default_factory=Calibration)
     interpolated: bool = False
+    resource: str = "latency"
     measured_on: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
     warnings: tuple[str, ...] = ()
     netadapt: str = __version__
@@ -68,19 +71,19 @@ class LookupTable:
     @property
     def unit(self) -> str:
         """The unit of its prices."""
-        return "s"
+        return RESOURCES[self.resource].unit
 
     @property
     def overhead_s(self) -> float:
         """Seconds that a call costs before any layer runs; 0 as long as it was not measured."""
         entry = self.entries.get(OVERHEAD)
-        return entry.p10_s if entry else 0.0
+        return entry.p10 if entry else 0.0
 
     @property
     def canary_spread(self) -> float:
         """How much one small model varied over the measurement: (p90 - p10) / median."""
         entry = self.entries.get(CANARY)
-        return (entry.p90_s - entry.p10_s) / entry.median_s if entry else 0.0
+        return (entry.p90 - entry.p10) / entry.median if entry else 0.0
 
     @cached_property
     def _surface(self) -> Surface:
@@ -99,7 +102,7 @@ class LookupTable:
         """
         entry = self.entry(shape)
         if entry is not None:
-            return max(entry.p10_s, 0.0) + self._refill_s(shape.weights)
+            return max(entry.p10, 0.0) + self._refill_s(shape.weights)
         if shape.op in UNPRICED:
             return 0.0
         raise TableError(
@@ -131,7 +134,7 @@ class LookupTable:
 
         share = max(kept(REFILL.cin * REFILL.cout * 4e-6), _LEAST_SHARE)
         megabytes = self._megabytes(weights)
-        return max(entry.p10_s, 0.0) / share * megabytes * kept(megabytes)
+        return max(entry.p10, 0.0) / share * megabytes * kept(megabytes)
 
     def price(self, shapes: Sequence[LayerShape]) -> float:
         """Seconds of a network given by its layers."""
@@ -163,7 +166,7 @@ class LookupTable:
 
     def fill(
         self,
-        platform: Platform,
+        platform: LayerTimer,
         shapes: Iterable[LayerShape],
         *,
         effort: Effort = Effort(),  # noqa: B008 - frozen
@@ -254,6 +257,8 @@ class LookupTable:
         yield "netadapt-table", FORMAT
         yield "netadapt", self.netadapt
         yield "measured_on", self.measured_on
+        yield "resource", self.resource
+        yield "unit", self.unit
         yield from self.info.to_json().items()
         yield "scale", self.calibration.scale
         yield "exponent", self.calibration.exponent
@@ -289,6 +294,7 @@ def _parse(path: Path, comments: Sequence[str], body: Sequence[str]) -> LookupTa
                 float(header["scale"]), float(header["exponent"]), header["calibrated_on"]
             ),
             interpolated=header.get("interpolated") == "True",
+            resource=named("resource", header["resource"], RESOURCES).name,
             measured_on=header["measured_on"],
             warnings=tuple(warnings),
             netadapt=header["netadapt"],

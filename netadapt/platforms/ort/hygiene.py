@@ -56,9 +56,9 @@ def drift_remark(drift: float) -> tuple[str, ...]:
 def with_remarks(measurement: Measurement) -> Measurement:
     """The measurement, with what its own samples tell against it."""
     remarks = list(measurement.warnings)
-    if len(measurement.samples_s) < _FEW_RUNS:
+    if len(measurement.samples) < _FEW_RUNS:
         remarks.append(
-            f"Only {len(measurement.samples_s)} runs were taken; {_FEW_RUNS} or more are steadier: "
+            f"Only {len(measurement.samples)} runs were taken; {_FEW_RUNS} or more are steadier: "
             "add passes."
         )
     if measurement.spread > _WIDE_SPREAD:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 from netadapt.errors import DeviceError, UsageError
 from netadapt.network import LayerShape
-from netadapt.platforms import CANARY, REFILL, Effort, Progress, Workload
+from netadapt.platforms import CANARY, REFILL, Effort, Progress, Readings, Workload
 from netadapt.platforms.bench.bench import LAYOUT_WEIGHT
 from netadapt.platforms.link import BOOTSTRAP, Conversation, Item, Link, converse
 from netadapt.platforms.measurement import Clock, DeviceInfo, Measurement, quantile
@@ -92,6 +92,11 @@ class OrtPlatform:
             if getattr(self.options, name) != getattr(default, name):
                 changed[name] = str(getattr(self.options, name))
         return self.address + ("?" + urlencode(changed, safe="/:") if changed else "")
+
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """What it measures of whole networks."""
+        return ("latency",)
 
     def describe(self) -> DeviceInfo:
         """What the device is; asked once."""
@@ -193,7 +198,7 @@ class OrtPlatform:
         models: Sequence[Workload],
         effort: Effort = Effort(),  # noqa: B008 - frozen
         progress: Progress | None = None,
-    ) -> list[Measurement]:
+    ) -> list[Readings]:
         """Time whole networks, their runs interleaved so that all meet the same conditions.
 
         Raises:
@@ -224,8 +229,8 @@ class OrtPlatform:
             )
         disturbed = self._disturbances() + drift_remark(times.canary_drift)
         return [
-            with_remarks(Measurement(tuple(times.of(item.id)), self._clock, disturbed))
-            for item in items
+            {"latency": with_remarks(Measurement(tuple(times.of(n)), self._clock, disturbed))}
+            for n in (item.id for item in items)
         ]
 
     @property
