@@ -114,10 +114,10 @@ def adapt(
     task = data.load(config.data, input_size=config.input_size, seed=config.seed)
     spec = ModelSpec(config.model, task.num_classes, task.input_shape, dict(config.model_args))
     model = spec.build(config.weights, seed=config.seed)
-    platform = open_layer_timer(config.platform)
+    platform = open_layer_timer(next(iter(config.devices.values())))
     info = platform.describe()
     settings = {
-        "config": config.to_json(), "model": spec.to_json(), "data": task.describe(),
+        "config": config.result_json(), "model": spec.to_json(), "data": task.describe(),
         "device": info.to_json(),
     }  # fmt: skip
     with Run(folder, settings, fresh=fresh, listener=notify) as run:
@@ -187,7 +187,7 @@ def _first_step(shop: Shop) -> Step:
                 recipe=config.tuning.recipe,
                 epochs=config.tuning.train_epochs,
                 seed=config.seed,
-                device=config.device,
+                trainer=config.execution.trainer,
                 progress=training_progress(shop.notify, "train"),
             )
         run.save_weights("original", shop.original)
@@ -224,7 +224,7 @@ def _finish(
             recipe=config.tuning.recipe,
             epochs=config.tuning.long_epochs,
             seed=derived_seed(config.seed, "long"),
-            device=config.device,
+            trainer=config.execution.trainer,
             progress=training_progress(shop.notify, "long fine-tune"),
         )
         run.save_weights("adapted", model)

@@ -4,6 +4,7 @@
     ├── BudgetUnreachable   1   no channel group can shrink further; the run is kept
     ├── CheckFailed         1   a verification ran and did not pass
     ├── UsageError          2   an argument, setting or file is not what it should be
+    │   ├── SettingsError   2   settings of a run are wrong; the message tells all that are
     │   ├── UnknownName     2   no such model, data set, ...; the nearest names are suggested
     │   ├── ModelError      2   a model cannot be built, traced, or given these weights
     │   ├── DataError       2   a data set cannot be read or cannot be learned from
@@ -44,6 +45,25 @@ class UsageError(NetAdaptError):
     """An argument, a setting or an input file is not what it should be."""
 
     exit_code = 2
+
+
+class SettingsError(UsageError):
+    """Settings of a run are not what they should be.
+
+    Args:
+        faults: a sentence for each; all are told at once, so that all can be mended at once.
+        source: the file that they are in; empty if they are in none.
+    """
+
+    def __init__(self, faults: Iterable[str], source: str = "") -> None:
+        self.faults = tuple(faults)
+        self.source = source
+        where = f"{source}: " if source else ""
+        if len(self.faults) == 1:
+            super().__init__(where + self.faults[0])
+            return
+        told = "".join(f"\n  {fault}" for fault in self.faults)
+        super().__init__(f"{where}{len(self.faults)} settings are wrong.{told}")
 
 
 class UnknownName(UsageError):

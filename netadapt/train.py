@@ -21,7 +21,7 @@ def train(
     input_size: int | None,
     tuning: Tuning,
     seed: int,
-    device: str,
+    trainer: str,
     notify: Notify = silent,
 ) -> dict[str, Any]:
     """Train from scratch, or from ``weights``; write the result and report the test metric.
@@ -38,14 +38,14 @@ def train(
         recipe=tuning.recipe,
         epochs=tuning.train_epochs,
         seed=seed,
-        device=device,
+        trainer=trainer,
         progress=training_progress(notify, "train"),
     )
     save_weights(module, out)
     return {
         "metric": task.metric_name,
         "metric_is_share": task.metric_is_share,
-        "accuracy": training.accuracy(module, task, "test", device=device),
+        "accuracy": training.accuracy(module, task, "test", trainer=trainer),
         "test_images": len(task.test),
         "seconds": result.seconds,
         "weights": str(out),

@@ -106,7 +106,7 @@ class Shop:
         model, _ = self._candidate(step, proposal)
         training.recalibrate_bn(
             model, self.task, batches=self.config.tuning.screen_batches, seed=self.config.seed,
-            device=self.config.device,
+            trainer=self.config.execution.trainer,
         )  # fmt: skip
         return self.accuracy(model, "holdout")
 
@@ -120,7 +120,7 @@ class Shop:
             recipe=tuning.short,
             steps=tuning.steps_for(len(self.task.train)),
             seed=derived_seed(self.config.seed, step.iteration + 1, proposal.name),
-            device=self.config.device,
+            trainer=self.config.execution.trainer,
         )
         accuracy = self.accuracy(model, "holdout")
         self.run.save_weights(name, model)
@@ -242,7 +242,7 @@ class Shop:
 
     def accuracy(self, model: nn.Module, split: SplitName) -> float:
         """The task's metric over a split."""
-        return training.accuracy(model, self.task, split, device=self.config.device)
+        return training.accuracy(model, self.task, split, trainer=self.config.execution.trainer)
 
 
 def derived_seed(*parts: object) -> int:
@@ -274,16 +274,17 @@ def budget_limit(config: RunConfig, unit: str, original: float) -> float:
     Raises:
         UsageError: the budget is of another resource than the device measures, or needs nothing.
     """
-    if RESOURCES[config.budget.resource].unit != unit:
+    budget = config.budgets[0]
+    if RESOURCES[budget.resource].unit != unit:
         raise UsageError(
-            f"{config.platform} measures {'latency' if unit == 's' else 'energy'}, and the budget "
-            f"{config.budget} is of another resource; give it like "
+            f"{next(iter(config.devices))} measures {'latency' if unit == 's' else 'energy'}, and "
+            f"the budget {budget} is of another resource; give it like "
             f"{'12ms' if unit == 's' else '3mJ'} or 60%."
         )
-    limit = config.budget.limit(original)
+    limit = budget.limit(original)
     if limit >= original:
         raise UsageError(
-            f"The budget {config.budget} is not below the original's measured "
+            f"The budget {budget} is not below the original's measured "
             f"{format_quantity(original, unit)}: there is nothing to do. Give a smaller one."
         )
     return limit

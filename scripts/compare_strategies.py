@@ -31,7 +31,7 @@ def run_arm(
     config = RunConfig(
         model=model,
         data=data,
-        budget=parse_budget(budget),
+        budgets=(parse_budget(budget),),
         weights=str(weights),
         strategy=strategy,
         # A uniform multiplier is one decision: its first step aims at the budget itself.
@@ -57,7 +57,7 @@ def main() -> None:
         for seed in range(args.seeds):
             weights = folder / f"weights-{seed}.safetensors"
             train(args.model, args.data, weights, model_args={}, weights=None, input_size=None,
-                  tuning=Tuning(), seed=seed, device="cpu")  # fmt: skip
+                  tuning=Tuning(), seed=seed, trainer="cpu")  # fmt: skip
             for budget in args.budgets:
                 for strategy in ("one_group", "uniform"):
                     result = run_arm(strategy, budget, seed, model=args.model, data=args.data,

@@ -151,7 +151,7 @@ def test_bad_requests_are_one_sentence(tmp_path, capsys, changes, code, words):
         (["--on", "orc:cpu"], 2, "platform"),
         (["--weights", "nothing.pt"], 2, "nothing.pt"),
         (["--initial-reduction", "5ms"], 2, "percentage"),
-        (["--device", "cuda:9"], 3, "not available"),
+        (["--trainer", "cuda:9"], 3, "not available"),
         (["--lr", "1e9", "--epochs", "3"], 4, "diverged"),
     ],
 )
@@ -371,7 +371,7 @@ def test_exit_codes_are_documented(capsys):
 
 def test_the_help_tells_the_defaults_that_hold(capsys):
     help_text = " ".join(run(capsys, "adapt", "--help")[1].split())
-    tuning, config = Tuning(), RunConfig("m", "d", Budget("latency", 0.5, share=True))
+    tuning, config = Tuning(), RunConfig("m", "d", (Budget("latency", 0.5, share=True),))
     for words, value in [
         ("Epochs of training from scratch.", tuning.train_epochs),
         ("Highest learning rate.", tuning.recipe.lr),

@@ -17,7 +17,7 @@ from netadapt.training import (
     Recipe,
     accuracy,
     fine_tune,
-    open_device,
+    open_trainer,
     recalibrate_bn,
 )
 
@@ -167,12 +167,12 @@ def test_settings_that_contradict_the_model_or_the_task(task):
     assert result.losses != plain.losses
 
 
-def test_devices():
-    assert open_device("cpu").type == "cpu"
-    with pytest.raises(UsageError, match="give cpu or cuda"):
-        open_device("gpu")
+def test_trainers():
+    assert open_trainer("cpu").type == "cpu"
+    with pytest.raises(UsageError, match="train on cpu or cuda"):
+        open_trainer("gpu")
     with pytest.raises(DeviceError, match=r"sees \d+ CUDA GPUs here"):
-        open_device("cuda:99")
+        open_trainer("cuda:99")
 
 
 def test_progress_is_told_of_each_step(task):

@@ -7,13 +7,13 @@ import click
 
 from netadapt.cli.console import Console, echo_json, table_text
 from netadapt.cli.options import (
-    device_option,
     existing_file,
     json_option,
     model_options,
     platform_option,
     quiet_option,
     step_option,
+    trainer_option,
 )
 from netadapt.units import (
     format_bytes,
@@ -160,7 +160,7 @@ def _tuning(
     type=click.FloatRange(0, min_open=True),
     help="Epochs of the long-term fine-tune at the end.  [default: 15]",
 )
-@device_option
+@trainer_option
 @json_option
 @quiet_option
 def adapt(
@@ -170,23 +170,23 @@ def adapt(
     folder: Path | None, fresh: bool,
     platform: str, table: Path | None, multiple: int | None, strategy: str, selection: str,
     importance: str, initial_reduction: str | None, decay: float, finalists: int | None,
-    short_steps: int | None, short_lr: float | None, long_epochs: float | None, device: str,
+    short_steps: int | None, short_lr: float | None, long_epochs: float | None, trainer: str,
     as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Shrink MODEL until its latency, measured on a device, is within the budget."""
     wanted = parse_budget(budget)
     schedule = _schedule(initial_reduction, decay)
     from netadapt.adapt import adapt as run_adapt
-    from netadapt.config import RunConfig
+    from netadapt.config import Execution, RunConfig
 
     config = RunConfig(
         model=model,
         data=_source(data, task),
-        budget=wanted,
+        budgets=(wanted,),
         model_args=dict(model_args),
         weights=weights,
         input_size=input_size,
-        platform=platform,
+        devices={platform: platform},
         table=table,
         strategy=strategy,
         selection=selection,
@@ -198,7 +198,7 @@ def adapt(
             short_lr=short_lr, long_epochs=long_epochs,
         ),
         seed=seed,
-        device=device,
+        execution=Execution(trainer),
         **({} if finalists is None else {"finalists": finalists}),
     )  # fmt: skip
     folder = folder or Path("runs") / config.run_name
@@ -285,13 +285,13 @@ Examples:
     required=True,
     help="Where to write the weights (.safetensors).",
 )
-@device_option
+@trainer_option
 @json_option
 @quiet_option
 def train(
     model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
     input_size: int | None, data: str | None, task: str | None, epochs: float | None,
-    lr: float | None, batch_size: int | None, bf16: bool, seed: int, out: Path, device: str,
+    lr: float | None, batch_size: int | None, bf16: bool, seed: int, out: Path, trainer: str,
     as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Train MODEL on a data set and write its weights; what adapt does if it is given none."""
@@ -301,7 +301,7 @@ def train(
     with Console(quiet=quiet) as console:
         report = run_train(
             model, _source(data, task), out, model_args=dict(model_args), weights=weights,
-            input_size=input_size, tuning=tuning, seed=seed, device=device, notify=console,
+            input_size=input_size, tuning=tuning, seed=seed, trainer=trainer, notify=console,
         )  # fmt: skip
     if as_json:
         echo_json(report)

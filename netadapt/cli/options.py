@@ -73,11 +73,11 @@ def classes_option(function: F) -> F:
     )(function)  # fmt: skip
 
 
-def device_option(function: F) -> F:
+def trainer_option(function: F) -> F:
     """Where to train."""
-    return click.option("--device", default="cpu", show_default=True, help="Train on cpu or cuda.")(
-        function
-    )
+    return click.option(
+        "--trainer", default="cpu", show_default=True, help="Train on cpu or cuda."
+    )(function)  # fmt: skip
 
 
 def platform_option(function: F) -> F:

@@ -2,6 +2,6 @@
 
 from netadapt.training.batchnorm import recalibrate_bn
 from netadapt.training.loops import Progress, TrainResult, accuracy, fine_tune
-from netadapt.training.placement import open_device
+from netadapt.training.placement import open_trainer
 
-__all__ = ["Progress", "TrainResult", "accuracy", "fine_tune", "open_device", "recalibrate_bn"]
+__all__ = ["Progress", "TrainResult", "accuracy", "fine_tune", "open_trainer", "recalibrate_bn"]

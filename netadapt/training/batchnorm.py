@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from netadapt.data.task import Task
-from netadapt.training.placement import arranged, moved, open_device
+from netadapt.training.placement import arranged, moved, open_trainer
 
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
@@ -18,7 +18,7 @@ def recalibrate_bn(
     batches: int = 16,
     batch_size: int = 128,
     seed: int = 0,
-    device: str = "cpu",
+    trainer: str = "cpu",
 ) -> None:
     """Re-estimate the statistics of batch normalizations on training images, in place.
 
@@ -34,11 +34,11 @@ def recalibrate_bn(
         batches: at most so many batches; no more than one epoch is used.
         batch_size: images per batch.
         seed: of the choice of images.
-        device: see :func:`open_device`.
+        trainer: where to train, see :func:`open_trainer`.
     """
     norms = [m for m in model.modules() if isinstance(m, BATCH_NORMS) and m.track_running_stats]
     momenta = [norm.momentum for norm in norms]
-    with arranged(model, open_device(device)) as (target, dtype), torch.no_grad():
+    with arranged(model, open_trainer(trainer)) as (target, dtype), torch.no_grad():
         model.eval()
         for norm in norms:
             norm.train()

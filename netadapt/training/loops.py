@@ -19,7 +19,7 @@ from netadapt.config import Recipe
 from netadapt.data.task import Batch, Loss, SplitName, Task, cross_entropy
 from netadapt.errors import TrainingError, UsageError
 from netadapt.training.batchnorm import BATCH_NORMS
-from netadapt.training.placement import arranged, moved, open_device, seeded
+from netadapt.training.placement import arranged, moved, open_trainer, seeded
 
 Progress = Callable[[int, int, float], None]
 """Called as ``(steps done, steps in all, last loss)``."""
@@ -48,7 +48,7 @@ def fine_tune(
     steps: int | None = None,
     epochs: float | None = None,
     seed: int = 0,
-    device: str = "cpu",
+    trainer: str = "cpu",
     progress: Progress | None = None,
 ) -> TrainResult:
     """Train the model on the task's training split, in place.
@@ -64,13 +64,13 @@ def fine_tune(
         steps: number of steps; or give epochs.
         epochs: passes over the training split; or give steps.
         seed: of the order of images, augmentation and dropout. The global state is left as it was.
-        device: see :func:`open_device`.
+        trainer: where to train, see :func:`open_trainer`.
         progress: called after each step on the CPU, and now and then on a GPU.
 
     Raises:
         TrainingError: the loss or a weight is no finite number.
         UsageError: nothing can be trained, or the settings contradict each other.
-        DeviceError: the device is not available.
+        DeviceError: this machine has no such trainer.
     """
     total = _step_count(task, recipe, steps=steps, epochs=epochs)
     loss_of = _loss(task, recipe)
@@ -78,7 +78,7 @@ def fine_tune(
     losses: list[float] = []
     pending: list[Tensor] = []
     seen = 0
-    with arranged(model, open_device(device)) as (target, dtype), seeded(seed, target):
+    with arranged(model, open_trainer(trainer)) as (target, dtype), seeded(seed, target):
         _train_mode(model)
         optimizer = _optimizer(model, recipe)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -197,7 +197,7 @@ def accuracy(
     split: SplitName = "holdout",
     *,
     batch_size: int = 256,
-    device: str = "cpu",
+    trainer: str = "cpu",
     bf16: bool = False,
 ) -> float:
     """The task's metric over a whole split; the model stays as it was.
@@ -207,10 +207,10 @@ def accuracy(
         task: gives the images and the metric.
         split: ``holdout`` for choices, ``test`` once at the end.
         batch_size: images at a time.
-        device: see :func:`open_device`.
+        trainer: where to train, see :func:`open_trainer`.
         bf16: whether to compute in bfloat16 where that is safe.
     """
-    with arranged(model, open_device(device)) as (target, dtype), torch.inference_mode():
+    with arranged(model, open_trainer(trainer)) as (target, dtype), torch.inference_mode():
         model.eval()
 
         def pairs() -> Iterator[tuple[Any, Any]]:

@@ -11,20 +11,20 @@ from netadapt.data.task import Batch
 from netadapt.errors import DeviceError, UsageError
 
 
-def open_device(name: str) -> torch.device:
+def open_trainer(name: str) -> torch.device:
     """The device to train on: ``cpu``, ``cuda`` or ``cuda:1``.
 
     Raises:
         DeviceError: this machine has no such device.
-        UsageError: no device has that name.
+        UsageError: the name is none of these.
     """
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UsageError(f"There is no device {name!r} to train on; give cpu or cuda.") from error
+        raise UsageError(f"There is no trainer {name!r}; train on cpu or cuda.") from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(
-            f"Device {name} is not available: PyTorch {torch.__version__} sees "
+            f"The trainer {name} is not available: PyTorch {torch.__version__} sees "
             f"{torch.cuda.device_count()} CUDA GPUs here; train on cpu, or check the driver."
         )
     return device

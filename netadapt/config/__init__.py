@@ -1,0 +1,17 @@
+"""Every setting of a run: what decides its result, and apart from that how it is executed."""
+
+from netadapt.config.check import check, checked
+from netadapt.config.recipe import LONG, SHORT, SHORT_LIMIT, Recipe, Tuning
+from netadapt.config.run import Execution, RunConfig
+
+__all__ = [
+    "LONG",
+    "SHORT",
+    "SHORT_LIMIT",
+    "Execution",
+    "Recipe",
+    "RunConfig",
+    "Tuning",
+    "check",
+    "checked",
+]

@@ -1,0 +1,185 @@
+"""What is wrong with the settings of a run: all of it at once, before anything runs."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from netadapt.config.run import RunConfig
+from netadapt.errors import SettingsError
+from netadapt.units import RESOURCES, Budget
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The numbers from ``least`` to ``most``.
+
+    Attributes:
+        least, most: the ends.
+        open_least, open_most: whether the ends themselves are left out.
+    """
+
+    least: float = 0
+    most: float = math.inf
+    open_least: bool = False
+    open_most: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        """Whether a number lies in the range; NaN never does."""
+        above = value > self.least if self.open_least else value >= self.least
+        return above and (value < self.most if self.open_most else value <= self.most)
+
+    def __str__(self) -> str:
+        """Such as ``above 0 and at most 1``."""
+        text = f"{'above' if self.open_least else 'at least'} {self.least:g}"
+        if math.isfinite(self.most):
+            text += f" and {'below' if self.open_most else 'at most'} {self.most:g}"
+        return text
+
+
+_ANY_COUNT = Range()
+_SOME = Range(1)
+_POSITIVE = Range(open_least=True)
+_PART = Range(0, 1, open_least=True)
+_LESS_THAN_ALL = Range(0, 1, open_most=True)
+_RECIPE = {
+    "lr": _POSITIVE,
+    "batch_size": Range(2),  # batch normalization cannot learn from one image
+    "momentum": _LESS_THAN_ALL,
+    "weight_decay": _ANY_COUNT,
+    "warmup": Range(0, 1),
+    "label_smoothing": _LESS_THAN_ALL,
+    "clip_norm": _POSITIVE,
+}
+RANGES: dict[str, Range] = {
+    "input_size": _SOME,
+    "multiple": _ANY_COUNT,
+    "finalists": _ANY_COUNT,
+    "seed": Range(0, 2**63 - 1),  # what PyTorch's generators take
+    "schedule.initial": _PART,
+    "schedule.decay": _PART,
+    "schedule.floor": _PART,
+    "tuning.train_epochs": _POSITIVE,
+    "tuning.short_steps": _SOME,
+    "tuning.long_epochs": _POSITIVE,
+    "tuning.screen_batches": _SOME,
+    **{f"tuning.{which}.{key}": r for which in ("recipe", "short") for key, r in _RECIPE.items()},
+}
+"""The range of every setting that is a number; those that may be left out may also be None."""
+
+
+def check(config: RunConfig) -> list[str]:
+    """Every fault of the settings, a sentence each that begins with the setting's path.
+
+    Names of strategies and the like are not looked up here, and no file or device is.
+    """
+    return [
+        *_empty(config),
+        *_budgets(config),
+        *_devices(config.devices),
+        *_numbers(config.to_json()),
+        *_trainer(config.execution.trainer),
+    ]
+
+
+def checked(config: RunConfig) -> RunConfig:
+    """The settings, if nothing is wrong with them.
+
+    Raises:
+        SettingsError: something is; it tells all.
+    """
+    faults = check(config)
+    if faults:
+        raise SettingsError(faults)
+    return config
+
+
+def _empty(config: RunConfig) -> Iterator[str]:
+    if not config.model:
+        yield "model is empty; name one, such as mobilenet_v1."
+    if not config.data:
+        yield "data is empty; name a data set, such as digits, or a folder."
+    if not config.budgets:
+        yield "budgets is empty; give at least one, such as 12ms or 60%."
+    if not config.devices:
+        yield "devices is empty; name at least one, such as ort:cpu."
+
+
+def _budgets(config: RunConfig) -> Iterator[str]:
+    for number, budget in enumerate(config.budgets):
+        yield from (f"budgets[{number}] {fault}" for fault in _budget(budget, config.devices))
+    counted = Counter((budget.resource, budget.device) for budget in config.budgets)
+    for (resource, device), times in counted.items():
+        if times > 1:
+            where = f" on {device}" if device else ""
+            yield f"budgets has {times} bounds on {resource}{where}; give one."
+
+
+def _budget(budget: Budget, devices: Mapping[str, str]) -> Iterator[str]:
+    resource = RESOURCES.get(budget.resource)
+    if resource is None:
+        known = ", ".join(RESOURCES)
+        yield f"is of the unknown resource {budget.resource!r}; known: {known}."
+    elif budget.device and not resource.by_device:
+        yield (
+            f"bounds {resource.name} on {budget.device}, but {resource.name} is the same on every "
+            "device; leave the device out."
+        )
+    if budget.device and budget.device not in devices:
+        known = ", ".join(devices) or "none"
+        yield f"holds on {budget.device!r}, which is no device of this run; its devices: {known}."
+    allowed = _PART if budget.share else _POSITIVE
+    if not math.isfinite(budget.value) or budget.value not in allowed:
+        what = "share" if budget.share else "value"
+        yield f"has the {what} {budget.value:g}; it must be finite and {allowed}."
+
+
+_DEVICE_NAME = re.compile(r"[\w.-]+")
+
+
+def _devices(devices: Mapping[str, str]) -> Iterator[str]:
+    for name, uri in devices.items():
+        if not uri:
+            yield f"devices.{name} is empty; give a URI such as ort:cpu or ssh://pi@raspberrypi."
+        if name != uri and not _DEVICE_NAME.fullmatch(name):
+            yield (
+                f"devices has the name {name!r}; a name is made of letters, digits, dots, hyphens "
+                "and underscores."
+            )
+
+
+def _numbers(values: Mapping[str, Any]) -> Iterator[str]:
+    """Numbers out of range, and any that are not finite."""
+    for path, value in leaves(values):
+        if path.startswith("budgets") or isinstance(value, bool):
+            continue
+        if isinstance(value, (int, float)):
+            allowed = RANGES.get(path)
+            if allowed is not None and not (math.isfinite(value) and value in allowed):
+                yield f"{path} is {value:g}; it must be {allowed}."
+            elif not math.isfinite(value):
+                yield f"{path} is {value:g}; it must be a finite number."
+        elif value is not None and not isinstance(value, str):
+            yield (
+                f"{path} is a {type(value).__name__}; settings are numbers, texts, truth values, "
+                "and lists and tables of these."
+            )
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every plain value within tables and lists, with its path such as ``tuning.recipe.lr``."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from leaves(item, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, (list, tuple)):
+        for number, item in enumerate(value):
+            yield from leaves(item, f"{path}[{number}]")
+    else:
+        yield path, value
+
+
+def _trainer(trainer: str) -> Iterator[str]:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", trainer):
+        yield f"execution.trainer is {trainer!r}; train on cpu, cuda, or one GPU such as cuda:1."

@@ -1,0 +1,119 @@
+"""The settings of one run in one frozen value."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from netadapt.config.recipe import Recipe, Tuning
+from netadapt.search.schedule import Schedule
+from netadapt.units import Budget
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """How a run is executed; none of it decides the result, so all of it may change midway.
+
+    Attributes:
+        trainer: where to train: ``cpu``, ``cuda``, or one GPU of several such as ``cuda:1``.
+    """
+
+    trainer: str = "cpu"
+
+
+def _default_devices() -> dict[str, str]:
+    return {"ort:cpu": "ort:cpu"}
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """Settings of one run; :func:`netadapt.config.check` tells what is wrong with them.
+
+    Attributes:
+        model: name of the model, see :func:`netadapt.models.build`.
+        data: name of the data set, see :func:`netadapt.data.load`.
+        budgets: what to reach, all of it; a budget without a device holds on every device.
+        devices: where networks are measured: a name for each device, and its URI. The name is the
+            URI itself where no other is given.
+        model_args: further arguments of the model.
+        weights: weight file of a trained model, or ``pretrained``; without it the model is trained
+            first.
+        input_size: height and width of the images in pixels; ``None`` takes the data set's.
+        table: an existing lookup table of the first device to start from.
+        strategy: what proposes networks, by name or as ``package.module:callable``.
+        selection: which proposal is kept: ``accuracy``, or ``ratio`` of accuracy lost to cost
+            saved; by name or as ``package.module:callable``.
+        importance: which channels are kept, by name or as ``package.module:callable``.
+        schedule: reductions per iteration.
+        multiple: widths become multiples of it; 0 takes the device's block.
+        finalists: how many screened proposals are fine-tuned per iteration; 0 for all.
+        tuning: how long each kind of training lasts.
+        seed: decides splits, initial weights and the order of the images.
+        execution: how to execute the run; does not decide its result.
+    """
+
+    model: str
+    data: str
+    budgets: tuple[Budget, ...]
+    devices: Mapping[str, str] = field(default_factory=_default_devices)
+    model_args: Mapping[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+    input_size: int | None = None
+    table: Path | None = None
+    strategy: str = "one_group"
+    selection: str = "accuracy"
+    importance: str = "l2"
+    schedule: Schedule = field(default_factory=Schedule)
+    multiple: int = 0
+    finalists: int = 3
+    tuning: Tuning = field(default_factory=Tuning)
+    seed: int = 0
+    execution: Execution = field(default_factory=Execution)
+
+    def to_json(self) -> dict[str, Any]:
+        """All settings as plain JSON values."""
+        values = asdict(self)
+        values["budgets"] = list(values["budgets"])
+        values["table"] = str(self.table) if self.table else None
+        return values
+
+    def result_json(self) -> dict[str, Any]:
+        """What decides the result, as plain JSON values; a run continues where this is equal."""
+        values = self.to_json()
+        del values["execution"]
+        return values
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "RunConfig":
+        """What :meth:`to_json` wrote; of :meth:`result_json`, with the default execution."""
+        tuning = values["tuning"]
+        read = {
+            "budgets": tuple(Budget(**budget) for budget in values["budgets"]),
+            "table": Path(values["table"]) if values["table"] else None,
+            "schedule": Schedule(**values["schedule"]),
+            "tuning": Tuning(
+                **{
+                    **tuning,
+                    "recipe": Recipe(**tuning["recipe"]),
+                    "short": Recipe(**tuning["short"]),
+                }
+            ),
+            "execution": Execution(**values.get("execution", {})),
+        }
+        return cls(**{**values, **read})
+
+    @property
+    def run_name(self) -> str:
+        """Name of the run folder where none is given; it tells budgets, and devices if several."""
+        model, budgets = self.model.replace(".", "-"), "+".join(map(str, self.budgets))
+        parts = [model, Path(self.data).name, budgets]
+        if len(self.devices) > 1:
+            parts.append("+".join(self.devices))
+        return "-".join(_file_name(part) for part in parts)
+
+
+def _file_name(text: str) -> str:
+    """The text with nothing in it that a file system or a shell minds."""
+    plain = text.replace("%", "pct").replace("µ", "u")
+    return re.sub(r"[^\w.+=-]+", "-", plain).strip("-")

@@ -1,0 +1,136 @@
+"""The settings of a run: what decides its result, and what is wrong with them."""
+
+import json
+import math
+import typing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from netadapt.config import Execution, Recipe, RunConfig, Tuning, check, checked
+from netadapt.config.check import RANGES
+from netadapt.errors import SettingsError
+from netadapt.search.schedule import Schedule
+from netadapt.units import Budget, parse_budget
+
+GOOD = RunConfig("mobilenet_v1", "digits", (parse_budget("60%"),))
+FULL = RunConfig(
+    "mypkg.nets:small",
+    "photos/",
+    (parse_budget("phone:12ms"), parse_budget("60%"), parse_budget("size=2MB")),
+    devices={"phone": "ssh://pi@raspberrypi", "ort:cpu": "ort:cpu"},
+    model_args={"width": 0.5, "stem": "cifar"},
+    weights="w.pt",
+    input_size=96,
+    table=Path("phone.csv"),
+    strategy="uniform",
+    schedule=Schedule(0.1),
+    tuning=Tuning(short_steps=7, recipe=Recipe(clip_norm=1.0)),
+    seed=3,
+    execution=Execution("cuda:1"),
+)
+
+
+def test_settings_survive_json():
+    assert RunConfig.from_json(json.loads(json.dumps(FULL.to_json()))) == FULL
+    assert RunConfig.from_json(GOOD.to_json()) == GOOD
+
+
+def test_execution_is_no_part_of_what_decides_the_result():
+    elsewhere = replace(GOOD, execution=Execution("cuda"))
+    assert elsewhere.result_json() == GOOD.result_json()
+    assert elsewhere.to_json() != GOOD.to_json()
+    assert replace(GOOD, seed=1).result_json() != GOOD.result_json()
+    assert RunConfig.from_json(elsewhere.result_json()) == GOOD
+
+
+def test_budgets_are_plain_objects_in_json():
+    assert FULL.result_json()["budgets"] == [
+        {"resource": "latency", "value": 0.012, "share": False, "device": "phone"},
+        {"resource": "latency", "value": 0.6, "share": True, "device": ""},
+        {"resource": "size", "value": 2e6, "share": False, "device": ""},
+    ]
+
+
+@pytest.mark.parametrize("config", [GOOD, FULL])
+def test_settings_without_a_fault_pass(config):
+    assert check(config) == []
+    assert checked(config) is config
+
+
+def latency(value, *, share=False, device=""):
+    return Budget("latency", value, share, device)
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"model": ""}, "model is empty"),
+        ({"budgets": ()}, "budgets is empty"),
+        ({"devices": {}}, "devices is empty"),
+        ({"budgets": (latency(1e-3, device="phone"),)}, "budgets[0] holds on 'phone', which is no"),
+        ({"budgets": (latency(1e-3), latency(0.5, share=True))}, "budgets has 2 bounds on latency"),
+        ({"budgets": (latency(math.nan),)}, "budgets[0] has the value nan"),
+        ({"budgets": (latency(math.inf),)}, "budgets[0] has the value inf"),
+        ({"budgets": (latency(1.5, share=True),)}, "budgets[0] has the share 1.5"),
+        ({"budgets": (Budget("watts", 1.0),)}, "budgets[0] is of the unknown resource 'watts'"),
+        ({"budgets": (Budget("macs", 0.5, True, "ort:cpu"),)}, "macs is the same on every device"),
+        ({"devices": {"my phone": "ort:cpu"}}, "devices has the name 'my phone'"),
+        ({"devices": {"phone": ""}}, "devices.phone is empty"),
+        ({"input_size": 0}, "input_size is 0; it must be at least 1."),
+        ({"multiple": -1}, "multiple is -1; it must be at least 0."),
+        ({"finalists": -1}, "finalists is -1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"model_args": {"width": math.nan}}, "model_args.width is nan; it must be a finite"),
+        ({"model_args": {"norm": Path("x")}}, "model_args.norm is a "),
+        ({"seed": 2**63}, "seed is 9.22337e+18; it must be at least 0"),
+        ({"tuning": Tuning(train_epochs=0)}, "tuning.train_epochs is 0; it must be above 0."),
+        ({"tuning": Tuning(recipe=Recipe(lr=math.inf))}, "tuning.recipe.lr is inf"),
+        ({"tuning": Tuning(short=Recipe(momentum=1.0))}, "tuning.short.momentum is 1; it must be"),
+        ({"execution": Execution("gpu")}, "execution.trainer is 'gpu'; train on cpu"),
+        ({"execution": Execution("cuda:x")}, "execution.trainer is 'cuda:x'"),
+    ],
+)  # fmt: skip
+def test_each_fault_is_a_sentence(changes, fault):
+    faults = check(replace(GOOD, **changes))
+    assert len(faults) == 1
+    assert fault in faults[0]
+    assert faults[0].endswith(".")
+
+
+def test_all_faults_are_told_at_once():
+    bad = replace(GOOD, multiple=-8, tuning=Tuning(short_steps=0), execution=Execution("tpu"))
+    with pytest.raises(SettingsError) as error:
+        checked(bad)
+    assert len(error.value.faults) == 3
+    assert error.value.exit_code == 2
+    message = str(error.value)
+    assert message.startswith("3 settings are wrong.\n")
+    assert all(fault in message for fault in error.value.faults)
+
+
+def test_every_number_has_a_range():
+    inner = {"schedule": Schedule, "tuning": Tuning, "recipe": Recipe, "short": Recipe}
+
+    def numbers(kind, path=""):
+        types = typing.get_type_hints(kind)
+        for name, hint in types.items():
+            if name in inner:
+                yield from numbers(inner[name], f"{path}{name}.")
+            elif {int, float} & {hint, *typing.get_args(hint)}:
+                yield f"{path}{name}"
+
+    assert set(numbers(RunConfig)) == set(RANGES)
+
+
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        (GOOD, "mobilenet_v1-digits-60pct"),
+        (replace(GOOD, model="timm:resnet10t.c3_in1k"), "timm-resnet10t-c3_in1k-digits-60pct"),
+        (FULL, "mypkg-nets-small-photos-phone-12ms+60pct+2MB-phone+ort-cpu"),
+    ],
+)
+def test_a_run_is_named_after_what_it_does(config, name):
+    assert config.run_name == name
