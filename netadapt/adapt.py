@@ -1,105 +1,87 @@
-"""The main job: adapt a model to a budget measured on a device.
+"""The main job: adapt a model to budgets measured on devices.
 
-    load or train -> trace -> table -> search -> long fine-tune -> export -> measure the result
+    load or train -> trace -> measure -> search -> long fine-tune -> export -> measure the result
 
-:mod:`netadapt.search` holds the loop; this module gives it real networks to work on.
+:mod:`netadapt.search.loop` holds the loop; this module opens what it works on.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
-from netadapt import data, export, training
+from netadapt import data, training
 from netadapt.config import RunConfig
-from netadapt.errors import UsageError, named
-from netadapt.export.deployment import calibration_images, deployable
-from netadapt.files import write_atomically
-from netadapt.models import ModelSpec
+from netadapt.models import ModelSpec, restore, save_weights
 from netadapt.network import Network, cost_of
-from netadapt.platforms import LayerTimer, Workload, open_layer_timer
-from netadapt.platforms.measurement import DeviceInfo
+from netadapt.platforms import open_platform
+from netadapt.plugins import lookup
+from netadapt.provenance import machine, versions
 from netadapt.pruning.importance import IMPORTANCES
-from netadapt.pruning.surgery import shrink
-from netadapt.runs import Run, Step, read_journal, restore, steps_of
-from netadapt.search import loop as search
+from netadapt.runs import Listener, Phase, Record, Run, Step, StepCost, last, silent
+from netadapt.runs.events import BoundSet, Finished, Group, Started, Traced, Trained
+from netadapt.search.budgets import Bound, Meter, bounds, meters
+from netadapt.search.fleet import Device, Fleet, infos
+from netadapt.search.loop import Space, check_reachable, search
+from netadapt.search.selection import SELECTIONS
 from netadapt.search.strategies import STRATEGIES
-from netadapt.tables.build import open_table
 from netadapt.tracing import trace
-from netadapt.workshop import WHOLE, Notify, Shop, derived_seed, silent, training_progress
+from netadapt.workbench import Subject, Workbench, job_of
 
-INT8_NAME = "adapted.int8.onnx"
-"""The result in 8 bits, where that is what was measured."""
+FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a finished run reports.
+    """What a finished run reports; costs are in base units, by the key of each bound.
 
     Attributes:
         folder: the run folder, with the adapted network in every format.
-        met: whether the measured cost is within the budget.
-        before, after: ``cost`` (in ``unit``), ``spread``, ``accuracy`` (on test images, in [0, 1]),
-            ``macs``, ``params`` and ``onnx_bytes`` of the unpruned and the adapted network.
-        unit: ``s`` or ``J``.
-        limit: the budget in that unit.
-        widths: ``{group: (before, after)}`` in output channels, of the groups that shrank.
-        predicted: cost of the adapted network by the table, calibrated on the unpruned one.
-        device: what it was measured on.
-        precision: ``float32`` or ``int8``: of what was measured and scored.
-        metric: what ``accuracy`` is; higher is better.
+        bounds: what was allowed.
+        finished: what was measured before and after; see :class:`netadapt.runs.events.Finished`.
+        metric: what accuracy is; higher is better.
         metric_is_share: whether it lies in 0..1 and reads as a percentage.
     """
 
     folder: Path
-    met: bool
-    before: Mapping[str, float]
-    after: Mapping[str, float]
-    unit: str
-    limit: float
-    widths: Mapping[str, tuple[int, int]]
-    predicted: float
-    device: str
-    precision: str
+    bounds: tuple[BoundSet, ...]
+    finished: Finished
     metric: str
     metric_is_share: bool
 
+    @property
+    def met(self) -> bool:
+        """Whether every budget is met, as measured."""
+        return self.finished.met
+
     @classmethod
-    def from_event(cls, folder: Path, event: Mapping[str, Any]) -> "Result":
-        """Read a ``result`` event."""
-        widths = {group: (pair[0], pair[1]) for group, pair in event["widths"].items()}
-        return cls(
-            folder=folder,
-            met=event["met"],
-            before=event["before"],
-            after=event["after"],
-            unit=event["unit"],
-            limit=event["limit"],
-            widths=widths,
-            predicted=event["predicted"],
-            device=event["device"],
-            precision=event["precision"],
-            metric=event["metric"],
-            metric_is_share=event["metric_is_share"],
-        )
+    def of(cls, folder: Path, records: Sequence[Record]) -> "Result | None":
+        """The result that a journal tells; None if the run is not finished."""
+        finished, traced = last(records, Finished), last(records, Traced)
+        if finished is None or traced is None:
+            return None
+        allowed = {r.event.key: r.event for r in records if isinstance(r.event, BoundSet)}
+        return cls(folder, tuple(allowed.values()), finished, traced.metric, traced.metric_is_share)
 
     def to_json(self) -> dict[str, Any]:
         """All fields as plain JSON values."""
-        return {"schema": 1, **asdict(self), "folder": str(self.folder)}
+        values = asdict(self)
+        return {"schema": 2, **values.pop("finished"), **values, "folder": str(self.folder)}
 
 
 def adapt(
-    config: RunConfig, folder: Path, *, fresh: bool = False, notify: Notify = silent
-) -> Result:
+    config: RunConfig, folder: Path, *, fresh: bool = False, notify: Listener = silent,
+    command: str = "",
+) -> Result:  # fmt: skip
     """Run to the end, or continue where the same run was cut off.
 
     Args:
-        config: all settings; those of an earlier run in the folder must be equal.
+        config: all settings; those of an earlier run in the folder that decide the result must be
+            equal.
         folder: the run folder.
         fresh: start over.
         notify: called with every event.
+        command: the command line, for the record.
 
     Returns:
         What was measured before and after.
@@ -108,156 +90,142 @@ def adapt(
         BudgetUnreachable: nothing is left to remove; the run is kept.
         NetAdaptError: see :mod:`netadapt.errors`.
     """
-    named("strategy", config.strategy, STRATEGIES)
-    named("selection", config.selection, search.SELECTIONS)
-    named("importance", config.importance, IMPORTANCES)
+    subject = open_subject(config)
+    devices = open_devices(config)
+    started = Started(
+        format=FORMAT,
+        settings={
+            "config": config.result_json(), "model": subject.spec.to_json(),
+            "data": subject.task.describe(), "devices": infos(devices),
+        },
+        execution=config.to_json()["execution"],
+        versions=versions(),
+        command=command,
+        machine=machine(),
+    )  # fmt: skip
+    with Run(folder, started, fresh=fresh, listener=notify) as run:
+        result = Result.of(folder, run.records)
+        if result is None:
+            _adapt(config, run, subject, devices)
+            result = Result.of(folder, run.records)
+    assert result is not None  # the last line was just written
+    return result
+
+
+def open_subject(config: RunConfig) -> Subject:
+    """Load the data and build and trace the model, as a configuration has it.
+
+    Raises:
+        UsageError: a name is unknown, or data and model do not fit each other.
+    """
+    for what, name, registry in (
+        ("strategy", config.strategy, STRATEGIES),
+        ("selection", config.selection, SELECTIONS),
+        ("importance", config.importance, IMPORTANCES),
+    ):
+        lookup(what, name, registry)
     task = data.load(config.data, input_size=config.input_size, seed=config.seed)
     spec = ModelSpec(config.model, task.num_classes, task.input_shape, dict(config.model_args))
-    model = spec.build(config.weights, seed=config.seed)
-    platform = open_layer_timer(next(iter(config.devices.values())))
-    info = platform.describe()
-    settings = {
-        "config": config.result_json(), "model": spec.to_json(), "data": task.describe(),
-        "device": info.to_json(),
-    }  # fmt: skip
-    with Run(folder, settings, fresh=fresh, listener=notify) as run:
-        finished = run.found("result")
-        if finished is not None:
-            return Result.from_event(folder, finished)
-        return _adapt(config, run, task, spec, model, platform, info, notify)
+    module = spec.build(config.weights, seed=config.seed)
+    return Subject(task, spec, module, trace(module, task.input_shape))
 
 
-def _adapt(
-    config: RunConfig,
-    run: Run,
-    task: data.Task,
-    spec: ModelSpec,
-    model: nn.Module,
-    platform: LayerTimer,
-    info: DeviceInfo,
-    notify: Notify,
-) -> Result:
-    network = trace(model, task.input_shape)
-    multiple = config.multiple or info.multiple
-    run.append("network", **describe_network(network, multiple), share=task.metric_is_share)
-    shop = Shop(
-        original=model,
-        network=network,
-        task=task,
-        platform=platform,
-        table=open_table(config.table, run.folder / "table.csv", info),
-        multiple=multiple,
-        config=config,
-        run=run,
-        notify=notify,
-    )
-    first = _first_step(shop)
-    plan = shop.plan(first.measured)
-    while True:
-        step = search.search(network, plan=plan, workshop=shop, run=run, first=first)
-        finished = _finish(shop, spec, plan, first, step)
-        if finished["met"]:
-            run.append("result", **finished)
-            return Result.from_event(run.folder, finished)
-        # The exported network measured above the budget after all: go on from what it measured.
-        run.commit(replace(step, measured=finished["after"]["cost"]))
+def open_devices(config: RunConfig) -> tuple[Device, ...]:
+    """Every device of a configuration, asked what it is.
+
+    Raises:
+        UsageError: a URI or an option is not what it should be.
+        DeviceError: a device cannot be reached.
+    """
+    opened = {name: open_platform(uri) for name, uri in config.devices.items()}
+    return tuple(Device(name, platform, platform.describe()) for name, platform in opened.items())
 
 
-def _first_step(shop: Shop) -> Step:
-    """The unpruned network: measured, priced, trained if it has no weights, and scored."""
-    run, config, network = shop.run, shop.config, shop.network
-    steps = run.steps()
-    if steps:
-        run.restore(shop.original, "original")
-        return steps[0]
-    cost = shop.cost({})
-    measurement = shop.platform.measure_networks(
-        [Workload("the unpruned network", shop.unpruned, network.at({}))], WHOLE
-    )[0]["latency"]
-    # Refuse what cannot be reached before hours go into training.
-    search.check_reachable(network, cost, shop.plan(measurement.p10), measurement.p10)
-    if run.found("trained"):
-        run.restore(shop.original, "original")
+def _adapt(config: RunConfig, run: Run, subject: Subject, devices: tuple[Device, ...]) -> None:
+    """Everything up to the last line of the journal."""
+    network = subject.network
+    multiple = multiple_of(config, devices)
+    if run.last(Traced) is None:
+        run.append(describe_network(subject, multiple))
+    asked = meters(config.budgets, [device.name for device in devices])
+    fleet = Fleet(devices, tuple(asked), network, multiple, run, config.table)
+    workbench = Workbench(config, subject, fleet, run, job_of(config, subject, devices))
+    first = run.steps[0] if run.steps else None
+    if first is None:
+        measured = fleet.original(workbench.original())
+        originals = {key: m.value for key, m in measured.items()}
     else:
-        if needs_training(config, shop.task):
-            run.append("training", epochs=config.tuning.train_epochs)
-            training.fine_tune(
-                shop.original,
-                shop.task,
-                recipe=config.tuning.recipe,
-                epochs=config.tuning.train_epochs,
-                seed=config.seed,
-                trainer=config.execution.trainer,
-                progress=training_progress(shop.notify, "train"),
-            )
-        run.save_weights("original", shop.original)
-        run.append("trained")
-    return run.commit(
+        originals = first.measured
+    space = Space(
+        network=network,
+        bounds=bounds(asked, originals),
+        strategy=lookup("strategy", config.strategy, STRATEGIES),
+        schedule=config.schedule,
+        selection=lookup("selection", config.selection, SELECTIONS),
+        multiple=multiple,
+        finalists=config.finalists,
+    )
+    workbench.bounds = space.bounds
+    if first is None:
+        for bound in space.bounds:
+            run.append(_as_event(bound))
+        spreads = {key: m.spread for key, m in measured.items()}
+        _first_step(workbench, space, spreads)
+    else:
+        restore(subject.module, run.weights_path("original"))
+    search(space, workbench, run)
+    run.append(workbench.finished())
+
+
+def multiple_of(config: RunConfig, devices: Sequence[Device]) -> int:
+    """What widths become multiples of: as asked, or what suits every device."""
+    return config.multiple or max(device.info.multiple for device in devices)
+
+
+def _as_event(bound: Bound) -> BoundSet:
+    meter: Meter = bound.meter
+    return BoundSet(
+        bound.key, meter.resource, bound.unit, meter.device, bound.limit, bound.original
+    )
+
+
+def _first_step(workbench: "Workbench", space: Space, spreads: Mapping[str, float]) -> None:
+    """The unpruned network: priced, trained if it has no weights, and scored."""
+    run, config, subject = workbench.run, workbench.config, workbench.subject
+    costs = workbench.costs({})
+    # Refuse what cannot be reached before hours go into training.
+    check_reachable(space, costs)
+    if run.last(Trained, what="original") is not None:
+        restore(subject.module, run.weights_path("original"))
+    else:
+        if needs_training(config, subject.task):
+            epochs = config.tuning.train_epochs
+            phase = workbench.train(subject.module, epochs, seed=config.seed, what="train")
+        else:
+            epochs, phase = 0.0, Phase("training", 0.0)
+        save_weights(subject.module, run.weights_path("original"))
+        run.append(Trained("original", 0, epochs, phase))
+    layers = subject.network.at({})
+    run.commit(
         Step(
             iteration=0,
             name="",
             keep={},
-            target=measurement.p10,
-            predicted=cost_of(cost, network.at({})),
-            measured=measurement.p10,
-            accuracy=shop.accuracy(shop.original, "holdout"),
+            costs={
+                bound.key: StepCost(
+                    measured=bound.original,
+                    predicted=cost_of(costs[bound.key], layers),
+                    target=bound.original,
+                    spread=spreads[bound.key],
+                )
+                for bound in space.bounds
+            },
+            accuracy=training.accuracy(
+                subject.module, subject.task, "holdout", trainer=config.execution.trainer
+            ),
             weights="original",
-            spread=measurement.spread,
         )
     )
-
-
-def _finish(
-    shop: Shop, spec: ModelSpec, plan: search.Plan, first: Step, step: Step
-) -> dict[str, Any]:
-    """Fine-tune at length, export, measure the exported file, test on images no choice ever saw."""
-    run, config = shop.run, shop.config
-    model = shrink(shop.original, shop.network, step.keep)
-    if run.found("finetuned", iteration=step.iteration):
-        run.restore(model, "adapted")
-    else:
-        run.restore(model, step.weights)
-        run.append("finetuning", epochs=config.tuning.long_epochs, iteration=step.iteration)
-        training.fine_tune(
-            model,
-            shop.task,
-            recipe=config.tuning.recipe,
-            epochs=config.tuning.long_epochs,
-            seed=derived_seed(config.seed, "long"),
-            trainer=config.execution.trainer,
-            progress=training_progress(shop.notify, "long fine-tune"),
-        )
-        run.save_weights("adapted", model)
-        run.append("finetuned", iteration=step.iteration)
-    images = next(iter(shop.task.batches("holdout", batch_size=4)))[0]
-    written = export.write_result(
-        run.folder, model, spec=spec, network=shop.network, sizes=step.sizes, images=images
-    )
-    info = shop.table.info
-    plain = info.precision == "float32" and info.batch == 1
-    deployed = (run.folder / "adapted.onnx").read_bytes() if plain else shop.deployable(model)
-    onnx = deployed if info.batch == 1 else shop.single(model)
-    if info.precision == "int8":
-        write_atomically(run.folder / INT8_NAME, onnx)
-    measurement = shop.measure_beside(deployed, step.sizes)
-    unpruned = shop.single(shop.original)  # with its trained weights
-    return {
-        "met": measurement.p10 <= plan.limit,
-        "limit": plan.limit,
-        "unit": shop.table.unit,
-        "before": shop.figures(shop.original, {}, unpruned, first.measured, first.spread),
-        "after": shop.figures(model, step.sizes, onnx, measurement.p10, measurement.spread),
-        "predicted": step.predicted * first.bias,
-        "widths": shop.widths(step),
-        "device": f"{info.device} ({info.platform}, {info.threads} thread(s), {info.precision}, "
-        f"{info.runtime})",
-        "precision": info.precision,
-        "metric": shop.task.metric_name,
-        "metric_is_share": shop.task.metric_is_share,
-        "onnx_difference": written["onnx_difference"],
-        "loader": written["loader"],
-        "iterations": step.iteration,
-    }  # fmt: skip
 
 
 def needs_training(config: RunConfig, task: data.Task) -> bool:
@@ -270,53 +238,19 @@ def needs_training(config: RunConfig, task: data.Task) -> bool:
     return not Path(config.weights).is_file() and task.num_classes != 1000
 
 
-def describe_network(network: Network, multiple: int) -> dict[str, Any]:
-    """A traced network in figures, for the journal."""
-    able = [group for group in network.groups.values() if group.choices(multiple)]
-    return {
-        "groups": len(able),
-        "fixed": len(network.groups) - len(able),
-        "params": network.params({}),
-        "macs": network.macs({}),
-        "multiple": multiple,
-    }
-
-
-def export_run(run: Path, out: Path, *, step: int | None = None) -> dict[str, Any]:
-    """Write the network of a run, finished or not, in every format.
-
-    Args:
-        run: the run folder; only read.
-        out: where to write.
-        step: which iteration; ``None`` takes the result, or the last step of an unfinished run.
-
-    Raises:
-        UsageError: the folder holds no run, or no such step.
-    """
-    events = read_journal(run)
-    steps = steps_of(events)
-    if not steps:
-        raise UsageError(f"{run} holds no finished step to export; continue its run first.")
-    if step is not None and step > steps[-1].iteration:
-        raise UsageError(f"{run} has steps 0 to {steps[-1].iteration}; there is no step {step}.")
-    chosen = steps[-1] if step is None else steps[step]
-    finished = step is None and any(
-        e["event"] == "finetuned" and e["iteration"] == chosen.iteration for e in events
+def describe_network(subject: Subject, multiple: int) -> Traced:
+    """A traced network for the journal."""
+    network: Network = subject.network
+    task = subject.task
+    return Traced(
+        groups=tuple(
+            Group(g.id, g.size, g.channels_per_unit, g.fixed) for g in network.groups.values()
+        ),
+        fixed=tuple((f.layer, f.reason) for f in network.fixed),
+        params=network.params({}),
+        macs=network.macs({}),
+        multiple=multiple,
+        metric=task.metric_name,
+        metric_is_share=task.metric_is_share,
+        images={"train": len(task.train), "holdout": len(task.holdout), "test": len(task.test)},
     )
-    settings = events[0]["settings"]
-    config, spec = settings["config"], ModelSpec.from_json(settings["model"])
-    task = data.load(config["data"], input_size=config["input_size"], seed=config["seed"])
-    original = spec.build()
-    network = trace(original, spec.input_shape)
-    model = shrink(original, network, chosen.keep)
-    restore(model, run, "adapted" if finished else chosen.weights)
-    images = next(iter(task.batches("holdout", batch_size=4)))[0]
-    written = export.write_result(
-        out, model, spec=spec, network=network, sizes=chosen.sizes, images=images
-    )
-    info = replace(DeviceInfo.from_json(settings["device"]), batch=1)
-    if info.precision == "int8":
-        onnx = deployable(model, spec.input_shape, info, calibration_images(task))
-        write_atomically(out / INT8_NAME, onnx)
-        written["files"][INT8_NAME] = len(onnx)
-    return written

@@ -26,13 +26,13 @@ from netadapt.platforms.ort.platform import OrtPlatform
 from netadapt.platforms.ort.probes import alone
 from netadapt.platforms.ort.quantization import feeds_of, is_quantized, quantize
 from netadapt.pruning.surgery import shrink
-from netadapt.search.strategies import one_group
+from netadapt.runs import Listener, silent
+from netadapt.runs.events import counted
 from netadapt.tables.accuracy import Accuracy, Observations, Tolerance, assess, observe, report
 from netadapt.tables.build import LAYERS, complete_table, lacks, open_table
 from netadapt.tables.correction import SPREAD, Calibration, calibration_sizes
 from netadapt.tables.table import UNPRICED, LookupTable
 from netadapt.tracing import trace
-from netadapt.workshop import Notify, counted_progress, silent
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def build_table(
     multiple: int,
     dense: bool = False,
     time_limit_s: float | None = None,
-    notify: Notify = silent,
+    notify: Listener = silent,
 ) -> dict[str, Any]:
     """Measure every layer that adapting a model may ask for first, and calibrate on the network.
 
@@ -152,12 +152,11 @@ def build_table(
         platform,
         network,
         {},
-        one_group.propose,
         multiple,
         path=out,
         dense=dense,
         time_limit_s=time_limit_s,
-        progress=counted_progress(notify, "lookup table"),
+        progress=counted(notify, "lookup table"),
         others=calibrating.values(),
     )
     lacking = lacks(table, [s for sizes in calibrating.values() for s in network.at(sizes)])
@@ -174,7 +173,7 @@ def build_table(
     if lacking:
         return found
     works = [subject.workload(sizes, info) for sizes in calibrating.values()]
-    readings = platform.measure_networks(works, SPREAD, counted_progress(notify, "calibration"))
+    readings = platform.measure_networks(works, SPREAD, counted(notify, "calibration"))
     timed = [reading[table.resource] for reading in readings]
     pairs = [(t.value, w.layers) for t, w in zip(timed, works, strict=True)]
     table = table.calibrated(pairs, name=f"{source.model} at {', '.join(calibrating)}")
@@ -201,7 +200,7 @@ def verify_table(
     groups: int,
     seed: int,
     tolerance: Tolerance | None,
-    notify: Notify = silent,
+    notify: Listener = silent,
 ) -> dict[str, Any]:
     """Hold a table against whole networks that it never saw, beside simpler predictors.
 
@@ -232,7 +231,7 @@ def verify_table(
         unseen=networks,
         halved=groups,
         seed=seed,
-        progress=counted_progress(notify, "networks"),
+        progress=counted(notify, "networks"),
     )
     accuracies, extra = compare(table, platform, found, notify)
     return {"model": source.model, "measured_for_this": extra,
@@ -240,7 +239,7 @@ def verify_table(
 
 
 def compare(
-    table: LookupTable, platform: LayerTimer, found: Observations, notify: Notify = silent
+    table: LookupTable, platform: LayerTimer, found: Observations, notify: Listener = silent
 ) -> tuple[dict[str, Accuracy], int]:
     """Hold a table, and simpler predictors, against measured networks.
 
@@ -250,7 +249,7 @@ def compare(
         Accuracies by predictor, the table's first; and how many layers were measured.
     """
     lacking = lacks(table, found.layers)
-    progress = counted_progress(notify, "layers")
+    progress = counted(notify, "layers")
     table = table.fill(platform, lacking, effort=LAYERS, progress=progress)
     ready = bool(table.calibration.networks)
     accuracies = {"lookup table": assess(found, table.price, calibrate=not ready)}
@@ -267,14 +266,14 @@ def compare(
 
 
 def _alone_s(
-    platform: Platform, shapes: Sequence[LayerShape], notify: Notify
+    platform: Platform, shapes: Sequence[LayerShape], notify: Listener
 ) -> dict[LayerShape, float]:
     """Seconds of each layer as a network of its own; empty for devices that cannot say."""
     if not isinstance(platform, OrtPlatform):
         return {}
     single = replace(platform, method=alone)
     wanted = [shape for shape in shapes if shape.op not in UNPRICED]
-    progress = counted_progress(notify, "single layers")
+    progress = counted(notify, "single layers")
     times = {s: m.p10 for s, m in single.measure_layers(wanted, LAYERS, progress)}
     return {shape: times.get(shape, 0.0) for shape in shapes}
 

@@ -4,10 +4,26 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
-from netadapt.errors import UsageError
+from netadapt.errors import UnknownName, UsageError
+
+T = TypeVar("T")
+
+
+def lookup(what: str, name: str, registry: Mapping[str, T]) -> T:
+    """What a name stands for: one of ours, or the user's own ``package.module:callable``.
+
+    Raises:
+        UnknownName: it is neither.
+        UsageError: the user's code cannot be imported, or is not callable.
+    """
+    if name in registry:
+        return registry[name]
+    if ":" in name:
+        return user_callable(name, what=what)  # type: ignore[return-value]
+    raise UnknownName(what, name, registry, "Also accepted: package.module:callable.")
 
 
 def user_callable(reference: str, *, what: str) -> Callable[..., Any]:

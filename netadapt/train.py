@@ -8,7 +8,8 @@ from netadapt import data, training
 from netadapt.config import Tuning
 from netadapt.models import ModelSpec
 from netadapt.models.weights import save_weights
-from netadapt.workshop import Notify, silent, training_progress
+from netadapt.runs import Listener, silent
+from netadapt.runs.events import training_progress
 
 
 def train(
@@ -22,7 +23,7 @@ def train(
     tuning: Tuning,
     seed: int,
     trainer: str,
-    notify: Notify = silent,
+    notify: Listener = silent,
 ) -> dict[str, Any]:
     """Train from scratch, or from ``weights``; write the result and report the test metric.
 

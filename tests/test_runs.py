@@ -2,6 +2,7 @@ import copy
 import errno
 import json
 import multiprocessing
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,63 +10,82 @@ import torch
 from netadapt import files
 from netadapt.errors import RunError, SettingsChanged
 from netadapt.files import write_atomically
-from netadapt.runs import Run, Step, read_journal
+from netadapt.models import restore, save_weights
+from netadapt.runs import Outcome, Phase, Record, Run, Step, StepCost, read_journal
+from netadapt.runs.events import (
+    BoundSet,
+    Continued,
+    Group,
+    Started,
+    StepTaken,
+    TableMeasured,
+    Traced,
+    Tried,
+    Warned,
+    from_json,
+    to_json,
+)
 
-STEP = Step(0, "", {"g": (0, 2)}, 1.0, 1.0, 1.5, 0.9)
+STEP = Step(0, "", {"g": (0, 2)}, {"latency": StepCost(1.5, 1.0, 1.0)}, 0.9)
+
+
+def started(**settings):
+    return Started(2, settings, {"trainer": "cpu"}, {"netadapt": "1"})
 
 
 def test_events_survive_reopening(tmp_path):
-    with Run(tmp_path / "run", {"seed": 1}) as run:
+    with Run(tmp_path / "run", started(seed=1)) as run:
         run.commit(STEP)
-    with Run(tmp_path / "run", {"seed": 1}) as run:
-        assert run.steps() == [STEP]
-        assert run.steps()[0].sizes == {"g": 2}
-        assert run.steps()[0].bias == 1.5
+    with Run(tmp_path / "run", started(seed=1)) as run:
+        assert run.steps == [STEP]
+        assert run.steps[0].sizes == {"g": 2}
+        assert run.steps[0].costs["latency"].bias == 1.5
 
 
 def test_a_torn_last_line_is_dropped(tmp_path):
-    with Run(tmp_path / "run", {}) as run:
+    with Run(tmp_path / "run", started()) as run:
         run.commit(STEP)
     path = tmp_path / "run" / "journal.jsonl"
     whole = path.read_bytes()
     for cut in range(1, 40, 7):
         path.write_bytes(whole + whole[-50:-cut])
-        with Run(tmp_path / "run", {}) as run:
-            assert run.steps() == [STEP]
-            run.append("after")
-        assert [e["event"] for e in read_journal(tmp_path / "run")] == ["run", "step", "after"]
+        with Run(tmp_path / "run", started()) as run:
+            assert run.steps == [STEP]
+            run.append(Warned("after"))
+        kinds = [type(r.event) for r in read_journal(tmp_path / "run")]
+        assert kinds == [Started, StepTaken, Continued, Warned]
         path.write_bytes(whole)
 
 
 def test_a_damaged_line_is_named(tmp_path):
-    with Run(tmp_path / "run", {}) as run:
+    with Run(tmp_path / "run", started()) as run:
         run.commit(STEP)
     path = tmp_path / "run" / "journal.jsonl"
-    path.write_bytes(path.read_bytes().replace(b'{"event":"run"', b'{"event":run"'))
+    path.write_bytes(path.read_bytes().replace(b'{"event":"Started"', b'{"event":Started"'))
     with pytest.raises(RunError, match="damaged at line 1"):
-        Run(tmp_path / "run", {})
+        Run(tmp_path / "run", started())
 
 
 def test_changed_settings_are_refused_with_the_difference(tmp_path):
-    with Run(tmp_path / "run", {"seed": 1, "recipe": {"lr": 0.1}}):
+    with Run(tmp_path / "run", started(seed=1, recipe={"lr": 0.1})):
         pass
     with pytest.raises(SettingsChanged, match=r"recipe\.lr: 0\.1 -> 0\.2"):
-        Run(tmp_path / "run", {"seed": 1, "recipe": {"lr": 0.2}})
-    with Run(tmp_path / "run", {"seed": 1, "recipe": {"lr": 0.1}}):
+        Run(tmp_path / "run", started(seed=1, recipe={"lr": 0.2}))
+    with Run(tmp_path / "run", started(seed=1, recipe={"lr": 0.1})):
         pass  # the refusal left the run usable
 
 
 def test_fresh_starts_over_and_keeps_the_old_run_aside(tmp_path):
-    with Run(tmp_path / "run", {"seed": 1}) as run:
+    with Run(tmp_path / "run", started(seed=1)) as run:
         run.commit(STEP)
-    with Run(tmp_path / "run", {"seed": 2}, fresh=True) as run:
-        assert run.steps() == []
+    with Run(tmp_path / "run", started(seed=2), fresh=True) as run:
+        assert run.steps == []
     assert json.loads((tmp_path / "run.old" / "journal.jsonl").read_text().splitlines()[1])
 
 
 def _try_to_open(folder, answers):
     try:
-        Run(folder, {})
+        Run(folder, started())
     except RunError as error:
         answers.put(str(error))
     else:
@@ -75,7 +95,7 @@ def _try_to_open(folder, answers):
 def test_a_second_writer_is_refused(tmp_path):
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
-    with Run(tmp_path / "run", {}):
+    with Run(tmp_path / "run", started()):
         process = context.Process(target=_try_to_open, args=(tmp_path / "run", answers))
         process.start()
         assert "Another process" in answers.get(timeout=60)
@@ -87,16 +107,16 @@ def test_weights_round_trip_and_a_damaged_file_is_named(tmp_path):
     model[2].weight = model[1].weight  # tied
     other = copy.deepcopy(model)
     torch.nn.init.zeros_(other[1].weight)
-    with Run(tmp_path / "run", {}) as run:
-        run.save_weights("x", model)
-        run.restore(other, "x")
+    with Run(tmp_path / "run", started()) as run:
+        save_weights(model, run.weights_path("x"))
+        restore(other, run.weights_path("x"))
         assert all(
             torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True)
         )
         assert other[2].weight is other[1].weight
         run.weights_path("x").write_bytes(b"no")
         with pytest.raises(RunError, match=r"x\.safetensors"):
-            run.restore(other, "x")
+            restore(other, run.weights_path("x"))
 
 
 def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path, monkeypatch):
@@ -111,3 +131,48 @@ def test_a_full_disk_is_one_sentence_and_loses_nothing(tmp_path, monkeypatch):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_another_program_s_journal_is_refused(tmp_path):
+    path = tmp_path / "run" / "journal.jsonl"
+    path.parent.mkdir()
+    for text in ('{"event": "start"}\n', "[1]\n", '"x"\n', "3\n"):
+        path.write_text(text)
+        with pytest.raises(RunError, match=r"another program|damaged at line 1"):
+            read_journal(path.parent)
+
+
+EVENTS = [
+    started(seed=1),
+    Traced(
+        (Group("a", 8, 1, ""),), (("fc", "is the output"),), 10, 20, 8, "top-1", True, {"train": 5}
+    ),
+    BoundSet("phone:latency", "latency", "s", "phone", 0.5, 1.0),
+    Tried(
+        1, "a", {"a": 4}, {"latency": 0.5},
+        Outcome(0, 1, 0.5, {"a": (0, 1)}, (Phase("tuning", 1.5, 9),)),
+    ),
+    StepTaken(STEP),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_events_read_as_they_were_written(event):
+    record = Record(12.5, event)
+    assert from_json(json.loads(json.dumps(to_json(record)))) == record
+
+
+@pytest.mark.parametrize(
+    "change", [{"surplus": 1}, {"seconds": "long"}, {"event": "Nothing"}, {"time": None}]
+)
+def test_what_is_no_event_is_refused(change):
+    data = {**to_json(Record(1.0, TableMeasured("phone", 3, 1.0))), **change}
+    with pytest.raises(ValueError, match="no record of a run"):
+        from_json(data)
+
+
+def test_another_trainer_may_continue_a_run(tmp_path):
+    with Run(tmp_path / "run", started(seed=1)):
+        pass
+    with Run(tmp_path / "run", replace(started(seed=1), execution={"trainer": "cuda"})) as run:
+        assert run.last(Continued).execution == {"trainer": "cuda"}

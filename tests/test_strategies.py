@@ -5,12 +5,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netadapt.network import MACS, WEIGHTS, cost_of
-from netadapt.search.pricing import Pricing
+from netadapt.search.pricing import Loads, Pricing, Scale, comfortable_reduction
 from netadapt.search.schedule import Schedule
 from netadapt.search.strategies import one_group, uniform
 from tests.helloworld import helloworld
 
 FULL = 29232
+
+
+def loads_of(network, sizes, cost, target):
+    return Loads(network, sizes, {"cost": cost}, {"cost": Scale(bias=1.0, target=target)})
+
+
+def propose(strategy, network, sizes, cost, target, multiple):
+    loads = loads_of(network, sizes, cost, target)
+    return strategy(network, loads.sizes, loads, multiple)
 
 
 @pytest.mark.parametrize("cost", [WEIGHTS, MACS], ids=["weights", "macs"])
@@ -24,31 +33,32 @@ FULL = 29232
 )
 def test_most_channels_that_meet_the_target(group, constraint, width, cost):
     target = constraint * (1024 if cost is MACS else 1)
-    proposals = {p.name: p for p in one_group.propose(helloworld(), {}, cost, target, 1)}
+    proposals = {p.name: p for p in propose(one_group.propose, helloworld(), {}, cost, target, 1)}
     assert proposals[group].changes == {group: width}
-    assert proposals[group].predicted == target
+    assert proposals[group].load == pytest.approx(1)
     assert proposals[group].reaches
 
 
-@pytest.mark.parametrize("target", [-1, 0, 1])
+@pytest.mark.parametrize("target", [1e-9, 1])
 def test_out_of_reach_goes_as_far_as_one_group_can(target):
-    proposals = one_group.propose(helloworld(), {}, WEIGHTS, target, 1)
+    proposals = propose(one_group.propose, helloworld(), {}, WEIGHTS, target, 1)
     assert [dict(p.changes) for p in proposals] == [{"conv0": 1}, {"conv1": 1}, {"conv2": 1}]
     assert not any(p.reaches for p in proposals)
 
 
 def test_nothing_left_means_no_proposal():
-    assert one_group.propose(helloworld().narrow(dict.fromkeys(["conv0", "conv1", "conv2"], (0,))),
-                            {}, WEIGHTS, 0, 1) == []  # fmt: skip
+    network = helloworld().narrow(dict.fromkeys(["conv0", "conv1", "conv2"], (0,)))
+    assert propose(one_group.propose, network, {}, WEIGHTS, 1e-9, 1) == []
 
 
 @given(st.tuples(st.integers(1, 16), st.integers(1, 32), st.integers(1, 64)), st.integers(1, FULL))
 def test_the_next_larger_choice_misses_the_target(widths, target):
     net = helloworld()
     sizes = dict(zip(["conv0", "conv1", "conv2"], widths, strict=True))
-    for proposal in one_group.propose(net, sizes, WEIGHTS, target, 4):
+    for proposal in propose(one_group.propose, net, sizes, WEIGHTS, target, 4):
         (group, size), = proposal.changes.items()  # fmt: skip
-        assert proposal.predicted == cost_of(WEIGHTS, net.at({**sizes, group: size}))
+        price = cost_of(WEIGHTS, net.at({**sizes, group: size}))
+        assert proposal.load == pytest.approx(price / target)
         if proposal.reaches:
             larger = [n for n in net.groups[group].choices(4) if size < n < sizes[group]]
             assert all(cost_of(WEIGHTS, net.at({**sizes, group: n})) > target for n in larger)
@@ -59,13 +69,13 @@ def test_repricing_one_group_equals_pricing_anew(a, b, c, new):
     net = helloworld()
     pricing = Pricing(net, {"conv0": a, "conv1": b, "conv2": c}, WEIGHTS)
     fresh = cost_of(WEIGHTS, net.at({"conv0": a, "conv1": b, "conv2": new}))
-    assert pricing.with_group("conv2", new) == fresh
+    assert pricing.changed({"conv2": new}) == fresh
 
 
 def test_uniform_takes_the_largest_factor_that_meets_the_target():
-    (proposal,) = uniform.propose(helloworld(), {}, WEIGHTS, FULL / 2, 8)
+    (proposal,) = propose(uniform.propose, helloworld(), {}, WEIGHTS, FULL / 2, 8)
     assert dict(proposal.changes) == {"conv0": 8, "conv1": 16, "conv2": 40}
-    assert proposal.predicted == 9 * (3 * 8 + 8 * 16 + 16 * 40 + 40 * 10)
+    assert proposal.load * FULL / 2 == 9 * (3 * 8 + 8 * 16 + 16 * 40 + 40 * 10)
 
 
 def test_the_paper_schedule_counts_from_what_was_achieved():
@@ -88,4 +98,12 @@ def test_the_schedule_reaches_every_budget(initial, decay, budget):
 def test_comfortable_reduction_is_half_of_what_a_third_can_save():
     # at one unit each, conv0 saves 15*35*9 = 4725, conv1 31*80*9 = 22320, conv2 63*42*9 = 23814;
     # a third of three groups is one
-    assert one_group.comfortable_reduction(helloworld(), {}, WEIGHTS, 1) == 23814 / 2
+    assert comfortable_reduction(helloworld(), {}, WEIGHTS, 1) == 23814 / 2
+
+
+def test_the_load_is_the_largest_over_all_bounds():
+    scales = {"a": Scale(bias=2.0, target=FULL), "b": Scale(bias=1.0, target=1024 * FULL / 4)}
+    loads = Loads(helloworld(), {}, {"a": WEIGHTS, "b": MACS}, scales)
+    assert loads.present == 4  # twice the weights, four times the MACs
+    assert loads.changed({"conv2": 62}) == pytest.approx(4 * 28476 / FULL)
+    assert loads.prices({"conv2": 62}) == {"a": 28476, "b": 28476 * 1024}

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netadapt.cli.console import Console, echo_json, table_text
 from netadapt.cli.options import (
     existing_file,
     json_option,
@@ -15,17 +14,15 @@ from netadapt.cli.options import (
     step_option,
     trainer_option,
 )
+from netadapt.cli.outcome import result_text
+from netadapt.cli.text import echo_json
 from netadapt.units import (
-    format_bytes,
-    format_count,
     format_metric,
-    format_quantity,
     parse_budget,
     parse_share,
 )
 
 if TYPE_CHECKING:
-    from netadapt.adapt import Result
     from netadapt.config import Tuning
 
 _ADAPT_EPILOG = """\b
@@ -202,6 +199,8 @@ def adapt(
         **({} if finalists is None else {"finalists": finalists}),
     )  # fmt: skip
     folder = folder or Path("runs") / config.run_name
+    from netadapt.cli.console import Console
+
     with Console(quiet=quiet) as console:
         result = run_adapt(config, folder, fresh=fresh, notify=console)
     if as_json:
@@ -217,55 +216,6 @@ def _schedule(initial: str | None, decay: float) -> Any:
     if initial is None:
         return Schedule(decay=decay)
     return Schedule(parse_share(initial, "--initial-reduction"), decay)
-
-
-def result_text(result: "Result") -> str:
-    """The result for a person."""
-    before, after = result.before, result.after
-
-    def row(name: str, key: str, show: Any) -> tuple[str, ...]:
-        ratio = after[key] / before[key] if before[key] else 1.0
-        return name, show(before[key]), show(after[key]), f"{ratio:.1%}"
-
-    def cost(figures: Any) -> str:
-        return f"{format_quantity(figures['cost'], result.unit)} ±{figures['spread']:.1%}"
-
-    def metric(value: float) -> str:
-        return format_metric(value, share=result.metric_is_share)
-
-    difference = after["accuracy"] - before["accuracy"]
-    change = f"{difference * 100:+.2f} points" if result.metric_is_share else f"{difference:+.4g}"
-    rows = [
-        ("", "before", "after", "after/before"),
-        ("latency, measured" if result.unit == "s" else "energy", cost(before), cost(after),
-         f"{after['cost'] / before['cost']:.1%}"),
-        (f"test {result.metric}", metric(before["accuracy"]), metric(after["accuracy"]), change),
-        row("MACs", "macs", format_count),
-        row("parameters", "params", format_count),
-        row("ONNX file", "onnx_bytes", format_bytes),
-    ]  # fmt: skip
-    verdict = "within" if result.met else "ABOVE"
-    limit = format_quantity(result.limit, result.unit)
-    return "\n".join(
-        [
-            "",
-            table_text(rows, right=frozenset({1, 2, 3})),
-            "",
-            f"Measured {verdict} the budget of {limit}, on {result.device}.",
-            f"The lookup table, scaled on the unpruned network, predicted "
-            f"{format_quantity(result.predicted, result.unit)} "
-            f"({result.predicted / after['cost'] - 1:+.1%}).",
-            "Latency is the 10th percentile, ± its interquartile range. Test images took no part "
-            "in any choice.",
-            f"The adapted network is in {result.folder}: adapted.onnx, adapted.pt2, and adapted.pt "
-            "with load_adapted.py (needs torch alone).",
-            *(
-                ["Latency and accuracy are those of adapted.int8.onnx, quantized after training."]
-                if result.precision == "int8"
-                else []
-            ),
-        ]
-    )
 
 
 _TRAIN_EPILOG = """\b
@@ -298,6 +248,8 @@ def train(
     from netadapt.train import train as run_train
 
     tuning = _tuning(epochs=epochs, lr=lr, batch_size=batch_size, bf16=bf16)
+    from netadapt.cli.console import Console
+
     with Console(quiet=quiet) as console:
         report = run_train(
             model, _source(data, task), out, model_args=dict(model_args), weights=weights,

@@ -1,35 +1,24 @@
 """What a person sees while a run goes on: a line per event and a progress bar, on stderr."""
 
 import sys
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
 
+from netadapt.runs.events import (
+    BoundSet,
+    Event,
+    IterationStarted,
+    Progress,
+    StepTaken,
+    TableMeasured,
+    Traced,
+    Trained,
+    Tried,
+    Warned,
+)
+from netadapt.runs.step import Step, StepCost
 from netadapt.units import format_count, format_metric, format_quantity
-
-Event = dict[str, Any]
-
-
-def echo_json(data: Any) -> None:
-    """Print data for programs on stdout."""
-    import json
-
-    click.echo(json.dumps(data, indent=1))
-
-
-def table_text(rows: Sequence[tuple[str, ...]], *, right: frozenset[int] = frozenset()) -> str:
-    """Rows as aligned text; the first is the heading."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-
-    def line(row: tuple[str, ...]) -> str:
-        cells = (
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        return "  ".join(cells).rstrip()
-
-    return "\n".join([line(rows[0]), line(tuple("-" * w for w in widths)), *map(line, rows[1:])])
 
 
 class Console:
@@ -43,8 +32,7 @@ class Console:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._quiet = quiet
-        self._unit = "s"
-        self._original: float | None = None
+        self._bounds: dict[str, BoundSet] = {}
         self._share = True
         self._trials = 0
         self._tried = 0
@@ -55,9 +43,10 @@ class Console:
     def __enter__(self) -> "Console":
         if not self._quiet and sys.stderr.isatty():
             from rich.console import Console as RichConsole
-            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bars
 
-            self._bar = Progress(
+            self._bar = Bars(
                 TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}"),
                 TextColumn("of {task.total:.0f}"), TimeRemainingColumn(),
                 console=RichConsole(stderr=True), transient=True,
@@ -69,17 +58,47 @@ class Console:
         if self._bar is not None:
             self._bar.stop()
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event | Progress) -> None:
         """Show one event."""
         if self._quiet:
             return
-        if event["event"] == "progress":
-            self._progress(event["what"], event["done"], event["total"])
+        if isinstance(event, Progress):
+            self._progress(event.what, event.done, event.total)
             return
-        describe = _LINES.get(event["event"])
-        text = describe(self, event) if describe else ""
+        self._note(event)
+        text = self._text(event)
         if text:
             self._line(text)
+
+    def _note(self, event: Event) -> None:
+        """Remember what later lines need."""
+        if isinstance(event, Traced):
+            self._share = event.metric_is_share
+        elif isinstance(event, BoundSet):
+            self._bounds[event.key] = event
+        elif isinstance(event, IterationStarted):
+            self._trials, self._tried = event.trials, 0
+            self._progress(f"iteration {event.iteration}", 0, event.trials)
+        elif isinstance(event, Tried):
+            self._tried += 1
+            self._progress(f"iteration {event.iteration}", self._tried, self._trials)
+
+    def _text(self, event: Event) -> str:
+        """One line about an event; empty for those that are not worth one."""
+        if isinstance(event, Traced):
+            return _network_text(event)
+        if isinstance(event, TableMeasured):
+            return (
+                f"table     {event.rows} layers measured in {event.seconds:.1f} s on {event.device}"
+            )
+        if isinstance(event, Trained):
+            return (
+                f"trained   {event.what} network: {event.epochs:g} epochs in "
+                f"{event.phase.seconds:.0f} s"
+            )
+        if isinstance(event, StepTaken):
+            return self._step_text(event.step)
+        return f"warning   {event.text}" if isinstance(event, Warned) else ""
 
     def _line(self, text: str) -> None:
         if self._bar is not None:
@@ -99,72 +118,33 @@ class Console:
             self._bar.remove_task(self._task)
             self._task = None
 
-    def cost(self, value: float) -> str:
-        """A cost with its share of the original."""
-        text = format_quantity(value, self._unit)
-        if self._original:
-            text += f" ({value / self._original:.1%})"
-        return text
+    def _step_text(self, step: Step) -> str:
+        costs = ", ".join(self._cost_text(key, cost, step) for key, cost in step.costs.items())
+        holdout = f"holdout {format_metric(step.accuracy, share=self._share)}"
+        if step.iteration == 0:
+            return f"step 0    unpruned: {costs}, {holdout}"
+        sizes = len(step.keep.get(step.name, ()))
+        what = f"{step.name} to {sizes}" if sizes else step.name
+        short = (
+            "" if step.reaches else "; no proposal reached the target, this is as far as one goes"
+        )
+        return f"step {step.iteration:<4} {what}: {costs}, {holdout}{short}"
+
+    def _cost_text(self, key: str, cost: StepCost, step: Step) -> str:
+        """A cost with its share of the original, and what was aimed at."""
+        bound = self._bounds[key]
+        text = format_quantity(cost.measured, bound.unit)
+        if len(self._bounds) > 1:
+            text = f"{key} {text}"
+        aimed = f", aimed at {cost.target / bound.original:.1%}" if step.iteration else ""
+        return f"{text} ({cost.measured / bound.original:.1%}{aimed})"
 
 
-def _network(console: Console, event: Event) -> str:
-    console._share = event["share"]
-    fixed = f", {event['fixed']} fixed" if event["fixed"] else ""
+def _network_text(event: Traced) -> str:
+    able = [g for g in event.groups if not g.fixed]
+    fixed = f", {len(event.groups) - len(able)} fixed" if len(able) < len(event.groups) else ""
     return (
-        f"network   {event['groups']} channel groups can shrink{fixed}; "
-        f"{format_count(event['params'])} parameters, {format_count(event['macs'])} MACs; "
-        f"widths in multiples of {event['multiple']}"
+        f"network   {len(able)} channel groups can shrink{fixed}; "
+        f"{format_count(event.params)} parameters, {format_count(event.macs)} MACs; "
+        f"widths in multiples of {event.multiple}"
     )
-
-
-def _table(console: Console, event: Event) -> str:
-    return (
-        f"table     {event['measured']} layers measured in {event['seconds']:.1f} s "
-        f"on {event['device']}"
-    )
-
-
-def _training(console: Console, event: Event) -> str:
-    return f"train     no weights were given: training for {event['epochs']} epochs first"
-
-
-def _finetuning(console: Console, event: Event) -> str:
-    return f"finish    within the budget: fine-tuning for {event['epochs']} epochs"
-
-
-def _iteration(console: Console, event: Event) -> str:
-    console._trials, console._tried = event["trials"], 0
-    console._progress(f"iteration {event['iteration']}", 0, event["trials"])
-    return ""
-
-
-def _candidate(console: Console, event: Event) -> str:
-    console._tried += 1
-    console._progress(f"iteration {event['iteration']}", console._tried, console._trials)
-    return ""
-
-
-def _step(console: Console, event: Event) -> str:
-    holdout = f"holdout {format_metric(event['accuracy'], share=console._share)}"
-    if event["iteration"] == 0:
-        console._original = event["measured"]
-        return f"step 0    unpruned: {console.cost(event['measured'])}, {holdout}"
-    sizes = len(event["keep"].get(event["name"], ()))
-    what = f"{event['name']} to {sizes}" if sizes else event["name"]
-    short = "" if event["reaches"] else "; no group reached the target, this is as far as one goes"
-    return (
-        f"step {event['iteration']:<4} {what}: {console.cost(event['measured'])}, "
-        f"aimed at {event['target'] / (console._original or 1):.1%}, "
-        f"{holdout}{short}"
-    )
-
-
-_LINES: dict[str, Callable[[Console, Event], str]] = {
-    "network": _network,
-    "table": _table,
-    "training": _training,
-    "finetuning": _finetuning,
-    "iteration": _iteration,
-    "candidate": _candidate,
-    "step": _step,
-}

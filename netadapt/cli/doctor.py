@@ -2,8 +2,8 @@
 
 import click
 
-from netadapt.cli.console import echo_json
 from netadapt.cli.options import json_option, platform_option
+from netadapt.cli.text import echo_json
 
 _EPILOG = """\b
 Examples:

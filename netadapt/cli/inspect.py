@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from netadapt.cli.console import echo_json, table_text
 from netadapt.cli.options import classes_option, existing_file, json_option, model_options
+from netadapt.cli.text import echo_json, table_text
 from netadapt.units import format_count, format_quantity
 
 _EPILOG = """\b

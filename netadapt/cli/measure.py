@@ -4,13 +4,13 @@ from typing import Any
 
 import click
 
-from netadapt.cli.console import echo_json, table_text
 from netadapt.cli.options import (
     calibration_data_option,
     json_option,
     model_options,
     platform_option,
 )
+from netadapt.cli.text import echo_json, table_text
 from netadapt.units import format_quantity
 
 _EPILOG = """\b

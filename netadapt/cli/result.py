@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from netadapt.cli.console import echo_json, table_text
 from netadapt.cli.options import json_option
+from netadapt.cli.text import echo_json, table_text
 from netadapt.units import format_bytes, format_metric, format_quantity
 
 _EXPORT_EPILOG = """\b
@@ -35,7 +35,7 @@ def export(run: Path, step: int | None, out: Path | None, as_json: bool) -> None
 
     Every step of a run is a network of its own trade-off between accuracy and cost.
     """
-    from netadapt.adapt import export_run
+    from netadapt.export_run import export_run
 
     written = export_run(run, out or run, step=step)
     if as_json:
@@ -57,23 +57,26 @@ def ls(folder: Path, as_json: bool) -> None:
     """List the runs in FOLDER (default: runs), with what each has reached."""
     from netadapt.runs.summaries import list_runs
 
-    found = list_runs(folder)
+    summaries = list_runs(folder)
     if as_json:
-        echo_json(found)
+        echo_json([summary.to_json() for summary in summaries])
         return
-    if not found:
+    if not summaries:
         click.echo(f"There are no runs in {folder}.")
         return
-    rows = [("run", "state", "iterations", "cost", "of original", "metric", "budget")]
-    for run in found:
-        cost = format_quantity(run["cost"], run["unit"]) if run["cost"] else "-"
-        share = f"{run['cost'] / run['original']:.1%}" if run["cost"] else "-"
-        accuracy = (
-            f"{format_metric(run['accuracy'], share=run['share'])} ({run['split']})"
-            if run["cost"]
-            else "-"
-        )
-        rows.append(
-            (run["run"], run["state"], str(run["iterations"]), cost, share, accuracy, run["budget"])
-        )
-    click.echo(table_text(rows, right=frozenset({2, 3, 4})))
+    rows = [("run", "state", "iterations", "cost", "of original", "budget", "metric")]
+    for run in summaries:
+        metric = "-"
+        if run.accuracy is not None:
+            metric = f"{format_metric(run.accuracy, share=run.metric_is_share)} ({run.split})"
+        head = (run.run, run.state, str(run.iterations))
+        if not run.bounds:
+            rows.append((*head, "-", "-", "-", metric))
+        for bound in run.bounds:
+            rows.append(
+                (*head, f"{bound.key} {format_quantity(bound.present, bound.unit)}",
+                 f"{bound.present / bound.original:.1%}", format_quantity(bound.limit, bound.unit),
+                 metric)
+            )  # fmt: skip
+            head, metric = ("", "", ""), ""
+    click.echo(table_text(rows, right=frozenset({2, 4, 5})))

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from netadapt.cli.console import Console, echo_json, table_text
 from netadapt.cli.options import (
     calibration_data_option,
     classes_option,
@@ -17,6 +16,7 @@ from netadapt.cli.options import (
     quiet_option,
     step_option,
 )
+from netadapt.cli.text import echo_json, table_text
 from netadapt.units import format_seconds, parse_share
 
 
@@ -66,6 +66,7 @@ def build(
     dense: bool, time_limit: float | None, platform: str, quiet: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Measure every layer shape that adapting MODEL may ask for, and calibrate the table."""
+    from netadapt.cli.console import Console
     from netadapt.measuring import Source, build_table
 
     with Console(quiet=quiet) as console:
@@ -156,6 +157,7 @@ def verify(
     quiet: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Measure whole networks of MODEL, and tell how far a table is off."""
+    from netadapt.cli.console import Console
     from netadapt.measuring import Source, verify_table
     from netadapt.tables.accuracy import Tolerance
 

@@ -2,7 +2,7 @@
 
 from netadapt.models.build import ZOO, ImageShape, ModelSpec, build, known_models
 from netadapt.models.mobilenet_v1 import mobilenet_v1
-from netadapt.models.weights import load_state, load_weights, save_weights
+from netadapt.models.weights import load_state, load_weights, restore, save_weights
 
 __all__ = [
     "ZOO",
@@ -13,5 +13,6 @@ __all__ = [
     "load_state",
     "load_weights",
     "mobilenet_v1",
+    "restore",
     "save_weights",
 ]

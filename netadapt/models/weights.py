@@ -154,3 +154,19 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: str) ->
 
 def _first(names: Sequence[str], limit: int = 3) -> str:
     return ", ".join(names[:limit]) + (", ..." if len(names) > limit else "")
+
+
+def restore(model: nn.Module, path: Path) -> None:
+    """Load weights that a run stored into a model, in place.
+
+    Raises:
+        RunError: the file is missing or damaged.
+        ModelError: the model is of another architecture.
+    """
+    try:
+        state = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            f"Cannot read {path} ({error}); restore it from a copy, or start afresh."
+        ) from error
+    load_state(model, state, source=str(path))

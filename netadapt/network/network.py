@@ -69,6 +69,10 @@ class ChannelGroup:
         step = multiple // math.gcd(multiple, self.channels_per_unit)
         return tuple(range((self.size - 1) // step * step, 0, -step))
 
+    def smaller(self, size: int, multiple: int) -> tuple[int, ...]:
+        """The choices below ``size``, descending."""
+        return tuple(choice for choice in self.choices(multiple) if choice < size)
+
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:

@@ -11,44 +11,81 @@ line, which the reader ignores and the next writer removes. One process writes a
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from filelock import FileLock, Timeout
 
 from netadapt.errors import RunError, SettingsChanged
 from netadapt.files import writing
-from netadapt.runs.step import Event, Step
+from netadapt.runs.events import (
+    Continued,
+    Event,
+    Listener,
+    Progress,
+    Record,
+    Started,
+    StepTaken,
+    from_json,
+    to_json,
+)
+from netadapt.runs.step import Step
 
-if TYPE_CHECKING:
-    from torch import nn
-
-FORMAT = 1
-Listener = Callable[[Event], None]
+FORMAT = 2
+T = TypeVar("T")
 
 
-def read_journal(folder: Path) -> list[Event]:
-    """The events of a run, without a torn last line; empty if there is no journal.
+def silent(event: Event | Progress) -> None:
+    """The listener that ignores everything."""
+
+
+def read_journal(folder: Path) -> list[Record]:
+    """The records of a run, without a torn last line; empty if there is no journal.
 
     Raises:
-        RunError: a line before the last is damaged.
+        RunError: it cannot be read, or a line before the last is damaged or of another program.
     """
     path = folder / "journal.jsonl"
-    if not path.exists():
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
         return []
-    events = []
-    lines = path.read_bytes().split(b"\n")
+    except OSError as error:
+        raise RunError(f"Cannot read {path}: {error.strerror}.") from error
+    records = []
     for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline is torn
         try:
-            events.append(json.loads(line))
-        except ValueError as error:
+            data = json.loads(line)
+            if number == 1 and (data["event"], data["format"]) != ("Started", FORMAT):
+                raise RunError(
+                    f"{folder} was written by another program or version; name another folder, or "
+                    "start afresh."
+                )
+            records.append(from_json(data))
+        except (ValueError, KeyError, TypeError) as error:
             raise RunError(
-                f"{path} is damaged at line {number}; restore it from a copy, or start over "
-                "with --fresh."
+                f"{path} is damaged at line {number}; restore it from a copy, or start afresh."
             ) from error
-    return events
+    return records
+
+
+def steps_of(records: Sequence[Record]) -> list[Step]:
+    """Every finished iteration, in order; a later record of an iteration replaces an earlier."""
+    steps = {
+        r.event.step.iteration: r.event.step for r in records if isinstance(r.event, StepTaken)
+    }
+    return [steps[iteration] for iteration in sorted(steps)]
+
+
+def last(records: Sequence[Record], kind: type[T], **values: Any) -> T | None:
+    """The last event of a kind with these values, if there is one."""
+    for record in reversed(records):
+        event = record.event
+        if isinstance(event, kind) and all(getattr(event, k) == v for k, v in values.items()):
+            return event
+    return None
 
 
 def setting_differences(old: Mapping[str, Any], new: Mapping[str, Any], at: str = "") -> list[str]:
@@ -68,7 +105,7 @@ class Run:
 
     Args:
         folder: the run folder; made if it does not exist.
-        settings: everything that decides the result, as plain JSON values.
+        started: the first line: settings that decide the result, versions, command.
         fresh: start over; what was there is kept beside it with the ending ``.old``.
         listener: called with every event as it is written.
 
@@ -80,54 +117,50 @@ class Run:
     def __init__(
         self,
         folder: Path,
-        settings: Mapping[str, Any],
+        started: Started,
         *,
         fresh: bool = False,
-        listener: Listener | None = None,
+        listener: Listener = silent,
     ) -> None:
         self.folder = folder
-        self._listener = listener
+        self.notify = listener
+        self.records: list[Record] = []
         with writing(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
-        # The lock lies beside the folder, so that --fresh may move the folder while holding it.
+        # The lock lies beside the folder, so that a fresh start may move the folder meanwhile.
         self._lock = FileLock(folder.with_name(f".{folder.name}.lock"))
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise RunError(
-                f"Another process is writing to {folder}; wait for it, or name another folder "
-                "with --run."
+                f"Another process is writing to {folder}; wait for it, or name another folder."
             ) from None
         try:
-            self._open(json.loads(json.dumps(settings)), fresh)
+            self._open(started, fresh)
         except BaseException:
             self._lock.release()
             raise
 
-    def _open(self, settings: dict[str, Any], fresh: bool) -> None:
+    def _open(self, started: Started, fresh: bool) -> None:
         if fresh and self.folder.exists():
             self._set_aside()
-        self.events = read_journal(self.folder)
-        if not self.events:
+        self.records = read_journal(self.folder)
+        if not self.records:
             with writing(self.folder):
                 self.folder.mkdir(exist_ok=True)
                 (self.folder / "journal.jsonl").unlink(missing_ok=True)
-            self.append("run", format=FORMAT, settings=settings)
+            self.append(started)
             return
-        first = self.events[0]
-        if first.get("event") != "run" or first.get("format") != FORMAT:
-            raise RunError(
-                f"{self.folder} was written by another version of netadapt; name another folder "
-                "with --run, or start over with --fresh."
-            )
-        changed = setting_differences(first["settings"], settings)
+        first = self.records[0].event
+        assert isinstance(first, Started)
+        changed = setting_differences(first.settings, json.loads(json.dumps(started.settings)))
         if changed:
             raise SettingsChanged(
                 f"{self.folder} holds a run with other settings ({'; '.join(changed)}). Repeat "
-                "its command to continue it, name another folder with --run, or start over with "
-                "--fresh."
+                "its command to continue it, name another folder, or start afresh."
             )
         self._drop_torn_line()
+        self.append(Continued(started.execution, started.versions, started.command))
 
     def _set_aside(self) -> None:
         import shutil
@@ -151,90 +184,45 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self._lock.release()
 
-    def append(self, event: str, **data: Any) -> Event:
+    def append(self, event: Event) -> None:
         """Write one event and wait until it is on disk.
 
         Raises:
             RunError: the disk is full or the folder cannot be written.
         """
-        entry: Event = {"event": event, **data}
-        line = json.dumps(entry, separators=(",", ":")).encode() + b"\n"
+        record = Record(time.time(), event)
+        text = json.dumps(to_json(record), separators=(",", ":"), allow_nan=False)
         path = self.folder / "journal.jsonl"
         with writing(path), open(path, "ab") as file:
-            file.write(line)
+            file.write(text.encode() + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        self.events.append(entry)
-        if self._listener:
-            self._listener(entry)
-        return entry
+        self.records.append(record)
+        self.notify(event)
 
     def commit(self, step: Step) -> Step:
         """Record a finished iteration."""
-        self.append("step", **asdict(step))
+        self.append(StepTaken(step))
         return step
 
+    @property
     def steps(self) -> list[Step]:
         """Every finished iteration, in order; a later record of an iteration replaces it."""
-        return steps_of(self.events)
+        return steps_of(self.records)
 
-    def found(self, event: str, **data: Any) -> Event | None:
-        """The last event of that kind with these values, if there is one."""
-        for entry in reversed(self.events):
-            if entry["event"] == event and all(entry.get(k) == v for k, v in data.items()):
-                return entry
-        return None
+    def last(self, kind: type[T], **values: Any) -> T | None:
+        """The last event of a kind with these values, if there is one."""
+        return last(self.records, kind, **values)
 
     def weights_path(self, name: str) -> Path:
         """Where the weights of that name are."""
-        return _weights_path(self.folder, name)
-
-    def save_weights(self, name: str, model: "nn.Module") -> None:
-        """Write a model's parameters and buffers, atomically.
-
-        Raises:
-            RunError: the disk is full or the folder cannot be written.
-        """
-        from netadapt.models.weights import save_weights
-
-        save_weights(model, self.weights_path(name))
-
-    def restore(self, model: "nn.Module", name: str) -> None:
-        """Load weights that :meth:`save_weights` wrote; see :func:`restore`."""
-        restore(model, self.folder, name)
+        return weights_path(self.folder, name)
 
     def drop_weights(self, name: str) -> None:
         """Remove weights that no record refers to any more."""
         self.weights_path(name).unlink(missing_ok=True)
 
 
-def steps_of(events: list[Event]) -> list[Step]:
-    """Every finished iteration among the events, in order; a later record replaces an earlier."""
-    found = {e["iteration"]: Step.from_event(e) for e in events if e["event"] == "step"}
-    return [found[iteration] for iteration in sorted(found)]
-
-
-def _weights_path(folder: Path, name: str) -> Path:
+def weights_path(folder: Path, name: str) -> Path:
+    """Where a run keeps the weights of that name."""
     return folder / "weights" / f"{name}.safetensors"
-
-
-def restore(model: "nn.Module", folder: Path, name: str) -> None:
-    """Load weights of a run into a model, in place.
-
-    Raises:
-        RunError: the file is missing or damaged.
-        ModelError: the model is of another architecture.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    from netadapt.models.weights import load_state
-
-    path = _weights_path(folder, name)
-    try:
-        state = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise RunError(
-            f"Cannot read {path} ({error}); restore it from a copy, or start over with --fresh."
-        ) from error
-    load_state(model, state, source=str(path))

@@ -1,18 +1,60 @@
 """Runs as their journals tell them; reads files only."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from netadapt.errors import NetAdaptError, UsageError
-from netadapt.runs import read_journal, steps_of
+from netadapt.runs.events import BoundSet, Finished, Record, Traced
+from netadapt.runs.journal import last, read_journal, steps_of
 
 
-def list_runs(folder: Path) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class BoundSummary:
+    """How far a run has come with one budget; in the unit, of the unpruned network and now."""
+
+    key: str
+    unit: str
+    limit: float
+    original: float
+    present: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A run in figures.
+
+    Attributes:
+        run: the folder.
+        state: ``finished``, ``unfinished`` or ``damaged``.
+        iterations: steps taken.
+        bounds: its budgets; empty before the unpruned network was measured.
+        accuracy: of the last step on holdout images, of a finished run on test images.
+        split: which of these.
+        metric_is_share: whether it reads as a percentage.
+    """
+
+    run: str
+    state: str
+    iterations: int = 0
+    bounds: tuple[BoundSummary, ...] = ()
+    accuracy: float | None = None
+    split: str = "holdout"
+    metric_is_share: bool = True
+
+    @property
+    def load(self) -> float | None:
+        """Cost over limit, the largest over all budgets."""
+        return max((b.present / b.limit for b in self.bounds), default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields, and the load, as plain JSON values."""
+        return {**asdict(self), "load": self.load}
+
+
+def list_runs(folder: Path) -> list[Summary]:
     """Every run in a folder, by name.
-
-    Returns:
-        For each run: ``run``, ``state`` (``finished``, ``unfinished`` or ``damaged``),
-        ``iterations``, ``cost``, ``original``, ``unit``, ``accuracy``, ``split``, ``budget``.
 
     Raises:
         UsageError: there is no such folder.
@@ -22,37 +64,30 @@ def list_runs(folder: Path) -> list[dict[str, Any]]:
     return [summarize(path.parent) for path in sorted(folder.glob("*/journal.jsonl"))]
 
 
-def summarize(run: Path) -> dict[str, Any]:
+def summarize(run: Path) -> Summary:
     """One run in figures, from its journal."""
-    summary: dict[str, Any] = {
-        "run": str(run), "state": "damaged", "iterations": 0, "cost": None, "original": None,
-        "unit": "s", "share": True, "accuracy": None, "split": "holdout", "budget": "?",
-    }  # fmt: skip
     try:
-        events = read_journal(run)
-        steps = steps_of(events)
-        settings = next(e["settings"] for e in events if e["event"] == "run")
-    except (NetAdaptError, KeyError, StopIteration):
-        return summary
-    summary["state"] = "unfinished"
-    summary["budget"] = settings["config"]["budget"]
-    if steps:
-        summary |= {
-            "iterations": steps[-1].iteration,
-            "cost": steps[-1].measured,
-            "original": steps[0].measured,
-            "accuracy": steps[-1].accuracy,
-        }
-    for event in events:
-        if event["event"] == "network":
-            summary["share"] = event["share"]
-        if event["event"] == "result":
-            summary |= {
-                "state": "finished",
-                "cost": event["after"]["cost"],
-                "original": event["before"]["cost"],
-                "unit": event["unit"],
-                "accuracy": event["after"]["accuracy"],
-                "split": "test",
-            }
-    return summary
+        records = read_journal(run)
+    except NetAdaptError:
+        return Summary(str(run), "damaged")
+    traced, finished, steps = last(records, Traced), last(records, Finished), steps_of(records)
+    share = traced.metric_is_share if traced else True
+    if not records:
+        return Summary(str(run), "damaged")
+    if not steps:
+        return Summary(str(run), "unfinished", metric_is_share=share)
+    if finished is not None:
+        bounds = _bounds(records, finished.after.costs)
+        accuracy, split = finished.after.accuracy, "test"
+    else:
+        bounds = _bounds(records, steps[-1].measured)
+        accuracy, split = steps[-1].accuracy, "holdout"
+    state = "finished" if finished else "unfinished"
+    return Summary(str(run), state, steps[-1].iteration, bounds, accuracy, split, share)
+
+
+def _bounds(records: Sequence[Record], costs: Mapping[str, float]) -> tuple[BoundSummary, ...]:
+    events = {r.event.key: r.event for r in records if isinstance(r.event, BoundSet)}
+    return tuple(
+        BoundSummary(key, e.unit, e.limit, e.original, costs[key]) for key, e in events.items()
+    )

@@ -1,96 +1,75 @@
 """NetAdapt's loop, without torch: what to try, what to keep, when to stop.
 
+    propose -> try -> select -> measure -> commit -> repeat
+
 What the loop cannot do by arithmetic (train, score, measure) it asks of a :class:`Workshop`, so
 that the same code runs on real devices, on recorded ones, and on mock accuracies in tests.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
-from netadapt.errors import BudgetUnreachable
+from netadapt.errors import BudgetUnreachable, TrainingError
 from netadapt.network import Cost, Network, Sizes, cost_of, least_sizes
 from netadapt.platforms.measurement import Measurement
-from netadapt.runs import Event, Run, Step
+from netadapt.runs import Outcome, Run, Step, StepCost
+from netadapt.runs.events import IterationStarted, Tried, Warned
+from netadapt.search.budgets import Bound, binding, load
+from netadapt.search.pricing import Loads, Scale, comfortable_reduction
 from netadapt.search.schedule import Schedule
+from netadapt.search.selection import Candidate, Selection, highest_accuracy
 from netadapt.search.strategies import Proposal, Strategy
-from netadapt.search.strategies.one_group import comfortable_reduction
+
+SLACK = 1.2
+"""How far above a limit a prediction of a measured cost may be before a budget is refused."""
 
 
 class Workshop(Protocol):
     """Does the work on real networks."""
 
-    def cost(self, sizes: Sizes) -> Cost:
-        """What prices the network at ``sizes``, and with any one group shrunk from there."""
+    def costs(self, sizes: Sizes) -> Mapping[str, Cost]:
+        """What prices, by the key of each bound, the network at ``sizes`` and smaller ones."""
         ...
 
-    def screen(self, step: Step, proposal: Proposal) -> float:
-        """Holdout accuracy of the proposal without training (rung 0)."""
+    def attempt(
+        self, step: Step, proposals: Mapping[int, Proposal], rung: int
+    ) -> Iterator[Outcome]:
+        """Try the proposals, given by their index, in any order.
+
+        Rung 0 scores without training; rung 1 fine-tunes briefly and stores the weights.
+        """
         ...
 
-    def tune(self, step: Step, proposal: Proposal, name: str) -> tuple[float, Step]:
-        """Fine-tune briefly, store the weights under ``name``; accuracy and what was kept."""
+    def measure(self, step: Step, index: int, outcome: Outcome) -> Mapping[str, Measurement]:
+        """What the network of an outcome costs, by the key of each bound, corrected for drift."""
         ...
 
-    def measure(self, step: Step) -> Measurement:
-        """The cost of a step's network on the device, corrected for drift."""
+    def keep(self, iteration: int, index: int) -> str:
+        """Keep the weights of a candidate, and drop those of all others; their name."""
         ...
 
-    def discard(self, name: str) -> None:
-        """Remove stored weights."""
+    def finish(self, step: Step) -> Mapping[str, float]:
+        """Fine-tune at length and export; what the result costs, by the key of each bound."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Scored:
-    """A proposal with its holdout accuracy."""
-
-    proposal: Proposal
-    accuracy: float
-
-
-Selection = Callable[[Scored, Step], float]
-"""``(candidate, step before it) -> score``; the highest wins, the cheapest among equals."""
-
-
-def highest_accuracy(scored: Scored, before: Step) -> float:
-    """Holdout accuracy: the rule of the paper (algorithm 1, "pick highest accuracy")."""
-    return scored.accuracy
-
-
-def least_loss_per_saving(scored: Scored, before: Step) -> float:
-    """Accuracy lost per fraction of the cost saved, negated.
-
-    The rule of the official code. Where nothing is lost the larger saving wins, which the official
-    ratio gets the wrong way round.
-    """
-    saved = 1 - scored.proposal.predicted / before.predicted
-    lost = before.accuracy - scored.accuracy
-    if lost <= 0:
-        return saved - lost
-    return -lost / saved if saved > 0 else float("-inf")
-
-
-SELECTIONS: dict[str, Selection] = {
-    "accuracy": highest_accuracy,
-    "ratio": least_loss_per_saving,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Space:
     """What decides the course of a search.
 
     Attributes:
-        limit: the budget, in the unit of the cost.
+        network: the unpruned network.
+        bounds: the budgets.
         strategy: proposes.
-        schedule: sets the target of each iteration.
+        schedule: sets the targets of each iteration.
         selection: ranks what was tried.
         multiple: widths become multiples of this many channels.
         finalists: how many of the screened proposals are fine-tuned; 0 for all, unscreened.
     """
 
-    limit: float
+    network: Network
+    bounds: tuple[Bound, ...]
     strategy: Strategy
     schedule: Schedule
     selection: Selection = highest_accuracy
@@ -98,162 +77,219 @@ class Plan:
     finalists: int = 0
 
 
-def check_reachable(network: Network, cost: Cost, plan: Plan, original: float) -> None:
+def check_reachable(space: Space, costs: Mapping[str, Cost]) -> None:
     """Refuse a budget that even the smallest network misses clearly, before anything is trained.
 
     Args:
-        network: the unpruned network.
-        cost: prices it; must know the smallest network.
-        plan: holds the limit.
-        original: the unpruned network's measured cost.
+        space: holds the bounds.
+        costs: what prices networks, by key; must know the smallest network.
 
     Raises:
-        BudgetUnreachable: the smallest network is predicted more than 20 % above the limit.
+        BudgetUnreachable: the smallest network is predicted more than 20 % above a measured
+            limit, or above a counted one.
     """
-    bias = original / cost_of(cost, network.at({}))
-    least = cost_of(cost, network.at(least_sizes(network, plan.multiple))) * bias
-    if least > 1.2 * plan.limit:
-        raise BudgetUnreachable(
-            f"The budget is {plan.limit / original:.1%} of the original, and the smallest network "
-            f"with widths in multiples of {plan.multiple} is predicted at {least / original:.1%}. "
-            f"Ask for more than that, or lower --multiple."
-        )
+    network, least = space.network, least_sizes(space.network, space.multiple)
+    for bound in space.bounds:
+        cost = costs[bound.key]
+        bias = bound.original / cost_of(cost, network.at({}))
+        smallest = cost_of(cost, network.at(least)) * bias
+        slack = SLACK if bound.measured else 1.0
+        if smallest > slack * bound.limit:
+            raise BudgetUnreachable(
+                f"The budget of {bound.key} is {bound.limit / bound.original:.1%} of the original, "
+                f"and the smallest network with widths in multiples of {space.multiple} is "
+                f"predicted at {smallest / bound.original:.1%}. Ask for more than that, or for "
+                "widths in smaller multiples."
+            )
 
 
-def search(network: Network, *, plan: Plan, workshop: Workshop, run: Run, first: Step) -> Step:
-    """Shrink until the measured cost is within the limit (Yang et al., ECCV 2018, algorithm 1).
+def search(space: Space, workshop: Workshop, run: Run) -> Step:
+    """Shrink until the measured load is at most 1 (Yang et al., ECCV 2018, algorithm 1).
 
     Every finished candidate and iteration is in the run's journal; called again, the search goes on
-    where it was cut off.
+    where it was cut off. The last of the run's steps is where it starts.
 
     Args:
-        network: the unpruned network.
-        plan: limit, strategy, schedule and rules.
-        workshop: prices, trains, scores, measures. What its cost gets wrong is rescaled away at
+        space: network, bounds, strategy, schedule and rules.
+        workshop: prices, trains, scores, measures. What its costs get wrong is rescaled away at
             each iteration.
-        run: the journal.
-        first: the unpruned network, measured.
+        run: the journal; holds the unpruned network as step 0.
 
     Returns:
-        The step whose measured cost is within the limit.
+        The step whose network, fine-tuned at length and exported, is within every budget.
 
     Raises:
         BudgetUnreachable: nothing is left to remove; the run is kept.
     """
-    step = (run.steps() or [first])[-1]
-    while step.measured > plan.limit:
-        cost = workshop.cost(step.sizes)
-        target = _target(network, cost, plan, step, first)
-        sizes = network.complete(step.sizes)
-        proposals = plan.strategy(network, sizes, cost, target / step.bias, plan.multiple)
-        if not proposals:
-            raise BudgetUnreachable(
-                "Nothing is left to remove: the network is at "
-                f"{step.measured / first.measured:.1%} of the original, and "
-                f"{plan.limit / first.measured:.1%} was asked. The run is kept; "
-                f"netadapt export {run.folder} writes its smallest network."
-            )
-        step = _iterate(step, proposals, target, plan, workshop, run)
-    return step
+    step = run.steps[-1]
+    while True:
+        if load(step.measured, space.bounds) > 1:
+            step = _iterate(step, space, workshop, run)
+            continue
+        final = workshop.finish(step)
+        if load(final, space.bounds) <= 1:
+            return step
+        # The exported network measured above a budget after all: go on from what it measured.
+        step = run.commit(_remeasured(step, final))
 
 
-def _target(network: Network, cost: Cost, plan: Plan, step: Step, first: Step) -> float:
-    """The measured cost to get down to next: the schedule's, but not below the budget."""
-    reach = 0.0
-    if plan.schedule.initial is None:
-        reach = comfortable_reduction(network, step.sizes, cost, plan.multiple) * step.bias
-    scheduled = plan.schedule.target(
-        iteration=step.iteration + 1,
-        achieved=step.measured,
-        original=first.measured,
-        reach=reach,
+def _remeasured(step: Step, final: Mapping[str, float]) -> Step:
+    costs = {
+        key: StepCost(final[key], cost.predicted, cost.target, cost.spread)
+        for key, cost in step.costs.items()
+    }
+    return Step(
+        step.iteration, step.name, step.keep, costs, step.accuracy, step.weights, step.reaches
     )
-    return max(plan.limit, scheduled)
 
 
-def _iterate(
-    step: Step,
-    proposals: list[Proposal],
-    target: float,
-    plan: Plan,
-    workshop: Workshop,
-    run: Run,
+def _iterate(step: Step, space: Space, workshop: Workshop, run: Run) -> Step:
+    """Propose, try, keep the best, measure it, record it."""
+    costs = workshop.costs(step.sizes)
+    targets = _targets(step, space, costs)
+    scales = {key: Scale(step.costs[key].bias, targets[key]) for key in targets}
+    loads = Loads(space.network, step.sizes, costs, scales)
+    proposals = space.strategy(space.network, loads.sizes, loads, space.multiple)
+    if not proposals:
+        raise _nothing_left(step, space, run)
+    screened = 0 < space.finalists < len(proposals)
+    trials = len(proposals) + space.finalists * screened
+    run.append(IterationStarted(step.iteration + 1, targets, len(proposals), trials))
+    judge = Judge(step, space.selection, loads, run, workshop)
+    chosen: Sequence[int] = range(len(proposals))
+    if screened:
+        ranked = judge.ranked(proposals, chosen, rung=0)
+        chosen = sorted(ranked[: space.finalists])
+    best = judge.ranked(proposals, chosen, rung=1)[0]
+    return _take(judge, proposals, best, targets)
+
+
+def _targets(step: Step, space: Space, costs: Mapping[str, Cost]) -> dict[str, float]:
+    """The cost to get down to next, of each bound: the schedule's, but not below the budget."""
+    targets = {}
+    for bound in space.bounds:
+        present = step.costs[bound.key]
+        reach = 0.0
+        if space.schedule.initial is None:
+            reach = present.bias * comfortable_reduction(
+                space.network, step.sizes, costs[bound.key], space.multiple
+            )
+        scheduled = space.schedule.target(
+            iteration=step.iteration + 1,
+            achieved=present.measured,
+            original=bound.original,
+            reach=reach,
+        )
+        targets[bound.key] = max(bound.limit, scheduled)
+    return targets
+
+
+def _nothing_left(step: Step, space: Space, run: Run) -> BudgetUnreachable:
+    bound = binding(step.measured, space.bounds)
+    return BudgetUnreachable(
+        f"Nothing is left to remove: {bound.key} is at "
+        f"{step.measured[bound.key] / bound.original:.1%} of the original, and "
+        f"{bound.limit / bound.original:.1%} was asked. The run is kept; "
+        f"netadapt export {run.folder} writes its smallest network."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Has proposals tried, once each over all of a run's life, and ranks them.
+
+    Attributes:
+        step: what they start from.
+        selection: the rule.
+        loads: of the iteration.
+        run: the journal, in which finished trials are found and recorded.
+        workshop: tries them.
+    """
+
+    step: Step
+    selection: Selection
+    loads: Loads
+    run: Run
+    workshop: Workshop
+
+    def ranked(
+        self, proposals: Sequence[Proposal], indices: Sequence[int], *, rung: int
+    ) -> list[int]:
+        """The indices of these proposals, best first; those that failed are left out.
+
+        Raises:
+            TrainingError: all of them failed.
+        """
+        outcomes = self._outcomes(proposals, indices, rung)
+        scores = {
+            index: (self.selection(self._candidate(proposals[index], outcome)),
+                    -proposals[index].load, -index)
+            for index, outcome in outcomes.items()
+            if not outcome.failed
+        }  # fmt: skip
+        if not scores:
+            raise TrainingError(next(iter(outcomes.values())).failed)
+        return sorted(scores, key=lambda index: scores[index], reverse=True)
+
+    def outcome(self, proposal: Proposal, rung: int) -> Outcome | None:
+        """What came of a proposal, if it was tried before the run was cut off."""
+        iteration, changes = self.step.iteration + 1, dict(proposal.changes)
+        for record in reversed(self.run.records):
+            event = record.event
+            if isinstance(event, IterationStarted) and event.iteration < iteration:
+                return None
+            if (
+                isinstance(event, Tried)
+                and (event.iteration, event.outcome.rung) == (iteration, rung)
+                and (event.name, event.changes) == (proposal.name, changes)
+            ):
+                return event.outcome
+        return None
+
+    def _outcomes(
+        self, proposals: Sequence[Proposal], indices: Sequence[int], rung: int
+    ) -> dict[int, Outcome]:
+        done = {index: self.outcome(proposals[index], rung) for index in indices}
+        outcomes = {index: outcome for index, outcome in done.items() if outcome is not None}
+        waiting = {index: proposals[index] for index in indices if index not in outcomes}
+        for outcome in self.workshop.attempt(self.step, waiting, rung) if waiting else ():
+            proposal = proposals[outcome.index]
+            outcomes[outcome.index] = outcome
+            prices = self.loads.prices(proposal.changes)
+            self.run.append(
+                Tried(
+                    self.step.iteration + 1, proposal.name, dict(proposal.changes), prices, outcome
+                )
+            )
+            if outcome.failed:
+                self.run.append(Warned(f"A candidate is out: {outcome.failed}"))
+        return outcomes
+
+    def _candidate(self, proposal: Proposal, outcome: Outcome) -> Candidate:
+        return Candidate(outcome.accuracy, proposal.load, self.step.accuracy, self.loads.present)
+
+
+def _take(
+    judge: Judge, proposals: Sequence[Proposal], best: int, targets: Mapping[str, float]
 ) -> Step:
-    """Try the proposals, keep the best, measure it, record it."""
-    iteration = step.iteration + 1
-    screened = 0 < plan.finalists < len(proposals)
-    run.append(
-        "iteration",
-        iteration=iteration,
-        target=target,
-        proposals=len(proposals),
-        trials=len(proposals) + plan.finalists * screened,
+    """Measure the best candidate and make it the next step."""
+    step, proposal = judge.step, proposals[best]
+    outcome = judge.outcome(proposal, rung=1)
+    assert outcome is not None  # it was ranked by it
+    readings = judge.workshop.measure(step, best, outcome)
+    prices = judge.loads.prices(proposal.changes)
+    costs = {
+        key: StepCost(readings[key].value, prices[key], target, readings[key].spread)
+        for key, target in targets.items()
+    }
+    return judge.run.commit(
+        Step(
+            iteration=step.iteration + 1,
+            name=proposal.name,
+            keep=outcome.keep,
+            costs=costs,
+            accuracy=outcome.accuracy,
+            weights=judge.workshop.keep(step.iteration + 1, best),
+            reaches=proposal.reaches,
+        )
     )
-    finalists = _screen(step, proposals, plan, workshop, run)
-    best: tuple[tuple[float, float], Step, str] | None = None
-    for proposal in finalists:
-        name = f"candidate-{iteration:03d}-{proposals.index(proposal):03d}"
-        done = _recorded(run, iteration, proposal, rung=1)
-        if done is not None:
-            accuracy, tuned = done["accuracy"], Step.from_event(done["step"])
-        else:
-            accuracy, tuned = workshop.tune(step, proposal, name)
-            run.append(
-                "candidate",
-                iteration=iteration,
-                name=proposal.name,
-                rung=1,
-                accuracy=accuracy,
-                predicted=proposal.predicted,
-                changes=dict(proposal.changes),
-                step=asdict(tuned),
-            )
-        score = (plan.selection(Scored(proposal, accuracy), step), -proposal.predicted)
-        if best is None or score > best[0]:
-            loser = best[2] if best else ""
-            best = (score, tuned, name)
-        else:
-            loser = name
-        if loser:
-            workshop.discard(loser)
-    assert best is not None  # proposals are never empty here
-    measurement = workshop.measure(best[1])
-    return run.commit(
-        replace(best[1], target=target, measured=measurement.p10, spread=measurement.spread)
-    )
-
-
-def _recorded(run: Run, iteration: int, proposal: Proposal, *, rung: int) -> Event | None:
-    """The proposal's result, if it was finished before the run was cut off."""
-    return run.found(
-        "candidate",
-        iteration=iteration,
-        name=proposal.name,
-        rung=rung,
-        changes=dict(proposal.changes),
-    )
-
-
-def _screen(
-    step: Step, proposals: list[Proposal], plan: Plan, workshop: Workshop, run: Run
-) -> list[Proposal]:
-    """The proposals worth fine-tuning: the best by accuracy after BN re-estimation."""
-    if not 0 < plan.finalists < len(proposals):
-        return proposals
-    iteration = step.iteration + 1
-    scored = []
-    for proposal in proposals:
-        done = _recorded(run, iteration, proposal, rung=0)
-        if done is None:
-            done = run.append(
-                "candidate",
-                iteration=iteration,
-                name=proposal.name,
-                rung=0,
-                accuracy=workshop.screen(step, proposal),
-                predicted=proposal.predicted,
-                changes=dict(proposal.changes),
-            )
-        scored.append((plan.selection(Scored(proposal, done["accuracy"]), step), proposal))
-    ranked = sorted(range(len(scored)), key=lambda i: -scored[i][0])[: plan.finalists]
-    return [proposals[i] for i in sorted(ranked)]

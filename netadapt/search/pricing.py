@@ -1,10 +1,13 @@
-"""Prices of a network, re-priced when one group changes."""
+"""Prices of a network, re-priced when some of its groups change."""
 
-from netadapt.network import Cost, Network, Sizes
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from netadapt.network import Cost, Network, Sizes, shrinkable
 
 
 class Pricing:
-    """The cost of a network at some sizes, re-priced one group at a time.
+    """The cost of a network at some sizes, re-priced group by group.
 
     Args:
         network: the network.
@@ -23,12 +26,81 @@ class Pricing:
         self._weights_total = sum(self._weights)
         self.total = cost.network(self._layers_total, self._weights_total)
 
-    def with_group(self, group: str, size: int) -> float:
-        """The network's cost if this one group had this size; pays only for changed layers."""
-        sizes = {**self.sizes, group: size}
+    def changed(self, changes: Sizes) -> float:
+        """The network's cost if these groups had these sizes; pays only for changed layers."""
+        sizes = {**self.sizes, **changes}
         layers, weights = self._layers_total, self._weights_total
-        for position in self._network.mentions[group]:
+        mentions = self._network.mentions
+        for position in {position for group in changes for position in mentions[group]}:
             shape = self._network.shape_of(position, sizes)
             layers += self._cost.layer(shape) - self._prices[position]
             weights += shape.weights - self._weights[position]
         return self._cost.network(layers, weights)
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How a price counts: ``price * bias / target``, at most 1 where the target is reached.
+
+    Attributes:
+        bias: measured over predicted, of the network as it stands.
+        target: what it has to get down to.
+    """
+
+    bias: float
+    target: float
+
+
+class Loads:
+    """How far a network is from the targets of an iteration, in one number.
+
+    The load is the largest of predicted cost over target, over all bounds; where it is at most 1,
+    every target is reached. Strategies need no more than this, and know no resource.
+
+    Args:
+        network: the network.
+        sizes: present sizes of its groups.
+        costs: what prices it, by the key of each bound.
+        scales: bias and target of each bound, by the same keys.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        sizes: Sizes,
+        costs: Mapping[str, Cost],
+        scales: Mapping[str, Scale],
+    ) -> None:
+        self._pricings = {key: Pricing(network, sizes, cost) for key, cost in costs.items()}
+        self._scales = {key: scales[key].bias / scales[key].target for key in costs}
+        self.sizes = network.complete(sizes)
+        self.present = self.changed({})
+
+    def changed(self, changes: Sizes) -> float:
+        """The load if these groups had these sizes."""
+        return max(
+            pricing.changed(changes) * self._scales[key] for key, pricing in self._pricings.items()
+        )
+
+    def prices(self, changes: Sizes) -> dict[str, float]:
+        """The predicted cost by each key, not rescaled, if these groups had these sizes."""
+        return {key: pricing.changed(changes) for key, pricing in self._pricings.items()}
+
+
+def comfortable_reduction(network: Network, sizes: Sizes, cost: Cost, multiple: int) -> float:
+    """A cost reduction that a third of the groups can each reach, with half of what they have.
+
+    A network of many small groups offers little per group. Asked for more than one group can
+    give, NetAdapt would empty whole groups; asked for this much it keeps a choice.
+
+    Returns:
+        The reduction in the unit of the cost; zero if nothing can shrink.
+    """
+    pricing = Pricing(network, sizes, cost)
+    savings = [
+        pricing.total - min(pricing.changed({group.id: size}) for size in choices)
+        for group in shrinkable(network)
+        if (choices := group.smaller(pricing.sizes[group.id], multiple))
+    ]
+    useful = sorted((saving for saving in savings if saving > 0), reverse=True)
+    return 0.5 * useful[(len(useful) - 1) // 3] if useful else 0.0

@@ -18,7 +18,7 @@ class Schedule:
     Attributes:
         initial: reduction of the first iteration; ``None`` chooses 5 %, less where a third of the
             channel groups cannot each reach that comfortably (see
-            :func:`netadapt.search.strategies.one_group.comfortable_reduction`).
+            :func:`netadapt.search.pricing.comfortable_reduction`).
         decay: factor per iteration, in (0, 1].
         floor: least reduction per iteration, as a fraction of the first.
     """

@@ -1,17 +1,14 @@
 """Lookup tables for networks: what to measure, and ``netadapt table``."""
 
-import math
 import time
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from netadapt.network import LayerShape, Network, Sizes, least_sizes
+from netadapt.network import LayerShape, Network, Sizes, least_sizes, shrinkable
 from netadapt.platforms import NOT_LAYERS, REFILL, Effort, LayerTimer, Progress
 from netadapt.platforms.measurement import DeviceInfo
-from netadapt.search.strategies import Strategy
-from netadapt.search.strategies.one_group import comfortable_reduction
 from netadapt.tables.grid import plan_grid
 from netadapt.tables.table import LookupTable
 
@@ -20,37 +17,20 @@ LAYERS = Effort(spread_s=2.0)
 the machine would be in all of them."""
 
 
-class Wanted:
-    """A cost that notes what its table lacks, and prices that out of everybody's reach."""
-
-    def __init__(self, table: LookupTable) -> None:
-        self._table = table
-        self.unit = table.unit
-        self.missing: dict[LayerShape, None] = {}
-
-    def layer(self, shape: LayerShape) -> float:
-        """The table's price, or infinity."""
-        if self._table.entry(shape) is None and self._table.missing([shape]):
-            self.missing[shape] = None
-            return math.inf
-        return self._table.layer(shape)
-
-    def network(self, layers: float, weights: int) -> float:
-        """As the table has it."""
-        return self._table.network(layers, weights)
-
-
 def wanted_shapes(
-    table: LookupTable, network: Network, sizes: Sizes, strategy: Strategy, multiple: int
+    table: LookupTable, network: Network, sizes: Sizes, multiple: int
 ) -> tuple[LayerShape, ...]:
-    """What a table lacks to price every proposal that a strategy may weigh at these sizes.
-
-    The table must know the network at ``sizes`` itself.
-    """
-    wanted = Wanted(table)
-    strategy(network, sizes, wanted, -math.inf, multiple)  # out of reach: it weighs all it has
-    comfortable_reduction(network, sizes, wanted, multiple)
-    return tuple(wanted.missing)
+    """What a table lacks to price the network at these sizes with any one group smaller."""
+    complete = network.complete(sizes)
+    return lacks(
+        table,
+        dict.fromkeys(
+            network.shape_of(position, {**complete, group.id: size})
+            for group in shrinkable(network)
+            for size in group.smaller(complete[group.id], multiple)
+            for position in network.mentions[group.id]
+        ),
+    )
 
 
 def open_table(given: Path | None, own: Path, info: DeviceInfo) -> LookupTable:
@@ -70,7 +50,6 @@ def complete_table(
     platform: LayerTimer,
     network: Network,
     sizes: Sizes,
-    strategy: Strategy,
     multiple: int,
     *,
     path: Path,
@@ -86,7 +65,6 @@ def complete_table(
         platform: the device.
         network: the network at its full widths.
         sizes: present sizes of its groups.
-        strategy: what will make proposals.
         multiple: widths are multiples of it.
         path: where rows are kept as they come.
         progress: called as it proceeds.
@@ -118,7 +96,7 @@ def complete_table(
     table = filled(table, lacks(table, known))
     if lacks(table, known):
         return table  # out of time
-    return filled(table, wanted_shapes(table, network, sizes, strategy, multiple))
+    return filled(table, wanted_shapes(table, network, sizes, multiple))
 
 
 def lacks(table: LookupTable, shapes: Iterable[LayerShape]) -> tuple[LayerShape, ...]:

@@ -20,7 +20,6 @@ from netadapt.platforms.measurement import DeviceInfo, Measurement
 from netadapt.platforms.ort.platform import Options, OrtPlatform
 from netadapt.platforms.ort.probes import terms
 from netadapt.platforms.synthetic import SyntheticPlatform
-from netadapt.search.strategies import one_group
 from netadapt.tables.build import complete_table, lacks
 from netadapt.tables.correction import calibration_sizes
 from netadapt.tables.rows import Entry
@@ -111,7 +110,7 @@ def write_bundle(
     planner = Planner(multiple)
     with tempfile.TemporaryDirectory() as scratch:
         complete_table(
-            LookupTable(planner.describe()), planner, network, {}, one_group.propose, multiple,
+            LookupTable(planner.describe()), planner, network, {}, multiple,
             path=Path(scratch) / "table.csv", others=calibrating.values(),
         )  # fmt: skip
     shapes = [shape for shape in planner.asked if device.can_time(shape)]

@@ -19,7 +19,7 @@ def recalibrate_bn(
     batch_size: int = 128,
     seed: int = 0,
     trainer: str = "cpu",
-) -> None:
+) -> int:
     """Re-estimate the statistics of batch normalizations on training images, in place.
 
     Pruning changes the inputs of the layers that follow, so that the running statistics no longer
@@ -36,6 +36,7 @@ def recalibrate_bn(
         seed: of the choice of images.
         trainer: where to train, see :func:`open_trainer`.
     """
+    seen = 0
     norms = [m for m in model.modules() if isinstance(m, BATCH_NORMS) and m.track_running_stats]
     momenta = [norm.momentum for norm in norms]
     with arranged(model, open_trainer(trainer)) as (target, dtype), torch.no_grad():
@@ -48,7 +49,10 @@ def recalibrate_bn(
         try:
             images = task.batches("train", batch_size=batch_size, seed=seed, shuffle=True)
             for batch in itertools.islice(images, batches if norms else 0):
-                model(moved(batch, target, dtype)[0])
+                inputs, targets = moved(batch, target, dtype)
+                model(inputs)
+                seen += len(targets)
         finally:
             for norm, momentum in zip(norms, momenta, strict=True):
                 norm.momentum = momentum
+    return seen

@@ -11,11 +11,14 @@ class Proposal:
     Attributes:
         name: what it shrinks: the id of a channel group, or the name of the strategy.
         changes: the new size of each group that shrinks, in units.
-        predicted: the cost predicted for the whole network, in the unit of the cost.
-        reaches: whether that is within the target.
+        load: predicted cost over target, the largest over all bounds.
     """
 
     name: str
     changes: Mapping[str, int]
-    predicted: float
-    reaches: bool
+    load: float
+
+    @property
+    def reaches(self) -> bool:
+        """Whether it is within every target."""
+        return self.load <= 1

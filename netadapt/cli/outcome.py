@@ -1,0 +1,90 @@
+"""The result of a run, for a person."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from netadapt.cli.text import table_text
+from netadapt.units import format_bytes, format_count, format_metric, format_quantity
+
+if TYPE_CHECKING:
+    from netadapt.adapt import Result
+    from netadapt.runs.events import BoundSet
+
+
+def result_text(result: "Result") -> str:
+    """What was reached, at what cost, and where it is."""
+    finished = result.finished
+    rows: list[tuple[str, ...]] = [("", "before", "after", "after/before")]
+    rows += [_cost_row(result, bound) for bound in result.bounds]
+    rows += [_accuracy_row(result), *_counted_rows(result)]
+    lines = ["", table_text(rows, right=frozenset({1, 2, 3})), ""]
+    lines += [_verdict(result, bound) for bound in result.bounds]
+    lines += [f"{name}: {words}." for name, words in finished.devices.items()]
+    lines += _notes(result)
+    return "\n".join(lines)
+
+
+def _cost_row(result: "Result", bound: "BoundSet") -> tuple[str, ...]:
+    before, after = result.finished.before, result.finished.after
+    measured = bound.resource in ("latency", "energy")
+
+    def text(value: float, spread: float) -> str:
+        quantity = format_quantity(value, bound.unit)
+        return f"{quantity} ±{spread:.1%}" if measured else quantity
+
+    old, new = before.costs[bound.key], after.costs[bound.key]
+    return (
+        bound.key + (", measured" if measured else ""),
+        text(old, before.spreads[bound.key]),
+        text(new, after.spreads[bound.key]),
+        f"{new / old:.1%}",
+    )
+
+
+def _accuracy_row(result: "Result") -> tuple[str, ...]:
+    before, after = result.finished.before.accuracy, result.finished.after.accuracy
+    share, difference = result.metric_is_share, after - before
+    return (
+        f"test {result.metric}",
+        format_metric(before, share=share),
+        format_metric(after, share=share),
+        f"{difference * 100:+.2f} points" if share else f"{difference:+.4g}",
+    )
+
+
+def _counted_rows(result: "Result") -> list[tuple[str, ...]]:
+    before, after = result.finished.before, result.finished.after
+    bounded = {bound.resource for bound in result.bounds}
+
+    def row(name: str, old: int, new: int, show: Callable[[float], str]) -> tuple[str, ...]:
+        return name, show(old), show(new), f"{new / old if old else 1:.1%}"
+
+    rows = {
+        "macs": row("MACs", before.macs, after.macs, format_count),
+        "params": row("parameters", before.params, after.params, format_count),
+        "size": row("ONNX file", before.onnx_bytes, after.onnx_bytes, format_bytes),
+    }
+    return [cells for resource, cells in rows.items() if resource not in bounded]
+
+
+def _verdict(result: "Result", bound: "BoundSet") -> str:
+    after = result.finished.after.costs[bound.key]
+    within = "within" if after <= bound.limit else "ABOVE"
+    predicted = result.finished.predicted[bound.key]
+    return (
+        f"{bound.key}: {within} the budget of {format_quantity(bound.limit, bound.unit)}; what "
+        f"steered, scaled on the unpruned network, predicted "
+        f"{format_quantity(predicted, bound.unit)} ({predicted / after - 1:+.1%})."
+    )
+
+
+def _notes(result: "Result") -> list[str]:
+    notes = [
+        "Latency is the 10th percentile, ± its interquartile range. Test images took no part in "
+        "any choice.",
+        f"The adapted network is in {result.folder}: adapted.onnx, adapted.pt2, and adapted.pt "
+        "with load_adapted.py (needs torch alone).",
+    ]
+    if "int8" in result.finished.precisions.values():
+        notes.append("adapted.int8.onnx, quantized after training, is what was measured in 8 bits.")
+    return notes

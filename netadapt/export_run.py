@@ -1,0 +1,67 @@
+"""Write the network of a run, or of one of its steps: ``netadapt export``."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from netadapt import data, export
+from netadapt.errors import UsageError
+from netadapt.export.deployment import calibration_images, deployable
+from netadapt.files import write_atomically
+from netadapt.models import ModelSpec, restore
+from netadapt.platforms.measurement import DeviceInfo
+from netadapt.pruning.surgery import shrink
+from netadapt.runs import Record, Step, last, read_journal, steps_of, weights_path
+from netadapt.runs.events import Started, Trained
+from netadapt.tracing import trace
+from netadapt.workbench import INT8_NAME
+
+
+def export_run(run: Path, out: Path, *, step: int | None = None) -> dict[str, Any]:
+    """Write the network of a run, finished or not, in every format.
+
+    Args:
+        run: the run folder; only read.
+        out: where to write.
+        step: which iteration; ``None`` takes the result, or the last step of an unfinished run.
+
+    Raises:
+        UsageError: the folder holds no run, or no such step.
+    """
+    records = read_journal(run)
+    chosen, weights = _chosen(run, records, step)
+    started = last(records, Started)
+    assert started is not None  # the first line of every journal
+    config = started.settings["config"]
+    spec = ModelSpec.from_json(started.settings["model"])
+    task = data.load(config["data"], input_size=config["input_size"], seed=config["seed"])
+    original = spec.build()
+    network = trace(original, spec.input_shape)
+    model = shrink(original, network, chosen.keep)
+    restore(model, weights_path(run, weights))
+    images = next(iter(task.batches("holdout", batch_size=4)))[0]
+    written = export.write_result(
+        out, model, spec=spec, network=network, sizes=chosen.sizes, images=images
+    )
+    devices: Mapping[str, Any] = started.settings["devices"]
+    for values in devices.values():
+        info = replace(DeviceInfo.from_json(values), batch=1)
+        if info.precision == "int8":
+            onnx = deployable(model, spec.input_shape, info, calibration_images(task))
+            write_atomically(out / INT8_NAME, onnx)
+            written["files"][INT8_NAME] = len(onnx)
+    return written
+
+
+def _chosen(run: Path, records: list[Record], step: int | None) -> tuple[Step, str]:
+    """The step to write, and the name of its weights."""
+    steps = steps_of(records)
+    if not steps:
+        raise UsageError(f"{run} holds no finished step to export; continue its run first.")
+    if step is None:
+        final = last(records, Trained, what="adapted", iteration=steps[-1].iteration)
+        return steps[-1], "adapted" if final else steps[-1].weights
+    if step > steps[-1].iteration:
+        raise UsageError(f"{run} has steps 0 to {steps[-1].iteration}; there is no step {step}.")
+    return steps[step], steps[step].weights

@@ -1,0 +1,26 @@
+"""The run folder: a journal of all that happened, and the weights of every step."""
+
+from netadapt.runs.events import Event, Listener, Progress, Record
+from netadapt.runs.journal import Run, last, read_journal, silent, steps_of, weights_path
+from netadapt.runs.step import Step, StepCost
+from netadapt.runs.trial import Job, Keep, Outcome, Phase, Trial
+
+__all__ = [
+    "Event",
+    "Job",
+    "Keep",
+    "Listener",
+    "Outcome",
+    "Phase",
+    "Progress",
+    "Record",
+    "Run",
+    "Step",
+    "StepCost",
+    "Trial",
+    "last",
+    "read_journal",
+    "silent",
+    "steps_of",
+    "weights_path",
+]

@@ -1,0 +1,61 @@
+"""What an iteration came to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from netadapt.runs.trial import Keep
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """What a network costs in one bounded resource, in its base unit.
+
+    Attributes:
+        measured: on the device, or counted.
+        predicted: by the table or model that steers, not rescaled.
+        target: what the iteration aimed at; for the unpruned network, what it measured.
+        spread: interquartile range of the measurement over its median.
+    """
+
+    measured: float
+    predicted: float
+    target: float
+    spread: float = 0.0
+
+    @property
+    def bias(self) -> float:
+        """Measured over predicted: what to rescale the next predictions by."""
+        return self.measured / self.predicted if self.predicted > 0 else 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One finished iteration; iteration 0 is the unpruned network.
+
+    Attributes:
+        iteration: 0 for the unpruned network.
+        name: what was shrunk: a group id, or the name of the strategy; empty at iteration 0.
+        keep: units that stay of each group that shrank, as indices of the unpruned network.
+        costs: by the key of each bound.
+        accuracy: the task's metric on the holdout images.
+        weights: name of its weight file; empty where there is none.
+        reaches: false if no proposal could reach the target.
+    """
+
+    iteration: int
+    name: str
+    keep: Keep
+    costs: Mapping[str, StepCost]
+    accuracy: float
+    weights: str = ""
+    reaches: bool = True
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Size of each group that shrank."""
+        return {group: len(units) for group, units in self.keep.items()}
+
+    @property
+    def measured(self) -> dict[str, float]:
+        """What was measured, by the key of each bound."""
+        return {key: cost.measured for key, cost in self.costs.items()}

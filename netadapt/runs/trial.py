@@ -1,0 +1,106 @@
+"""What is tried: a candidate network, and what came of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from netadapt.config import Recipe
+
+Keep = Mapping[str, tuple[int, ...]]
+"""Units that stay of each group that shrank, as indices of the unpruned network."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What all trials of a run have in common.
+
+    Attributes:
+        model: the architecture, as :meth:`netadapt.models.ModelSpec.to_json` writes it.
+        data: name of the data set, see :func:`netadapt.data.load`.
+        input_size: height and width of the images in pixels; None for the data set's own.
+        importance: what ranks the units of a group, by name.
+        short: how a candidate is fine-tuned.
+        steps: for how many optimizer steps.
+        screen_batches: training batches that re-estimate batch normalization at screening.
+        seed: of the splits, and what seeds of trials are derived from.
+        trainer: where to train, such as ``cpu`` or ``cuda:1``.
+        precision: what the device computes in, so that it is scored so: ``float32`` or ``int8``.
+        saturates: whether the device's sums of 8-bit products saturate.
+    """
+
+    model: Mapping[str, Any]
+    data: str
+    input_size: int | None
+    importance: str
+    short: Recipe
+    steps: int
+    screen_batches: int
+    seed: int
+    trainer: str = "cpu"
+    precision: str = "float32"
+    saturates: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """All that is needed to build, train and score one candidate, in any process.
+
+    Attributes:
+        job: what it shares with the others.
+        iteration: number of the iteration, from 1.
+        index: its place among the proposals of the iteration.
+        rung: 0 for screening without training, 1 for a short fine-tune.
+        name: what shrinks: a group, or the name of the strategy.
+        changes: the new size of each group that shrinks, in units.
+        keep: what the network that it starts from keeps of the unpruned one.
+        weights: path of that network's weights.
+        out: path to write the candidate's weights to; empty to write none.
+    """
+
+    job: Job
+    iteration: int
+    index: int
+    rung: int
+    name: str
+    changes: Mapping[str, int]
+    keep: Keep
+    weights: str
+    out: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """Time that went into one kind of work.
+
+    Attributes:
+        name: ``training``, ``screening``, ``tuning``, ``measuring`` or ``exporting``.
+        seconds: elapsed.
+        images: how many were trained on: a forward and a backward pass each.
+        scored: how many only went forward, to be scored or to re-estimate statistics.
+    """
+
+    name: str
+    seconds: float
+    images: int = 0
+    scored: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a trial.
+
+    Attributes:
+        index: as in the trial.
+        rung: as in the trial.
+        accuracy: the task's metric on the holdout images; 0 if it failed.
+        keep: what the candidate keeps of the unpruned network.
+        phases: where the time went.
+        failed: why it cannot win, as a sentence; empty if it can.
+    """
+
+    index: int
+    rung: int
+    accuracy: float
+    keep: Keep
+    phases: tuple[Phase, ...] = field(default=())
+    failed: str = ""

@@ -1,0 +1,283 @@
+"""The devices of a run: what prices networks for each of them, and what networks measure there."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from netadapt.errors import UsageError
+from netadapt.network import MACS, WEIGHTS, Cost, LayerShape, Network, Sizes
+from netadapt.platforms import (
+    Effort,
+    LayerTimer,
+    Modelled,
+    Platform,
+    Readings,
+    Workload,
+)
+from netadapt.platforms.measurement import DeviceInfo, Measurement
+from netadapt.runs import Phase, Run
+from netadapt.runs.events import Measured, TableMeasured, Warned, counted
+from netadapt.search.budgets import Meter
+from netadapt.tables.build import complete_table, open_table
+from netadapt.tables.table import LookupTable
+
+WHOLE = Effort(passes=6, min_seconds=0.2)
+"""How long whole networks are measured: short ones need many runs for a steady 10th percentile."""
+
+BYTES_PER_WEIGHT = {"float32": 4, "int8": 1}
+
+Deploy = Callable[[DeviceInfo], bytes]
+"""Writes one network as a device runs it, as serialized ONNX."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device of a run.
+
+    Attributes:
+        name: as budgets call it.
+        platform: what answers.
+        info: what it is; asked once.
+    """
+
+    name: str
+    platform: Platform
+    info: DeviceInfo
+
+    def __str__(self) -> str:
+        info = self.info
+        return (
+            f"{info.device} ({info.platform}, {info.threads} thread(s), {info.precision}, "
+            f"{info.runtime})"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A network as it goes to the devices.
+
+    Attributes:
+        deploy: writes it for a device.
+        sizes: of its groups.
+        macs, params: counted.
+    """
+
+    deploy: Deploy
+    sizes: Sizes
+    macs: int
+    params: int
+
+
+@dataclass
+class Fleet:
+    """The devices of a run, with what prices networks on each.
+
+    Attributes:
+        devices: in the order given; the first decides where something is to be decided for all.
+        meters: what is measured.
+        network: the unpruned network.
+        multiple: widths become multiples of so many channels.
+        run: the run folder; tables are kept there.
+        table: a lookup table to start from, for the first device.
+    """
+
+    devices: tuple[Device, ...]
+    meters: tuple[Meter, ...]
+    network: Network
+    multiple: int
+    run: Run
+    table: Path | None = None
+    _tables: dict[str, LookupTable] = field(default_factory=dict, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        for meter in self.meters:
+            for device in self.devices:
+                if meter.device == device.name:
+                    _check_source(meter, device)
+
+    def costs(self, sizes: Sizes) -> dict[str, Cost]:
+        """What prices, by key, the network at ``sizes`` and smaller ones; measures what it lacks.
+
+        Raises:
+            DeviceError: a device cannot be reached, or cannot measure.
+        """
+        return {meter.key: self._cost(meter, sizes) for meter in self.meters}
+
+    def _cost(self, meter: Meter, sizes: Sizes) -> Cost:
+        if meter.resource == "macs":
+            return MACS
+        if meter.resource == "params":
+            return WEIGHTS
+        device = next(d for d in self.devices if d.name == meter.device)
+        if meter.resource == "size":
+            return Stored(BYTES_PER_WEIGHT.get(device.info.precision, 4))
+        modelled = _modelled(device.platform, meter.resource)
+        return modelled or self._completed(device, sizes)
+
+    def _completed(self, device: Device, sizes: Sizes) -> LookupTable:
+        """The device's table, with every layer measured that the next proposals may need."""
+        path = self._table_path(device)
+        table = self._tables.get(device.name) or open_table(
+            self.table if device is self.devices[0] else None, path, device.info
+        )
+        assert isinstance(device.platform, LayerTimer)  # checked when the run began
+        started_s, known = time.monotonic(), len(table.entries)
+        table = complete_table(
+            table,
+            device.platform,
+            self.network,
+            sizes,
+            self.multiple,
+            path=path,
+            progress=counted(self.run.notify, "lookup table"),
+        )
+        self._tables[device.name] = table
+        if rows := len(table.entries) - known:
+            seconds = time.monotonic() - started_s
+            self.run.append(TableMeasured(str(device), rows, seconds, table.warnings))
+        return table
+
+    def _table_path(self, device: Device) -> Path:
+        first = device is self.devices[0]
+        return self.run.folder / ("table.csv" if first else f"table-{_as_file(device.name)}.csv")
+
+    def original(self, deployment: Deployment) -> dict[str, Measurement]:
+        """What the unpruned network costs, by key."""
+        readings = {
+            device.name: self._readings(device, {"the unpruned network": deployment})[0]
+            for device in self.devices
+        }
+        return self._by_key(readings, deployment)
+
+    def beside(
+        self,
+        original: Deployment,
+        candidate: Deployment,
+        *,
+        iteration: int,
+        first: Mapping[str, float],
+    ) -> dict[str, Measurement]:
+        """What a network costs, by key; measured with its runs between those of the unpruned one.
+
+        Machines have slow and fast minutes. What the unpruned network takes now, over what it took
+        at first, is the drift; the result is divided by it.
+
+        Args:
+            original: the unpruned network.
+            candidate: the network.
+            iteration: of the network, for the journal.
+            first: what the unpruned network cost at first, by key.
+        """
+        corrected: dict[str, Readings] = {}
+        for device in self.devices:
+            started_s = time.monotonic()
+            works = {"the unpruned network": original, "the candidate": candidate}
+            now, measured = self._readings(device, works)
+            keys = {m.resource: m.key for m in self.meters if m.device == device.name}
+            drift = {r: now[r].value / first[key] for r, key in keys.items() if r in now}
+            corrected[device.name] = {r: measured[r].scaled(1 / drift[r]) for r in drift}
+            if drift:
+                warnings = tuple(dict.fromkeys(w for m in measured.values() for w in m.warnings))
+                self.run.append(
+                    Measured(
+                        iteration,
+                        device.name,
+                        {r: m.summary() for r, m in measured.items()},
+                        {r: m.summary() for r, m in now.items()},
+                        Phase("measuring", time.monotonic() - started_s),
+                        warnings,
+                    )
+                )
+                for warning in warnings:
+                    self.run.append(Warned(warning))
+        return self._by_key(corrected, candidate)
+
+    def _readings(self, device: Device, works: Mapping[str, Deployment]) -> list[Readings]:
+        """What these networks cost on one device, their runs interleaved."""
+        wanted = {m.resource for m in self.meters if m.device == device.name}
+        if not wanted & set(device.platform.resources):
+            return [{} for _ in works]
+        workloads = [
+            Workload(name, work.deploy(device.info), self.network.at(work.sizes))
+            for name, work in works.items()
+        ]
+        return device.platform.measure_networks(workloads, WHOLE)
+
+    def _by_key(
+        self, readings: Mapping[str, Readings], deployment: Deployment
+    ) -> dict[str, Measurement]:
+        """Measured and counted resources, by the key of their meter."""
+        found = {}
+        for meter in self.meters:
+            if meter.resource == "macs":
+                found[meter.key] = _counted(deployment.macs, "MACs")
+            elif meter.resource == "params":
+                found[meter.key] = _counted(deployment.params, "parameters")
+            elif meter.resource == "size":
+                device = next(d for d in self.devices if d.name == meter.device)
+                found[meter.key] = _counted(len(deployment.deploy(device.info)), "B")
+            else:
+                found[meter.key] = readings[meter.device][meter.resource]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The size of a network's file, by its weights alone; what else it holds is rescaled in.
+
+    Attributes:
+        bytes_per_weight: 4 in float32, 1 in 8 bits.
+        unit: bytes.
+    """
+
+    bytes_per_weight: int
+    unit: str = "B"
+
+    def layer(self, shape: LayerShape) -> float:
+        """Bytes of its weights."""
+        return float(shape.weights * self.bytes_per_weight)
+
+    def network(self, layers: float, weights: int) -> float:
+        """The sum over layers."""
+        return layers
+
+
+def _modelled(platform: Platform, resource: str) -> Cost | None:
+    """The closed form of a resource, where the platform has one."""
+    return platform.cost(resource) if isinstance(platform, Modelled) else None
+
+
+def _check_source(meter: Meter, device: Device) -> None:
+    """Refuse a budget of a resource that a device has no source of.
+
+    Raises:
+        UsageError: it neither measures nor models the resource, or nothing prices it.
+    """
+    if meter.resource == "size":
+        return
+    platform = device.platform
+    if meter.resource not in platform.resources:
+        raise UsageError(
+            f"{platform.uri} measures {', '.join(platform.resources)}, and the budget is of "
+            f"{meter.resource}; give a budget of these, or a device that has a source of it."
+        )
+    timed = meter.resource == "latency" and isinstance(platform, LayerTimer)
+    if not timed and _modelled(platform, meter.resource) is None:
+        raise UsageError(
+            f"Nothing prices the {meter.resource} of layers on {platform.uri}, so that no search "
+            "can be steered by it; give a budget of another resource."
+        )
+
+
+def _counted(value: float, unit: str) -> Measurement:
+    return Measurement((float(value),), "count", (), unit)
+
+
+def _as_file(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+
+
+def infos(devices: Iterable[Device]) -> dict[str, dict[str, object]]:
+    """What each device is, as plain JSON values, by name."""
+    return {device.name: device.info.to_json() for device in devices}

@@ -1,0 +1,49 @@
+"""Which of the candidates is kept."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A proposal that was tried, beside the network that it came from.
+
+    Attributes:
+        accuracy: of the candidate on the holdout images.
+        load: its predicted cost over target, the largest over all bounds.
+        before: accuracy of the network that it came from.
+        load_before: load of that network.
+    """
+
+    accuracy: float
+    load: float
+    before: float
+    load_before: float
+
+
+Selection = Callable[[Candidate], float]
+"""A candidate's score; the highest wins, the cheapest among equals."""
+
+
+def highest_accuracy(candidate: Candidate) -> float:
+    """Holdout accuracy: the rule of the paper (algorithm 1, "pick highest accuracy")."""
+    return candidate.accuracy
+
+
+def least_loss_per_saving(candidate: Candidate) -> float:
+    """Accuracy lost per fraction of the cost saved, negated.
+
+    The rule of the official code. Where nothing is lost the larger saving wins, which the official
+    ratio gets the wrong way round.
+    """
+    saved = 1 - candidate.load / candidate.load_before
+    lost = candidate.before - candidate.accuracy
+    if lost <= 0:
+        return saved - lost
+    return -lost / saved if saved > 0 else float("-inf")
+
+
+SELECTIONS: dict[str, Selection] = {
+    "accuracy": highest_accuracy,
+    "ratio": least_loss_per_saving,
+}

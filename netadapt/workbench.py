@@ -1,0 +1,290 @@
+"""The workshop of the search, with real models on real devices."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+from torch import nn
+
+from netadapt import data, export, training
+from netadapt.config import RunConfig
+from netadapt.export.deployment import OnnxModel, calibration_images, deployable
+from netadapt.files import write_atomically
+from netadapt.models import ModelSpec, restore, save_weights
+from netadapt.network import Cost, Network, Sizes
+from netadapt.platforms.measurement import DeviceInfo, Measurement
+from netadapt.pruning.surgery import shrink
+from netadapt.runs import Job, Outcome, Phase, Run, Step, Trial
+from netadapt.runs.events import Exported, Figures, Finished, LayerCost, Trained, training_progress
+from netadapt.search.budgets import Bound, load
+from netadapt.search.fleet import Deployment, Device, Fleet
+from netadapt.search.strategies import Proposal
+from netadapt.workers import Evaluator
+from netadapt.workers.evaluate import derived_seed
+
+INT8_NAME = "adapted.int8.onnx"
+"""The result in 8 bits, where that is what was measured."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model with its task.
+
+    Attributes:
+        task: images, loss and metric.
+        spec: rebuilds the architecture.
+        module: the model, with its weights.
+        network: what was traced from it.
+    """
+
+    task: data.Task
+    spec: ModelSpec
+    module: nn.Module
+    network: Network
+
+
+def job_of(config: RunConfig, subject: Subject, devices: Sequence[Device]) -> Job:
+    """What all trials of a run share."""
+    tuning, info = config.tuning, devices[0].info
+    return Job(
+        model=subject.spec.to_json(),
+        data=config.data,
+        input_size=config.input_size,
+        importance=config.importance,
+        short=tuning.short,
+        steps=tuning.steps_for(len(subject.task.train)),
+        screen_batches=tuning.screen_batches,
+        seed=config.seed,
+        trainer=config.execution.trainer,
+        precision=info.precision,
+    )
+
+
+@dataclass
+class Workbench:
+    """Does the work that :class:`netadapt.search.loop.Workshop` asks for.
+
+    Attributes:
+        config: all settings.
+        subject: the model with its task.
+        fleet: the devices.
+        run: the run folder.
+        job: what all trials share.
+        bounds: the budgets, once the unpruned network was measured.
+    """
+
+    config: RunConfig
+    subject: Subject
+    fleet: Fleet
+    run: Run
+    job: Job
+    bounds: tuple[Bound, ...] = ()
+    _final: dict[str, Measurement] = field(default_factory=dict, init=False, repr=False)
+    _written: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def evaluator(self) -> Evaluator:
+        """Tries candidates in this process."""
+        return Evaluator(self.subject.task, self.subject.module, self.subject.network)
+
+    @cached_property
+    def images(self) -> Any:
+        """Training images that give 8-bit activations their ranges."""
+        return calibration_images(self.subject.task)
+
+    def costs(self, sizes: Sizes) -> Mapping[str, Cost]:
+        """See :meth:`Fleet.costs`."""
+        return self.fleet.costs(sizes)
+
+    def attempt(
+        self, step: Step, proposals: Mapping[int, Proposal], rung: int
+    ) -> Iterator[Outcome]:
+        """Screen or fine-tune each of the proposals."""
+        for index, proposal in proposals.items():
+            name = candidate_name(step.iteration + 1, index)
+            yield self.evaluator(
+                Trial(
+                    job=self.job,
+                    iteration=step.iteration + 1,
+                    index=index,
+                    rung=rung,
+                    name=proposal.name,
+                    changes=dict(proposal.changes),
+                    keep=step.keep,
+                    weights=str(self.run.weights_path(step.weights)),
+                    out=str(self.run.weights_path(name)) if rung else "",
+                )
+            )
+
+    def measure(self, step: Step, index: int, outcome: Outcome) -> Mapping[str, Measurement]:
+        """Measure a candidate's network beside the unpruned one."""
+        name = candidate_name(step.iteration + 1, index)
+        model = self._loaded(outcome.keep, name)
+        return self._beside(self.deployment(model, sizes_of(outcome.keep)), step.iteration + 1)
+
+    def keep(self, iteration: int, index: int) -> str:
+        """Keep the weights of one candidate of an iteration."""
+        kept = candidate_name(iteration, index)
+        for path in self.run.weights_path(kept).parent.glob(f"{candidate_name(iteration)}-*"):
+            if path.stem != kept:
+                path.unlink(missing_ok=True)
+        return kept
+
+    def finish(self, step: Step) -> Mapping[str, float]:
+        """Fine-tune at length, export, and measure what was exported."""
+        model = self._finetuned(step)
+        started_s = time.monotonic()
+        images = next(iter(self.subject.task.batches("holdout", batch_size=4)))[0]
+        self._written = export.write_result(
+            self.run.folder, model, spec=self.subject.spec, network=self.subject.network,
+            sizes=step.sizes, images=images,
+        )  # fmt: skip
+        seconds = time.monotonic() - started_s
+        self.run.append(Exported(self._written["files"], Phase("exporting", seconds)))
+        deployment = self.deployment(model, step.sizes)
+        for device in self.fleet.devices:
+            if device.info.precision == "int8":
+                write_atomically(self.run.folder / INT8_NAME, deployment.deploy(device.info))
+        self._final = dict(self._beside(deployment, step.iteration))
+        return {key: m.value for key, m in self._final.items()}
+
+    def finished(self) -> Finished:
+        """What the run came to; after :meth:`finish`."""
+        step, first = self.run.steps[-1], self.run.steps[0]
+        model = self._loaded(step.keep, "adapted")
+        network, costs = self.subject.network, {key: m.value for key, m in self._final.items()}
+        before = Figures(
+            costs=first.measured,
+            spreads={key: cost.spread for key, cost in first.costs.items()},
+            **self._figures(self.subject.module, {}),
+        )
+        after = Figures(
+            costs=costs,
+            spreads={key: m.spread for key, m in self._final.items()},
+            **self._figures(model, step.sizes),
+        )
+        return Finished(
+            met=load(costs, self.bounds) <= 1,
+            before=before,
+            after=after,
+            predicted={k: c.predicted * first.costs[k].bias for k, c in step.costs.items()},
+            widths=self._widths(step),
+            layers=layer_costs(network, step.sizes, self.costs(step.sizes)),
+            devices={device.name: str(device) for device in self.fleet.devices},
+            precisions={device.name: device.info.precision for device in self.fleet.devices},
+            onnx_difference=self._written["onnx_difference"],
+            loader=self._written["loader"],
+            iterations=step.iteration,
+        )
+
+    def train(self, model: nn.Module, epochs: float, *, seed: int, what: str) -> Phase:
+        """Train a model at length, in place, with the run's recipe."""
+        result = training.fine_tune(
+            model,
+            self.subject.task,
+            recipe=self.config.tuning.recipe,
+            epochs=epochs,
+            seed=seed,
+            trainer=self.config.execution.trainer,
+            progress=training_progress(self.run.notify, what),
+        )
+        return Phase("training", result.seconds, result.images_seen)
+
+    def original(self) -> Deployment:
+        """The unpruned network as it goes to the devices."""
+        return self._unpruned
+
+    @cached_property
+    def _unpruned(self) -> Deployment:
+        return self.deployment(self.subject.module, {})
+
+    def deployment(self, model: nn.Module, sizes: Sizes) -> Deployment:
+        """A model as it goes to the devices; written once for each way to compute."""
+        written: dict[tuple[str, int], bytes] = {}
+
+        def deploy(info: DeviceInfo) -> bytes:
+            form = (info.precision, info.batch)
+            if form not in written:
+                images = self.images if info.precision == "int8" else None
+                written[form] = deployable(model, self.subject.network.input_shape, info, images)
+            return written[form]
+
+        network = self.subject.network
+        return Deployment(deploy, sizes, network.macs(sizes), network.params(sizes))
+
+    def _finetuned(self, step: Step) -> nn.Module:
+        """The step's network after the long fine-tune, which is done once."""
+        run, tuning = self.run, self.config.tuning
+        if run.last(Trained, what="adapted", iteration=step.iteration) is not None:
+            return self._loaded(step.keep, "adapted")
+        model = self._loaded(step.keep, step.weights)
+        phase = self.train(
+            model, tuning.long_epochs, seed=derived_seed(self.config.seed, "long"),
+            what="long fine-tune",
+        )  # fmt: skip
+        save_weights(model, run.weights_path("adapted"))
+        run.append(Trained("adapted", step.iteration, tuning.long_epochs, phase))
+        return model
+
+    def _loaded(self, keep: Mapping[str, tuple[int, ...]], weights: str) -> nn.Module:
+        model = shrink(self.subject.module, self.subject.network, keep)
+        restore(model, self.run.weights_path(weights))
+        return model
+
+    def _beside(self, candidate: Deployment, iteration: int) -> dict[str, Measurement]:
+        first = {bound.key: bound.original for bound in self.bounds}
+        return self.fleet.beside(self._unpruned, candidate, iteration=iteration, first=first)
+
+    def _figures(self, model: nn.Module, sizes: Sizes) -> dict[str, Any]:
+        """What is reported of a network, scored as the first device computes."""
+        info, network = self.fleet.devices[0].info, self.subject.network
+        onnx = self.deployment(model, sizes).deploy(single(info))
+        scored = OnnxModel(onnx) if info.precision == "int8" else model
+        return {
+            "accuracy": training.accuracy(
+                scored, self.subject.task, "test", trainer=self.config.execution.trainer
+            ),
+            "macs": network.macs(sizes),
+            "params": network.params(sizes),
+            "onnx_bytes": len(onnx),
+        }
+
+    def _widths(self, step: Step) -> tuple[tuple[str, int, int], ...]:
+        """Output channels before and after, of each group that shrank."""
+        groups = self.subject.network.groups
+        return tuple(
+            (name, group.size * group.channels_per_unit, size * group.channels_per_unit)
+            for name, size in step.sizes.items()
+            for group in (groups[name],)
+        )
+
+
+def candidate_name(iteration: int, index: int | None = None) -> str:
+    """Name of a candidate's weights, or what the names of an iteration's candidates begin with."""
+    stem = f"candidate-{iteration:03d}"
+    return stem if index is None else f"{stem}-{index:03d}"
+
+
+def sizes_of(keep: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """Size of each group that shrank."""
+    return {group: len(units) for group, units in keep.items()}
+
+
+def single(info: DeviceInfo) -> DeviceInfo:
+    """The device, for one image at a time."""
+    return replace(info, batch=1)
+
+
+def layer_costs(network: Network, sizes: Sizes, costs: Mapping[str, Cost]) -> tuple[LayerCost, ...]:
+    """Every layer that runs, before and after, as what steers prices it."""
+    before, after = network.at({}), network.at(sizes)
+    return tuple(
+        LayerCost(
+            layer.name, layer.op, str(old), str(new),
+            {key: cost.layer(old) for key, cost in costs.items()},
+            {key: cost.layer(new) for key, cost in costs.items()},
+        )
+        for layer, old, new in zip(network.costed, before, after, strict=True)
+    )  # fmt: skip

@@ -1,0 +1,115 @@
+"""Build, train and score one candidate, wherever that happens.
+
+A trial says all that is needed by names and paths, so that any process on any machine that sees
+the files can try it; nothing of the run's lock, links or journal is touched.
+"""
+
+import time
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import nn
+
+from netadapt import data, training
+from netadapt.errors import TrainingError
+from netadapt.models import ModelSpec, restore, save_weights
+from netadapt.network import Network
+from netadapt.plugins import lookup
+from netadapt.pruning.importance import IMPORTANCES, top
+from netadapt.pruning.surgery import shrink
+from netadapt.runs import Job, Keep, Outcome, Phase, Trial
+from netadapt.tracing import trace
+
+
+def evaluate(trial: Trial) -> Outcome:
+    """Try one candidate in a process that has nothing of the run in memory."""
+    return Evaluator.of(trial.job)(trial)
+
+
+@dataclass
+class Evaluator:
+    """Tries candidates one after the other, and holds what they start from.
+
+    Attributes:
+        task: images, loss and metric.
+        original: the unpruned architecture; its weights do not matter.
+        network: what was traced from it.
+    """
+
+    task: data.Task
+    original: nn.Module
+    network: Network
+    _base: tuple[str, nn.Module] | None = field(default=None, init=False, repr=False)
+
+    @classmethod
+    def of(cls, job: Job) -> "Evaluator":
+        """Load the data and build the architecture that the trials of a run share."""
+        task = data.load(job.data, input_size=job.input_size, seed=job.seed)
+        original = ModelSpec.from_json(job.model).build()
+        return cls(task, original, trace(original, task.input_shape))
+
+    def __call__(self, trial: Trial) -> Outcome:
+        """Build, train and score a candidate.
+
+        A training that diverges is an outcome that cannot win, and no error.
+        """
+        try:
+            return self._tried(trial)
+        except TrainingError as error:
+            return Outcome(trial.index, trial.rung, 0.0, {}, failed=f"{trial.name}: {error}")
+
+    def _tried(self, trial: Trial) -> Outcome:
+        job, started_s = trial.job, time.monotonic()
+        model, keep = self.candidate(trial)
+        images = scored = 0
+        if trial.rung == 0:
+            scored = training.recalibrate_bn(
+                model, self.task, batches=job.screen_batches, seed=job.seed, trainer=job.trainer
+            )
+            phase = "screening"
+        else:
+            images = training.fine_tune(
+                model,
+                self.task,
+                recipe=job.short,
+                steps=job.steps,
+                seed=derived_seed(job.seed, trial.iteration, trial.name),
+                trainer=job.trainer,
+            ).images_seen
+            phase = "tuning"
+        accuracy = training.accuracy(model, self.task, "holdout", trainer=job.trainer)
+        if trial.out:
+            save_weights(model, Path(trial.out))
+        scored += len(self.task.holdout)
+        spent = Phase(phase, time.monotonic() - started_s, images, scored)
+        return Outcome(trial.index, trial.rung, accuracy, keep, (spent,))
+
+    def candidate(self, trial: Trial) -> tuple[nn.Module, dict[str, tuple[int, ...]]]:
+        """The network of a trial before training, and the units of the unpruned one it keeps."""
+        base = self.base(trial.weights, trial.keep)
+        network = self.network.narrow(trial.keep)
+        tensors = dict(base.named_parameters(remove_duplicate=False))
+        score = lookup("importance", trial.job.importance, IMPORTANCES)
+        chosen = {
+            group: top(score(tensors, network.groups[group]), size)
+            for group, size in trial.changes.items()
+        }
+        keep = dict(trial.keep)
+        for group, units in chosen.items():
+            present = keep.get(group, tuple(range(self.network.groups[group].size)))
+            keep[group] = tuple(present[unit] for unit in units)
+        return shrink(base, network, chosen), keep
+
+    def base(self, weights: str, keep: Keep) -> nn.Module:
+        """The network that trials start from; the caller must not change it."""
+        if self._base is None or self._base[0] != weights:
+            model = shrink(self.original, self.network, keep)
+            restore(model, Path(weights))
+            self._base = (weights, model)
+        return self._base[1]
+
+
+def derived_seed(*parts: object) -> int:
+    """A seed that depends on all parts, the same in every process."""
+    return zlib.crc32(repr(parts).encode())
