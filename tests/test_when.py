@@ -1,5 +1,8 @@
 import json
+import re
+import tomllib
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,6 +14,7 @@ from netadapt.carbon.when import best_window, plan_by_profile, plan_by_trace
 from netadapt.cli import main
 from netadapt.errors import UnknownName, UsageError
 
+ROOT = Path(__file__).parent.parent
 MIDNIGHT = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 
@@ -285,3 +289,21 @@ def test_when_refuses_with_one_sentence_and_exit_code_2(capsys, arguments, word)
     assert code == 2
     assert word in err
     assert "Traceback" not in err
+
+
+# What is written down
+
+
+def test_the_table_of_the_docs_is_what_the_command_tells():
+    text = (ROOT / "docs" / "carbon.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([A-Z].*?) \| (\d{4}) \| (\d\d:\d\d) to \S+ \| (\d+) % \|$", text, re.M)
+    assert len(rows) == 9
+    for names, year, start, percent in rows:
+        for name in re.sub(r" \(.*\)", "", names).split(", "):
+            window = plan_by_profile(find_profile(f"{name}-{year}"), 4, int(year))
+            assert (window.start, f"{window.expected_saving:.0%}") == (start, f"{percent}%")
+
+
+def test_an_installed_copy_has_the_data():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "*.csv" in project["tool"]["setuptools"]["package-data"]["netadapt.carbon"]
