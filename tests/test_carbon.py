@@ -358,6 +358,16 @@ def test_places_can_be_compared_without_energy():
 # Statement
 
 
+def test_a_break_even_or_place_that_rests_on_an_estimate_says_so():
+    use = replace(one_kwh(), phases=unmeasured().phases)  # joules per inference are measured
+    said = read_circumstances("SWE", rate="20/s")
+    fields = dict(gain_rows(account(use, said)))
+    for label in ("Paid back in energy", "Paid back in carbon", "At the given rate, in energy"):
+        assert fields[label].endswith(", estimated")
+    assert all(row[4].endswith(", estimated") for row in table_rows(places_for(use, ["SWE"]))[1:])
+    assert places_for(one_kwh(), ["SWE"])[0].as_dict()["kind"] == "measured"
+
+
 def test_a_statement_holds_every_field():
     said = read_circumstances("SWE", "DEU", 1.2, rate="20/s")
     stated = state(account(one_kwh(), said))

@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from netadapt.carbon.footprint import Energy, Pue
+from netadapt.carbon.footprint import Energy, Kind, Pue
 from netadapt.carbon.intensity import Intensity
 from netadapt.carbon.ranges import Range
 from netadapt.carbon.use import Inference
@@ -48,11 +48,13 @@ class PaidBack:
         inferences: the number, where there is one; an infinite bound says that within the spread of
             the measurements nothing may be saved at all.
         why: the reason of a verdict without a number.
+        kind: how the energy of the run is known, where there is a number.
     """
 
     verdict: Verdict
     inferences: Range | None = None
     why: str = ""
+    kind: Kind | None = None
 
     def days(self, per_day: float) -> Range | None:
         """The time it takes at a rate of inferences per day; None without a number."""
@@ -61,7 +63,9 @@ class PaidBack:
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
         number = None if self.inferences is None else self.inferences.as_dict()
-        return {"verdict": self.verdict, "inferences": number, "why": self.why}
+        return {
+            "verdict": self.verdict, "inferences": number, "kind": self.kind, "why": self.why,
+        }  # fmt: skip
 
 
 def parse_rate(text: str) -> float:
@@ -121,4 +125,4 @@ def _paid_back(run: Energy | None, saved_j: Range | None, weight: float) -> Paid
         return PaidBack("never", why=why)
     if run is None:
         return PaidBack("not known", why="the energy of the run was not measured")
-    return PaidBack("after", run.joules.times(weight).over(saved_j))
+    return PaidBack("after", run.joules.times(weight).over(saved_j), kind=run.kind)

@@ -2,7 +2,7 @@
 
 from netadapt.carbon.account import Account
 from netadapt.carbon.breakeven import PaidBack, Site
-from netadapt.carbon.footprint import Energy
+from netadapt.carbon.footprint import Energy, Kind
 from netadapt.carbon.ranges import Range, format_range
 from netadapt.carbon.use import Inference
 from netadapt.units import format_joules, format_seconds
@@ -34,12 +34,16 @@ def run_energy_in_words(account: Account) -> str:
     return f"{NOT_MEASURED} for {', '.join(missing)}; at least {energy_in_words(known)}"
 
 
+def hedge(kind: Kind | None) -> str:
+    """What follows a figure that rests on an estimate."""
+    return "" if kind in (None, "measured") else f", {kind}"
+
+
 def carbon_in_words(account: Account) -> str:
     """Grams or kilograms of CO2 equivalent, or why they cannot be told."""
     if account.carbon_g is not None:
         total = account.footprint.total
-        kind = "" if total is None or total.kind == "measured" else f", {total.kind}"
-        return format_range(account.carbon_g, "g CO2e") + kind
+        return format_range(account.carbon_g, "g CO2e") + hedge(total.kind if total else None)
     if account.adapted.place is None:
         return "not known: no region was named"
     return "not known: the energy of the run was not measured"
@@ -65,13 +69,13 @@ def paid_back_in_words(paid: PaidBack) -> str:
     """``after 1,200 inferences (800 to 2,000)``, ``never: ...`` or ``not known: ...``."""
     if paid.inferences is None:
         return f"{paid.verdict}: {paid.why}"
-    return f"after {format_range(paid.inferences, 'inferences')}"
+    return f"after {format_range(paid.inferences, 'inferences')}{hedge(paid.kind)}"
 
 
 def days_in_words(account: Account, paid: PaidBack) -> str:
     """How long that takes at the given rate; empty without one."""
     days = paid.days(account.per_day) if account.per_day else None
-    return "" if days is None else format_range(days, "days")
+    return "" if days is None else format_range(days, "days") + hedge(paid.kind)
 
 
 def inference_in_words(inference: Inference | None) -> str:

@@ -103,17 +103,23 @@ def plan_by_profile(profile: Profile, hours: int, this_year: int) -> Window:
         UsageError: the window is not 1 to 24 hours long.
     """
     _check_length(hours)
-    around = profile.factors * 2
-    means = [sum(around[start : start + hours]) / hours for start in range(HOURS)]
-    mean = sum(profile.factors) / HOURS
-    start = means.index(min(means))
-    share = means[start] / mean
-    warnings = (*_age(profile.year, this_year), *_shift(profile, hours, start))
+    start, factor = _best_start(profile, hours)
+    share = factor * HOURS / sum(profile.factors)  # factors are rounded: their mean is nearly 1
     return Window(
-        profile.zone, _clock(start * 60), _clock((start + hours) * 60), profile.clock, hours,
-        share * profile.mean_g_per_kwh, profile.mean_g_per_kwh, 1 - share, None,
-        f"mean day of {profile.year}", (profile.year, profile.year), profile.source, warnings,
-    )  # fmt: skip
+        zone=profile.zone,
+        start=_clock(start * 60),
+        end=_clock((start + hours) * 60),
+        clock=profile.clock,
+        hours=hours,
+        g_per_kwh=share * profile.mean_g_per_kwh,
+        mean_g_per_kwh=profile.mean_g_per_kwh,
+        expected_saving=1 - share,
+        oracle_saving=None,
+        basis=f"mean day of {profile.year}",
+        years=(profile.year, profile.year),
+        source=profile.source,
+        warnings=(*_age(profile.year, this_year), *_shift(profile, hours, start)),
+    )
 
 
 def plan_by_trace(trace: Trace, hours: int, this_year: int) -> Window:
@@ -155,24 +161,48 @@ def _daily_window(
     # Hourly values of a zone at UTC+05:30 begin at half past.
     minute = (start * trace.step + _past_midnight(trace) % trace.step) // timedelta(minutes=1)
     return Window(
-        trace.name, _clock(minute), _clock(minute + hours * 60), "UTC", hours, g_per_kwh, mean,
-        _saving(g_per_kwh, mean), _saving(best, mean),
-        f"{len(days)} days from {trace.start:%Y-%m-%d}, on which the hours were chosen too",
-        (trace.start.year, trace.end.year), trace.name, _age(trace.end.year, this_year),
-    )  # fmt: skip
+        zone=trace.name,
+        start=_clock(minute),
+        end=_clock(minute + hours * 60),
+        clock="UTC",
+        hours=hours,
+        g_per_kwh=g_per_kwh,
+        mean_g_per_kwh=mean,
+        expected_saving=_saving(g_per_kwh, mean),
+        oracle_saving=_saving(best, mean),
+        basis=f"{len(days)} days from {trace.start:%Y-%m-%d}, on which the hours were chosen too",
+        years=(trace.start.year, trace.end.year),
+        source=trace.name,
+        warnings=_age(trace.end.year, this_year),
+    )
 
 
 def _forecast_window(trace: Trace, windows: list[float], hours: int, this_year: int) -> Window:
     position = windows.index(min(windows))
     start = trace.start + position * trace.step
     mean = sum(trace.g_per_kwh) / len(trace.g_per_kwh)
-    saving = _saving(windows[position], mean)
     return Window(
-        trace.name, _moment(start), _moment(start + timedelta(hours=hours)), "UTC", hours,
-        windows[position], mean, saving, None,
-        f"a forecast of {len(trace.g_per_kwh) / trace.per_hour:g} h, as good as it comes true",
-        (trace.start.year, trace.end.year), trace.name, _age(trace.end.year, this_year),
-    )  # fmt: skip
+        zone=trace.name,
+        start=_moment(start),
+        end=_moment(start + timedelta(hours=hours)),
+        clock="UTC",
+        hours=hours,
+        g_per_kwh=windows[position],
+        mean_g_per_kwh=mean,
+        expected_saving=_saving(windows[position], mean),
+        oracle_saving=None,
+        basis=f"a forecast of {len(trace.g_per_kwh) / trace.per_hour:g} h, if it comes true",
+        years=(trace.start.year, trace.end.year),
+        source=trace.name,
+        warnings=_age(trace.end.year, this_year),
+    )
+
+
+def _best_start(profile: Profile, hours: int) -> tuple[int, float]:
+    """The hour at which the best window begins, and its mean factor; it may run past midnight."""
+    around = profile.factors * 2
+    means = [sum(around[start : start + hours]) / hours for start in range(HOURS)]
+    return means.index(min(means)), min(means)
 
 
 def _check_length(hours: int) -> None:
@@ -191,13 +221,12 @@ def _age(year: int, this_year: int) -> tuple[str, ...]:
 
 def _shift(profile: Profile, hours: int, start: int) -> tuple[str, ...]:
     """Tell where the same zone had its best hours in other years, if elsewhere."""
-    elsewhere = []
-    for other in profiles():
-        around = other.factors * 2
-        means = [sum(around[hour : hour + hours]) for hour in range(HOURS)]
-        best = means.index(min(means))
-        if other.zone == profile.zone and best != start:
-            elsewhere.append(f"{_clock(best * 60)} in {other.year}")
+    others = [other for other in profiles() if other.zone == profile.zone]
+    elsewhere = [
+        f"{_clock(best * 60)} in {other.year}"
+        for other in others
+        if (best := _best_start(other, hours)[0]) != start
+    ]
     return (f"Its best hours began at {', '.join(elsewhere)}.",) if elsewhere else ()
 
 

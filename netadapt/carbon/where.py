@@ -6,6 +6,7 @@ from typing import Any
 
 from netadapt.carbon.footprint import (
     Energy,
+    Kind,
     Pue,
     carbon_g,
     footprint,
@@ -13,6 +14,7 @@ from netadapt.carbon.footprint import (
     pue_at,
 )
 from netadapt.carbon.intensity import Intensity, countries, parse_region
+from netadapt.carbon.phrases import hedge
 from netadapt.carbon.power import parse_watts
 from netadapt.carbon.ranges import Range, format_range
 from netadapt.carbon.use import RunUse
@@ -27,12 +29,14 @@ class Elsewhere:
         pue: of a building there.
         carbon_g: grams of CO2 equivalent; None where the energy of the run is not known.
         relative: to the least of all places compared: 1 for it.
+        kind: how the energy is known.
     """
 
     place: Intensity
     pue: Pue
     carbon_g: Range | None
     relative: float | None
+    kind: Kind | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values."""
@@ -41,6 +45,7 @@ class Elsewhere:
             "pue": self.pue.value,
             "carbon_g": None if self.carbon_g is None else self.carbon_g.as_dict(),
             "relative": self.relative,
+            "kind": self.kind,
         }
 
 
@@ -66,6 +71,7 @@ def compare_places(
             overhead,
             None if energy is None else carbon_g(energy, overhead, place),
             _weight(place, overhead) / least if least else None,
+            None if energy is None else energy.kind,
         )
         for place, overhead in lines
     ]
@@ -98,7 +104,9 @@ def table_rows(lines: Sequence[Elsewhere]) -> list[tuple[str, ...]]:
         ("region", "g/kWh", "year", "PUE", "emissions", "against the least", "basis")
     ]
     for line in lines:
-        grams = "not known" if line.carbon_g is None else format_range(line.carbon_g, "g CO2e")
+        grams = "not known"
+        if line.carbon_g is not None:
+            grams = format_range(line.carbon_g, "g CO2e") + hedge(line.kind)
         times = "-" if line.relative is None else f"{line.relative:.3g} x"
         place = line.place
         name = place.code if place.year is None else f"{place.name} ({place.code})"
