@@ -75,8 +75,10 @@ def start_codecarbon(country: str) -> Callable[[], CrossCheck]:
             "codecarbon is not installed; install it with: pip install 'netadapt[codecarbon]'"
         ) from None
     tracker = OfflineEmissionsTracker(
-        country_iso_code=place.code, save_to_file=False, log_level="error",
-        allow_multiple_runs=True,
+        # All that the user's own settings of codecarbon could send elsewhere is turned off.
+        country_iso_code=place.code, save_to_file=False, save_to_api=False, save_to_logger=False,
+        save_to_prometheus=False, save_to_logfire=False, electricitymaps_api_token=None,
+        allow_multiple_runs=True, log_level="error",
     )  # fmt: skip
     tracker.start()
 
