@@ -21,6 +21,7 @@ ROOMS = [
     ["tables"],
     ["platforms.replay", "platforms.synthetic", "platforms.ssh"],
     ["runs"],
+    ["carbon"],
     ["search"],
     ["tables.build"],
     ["config"],

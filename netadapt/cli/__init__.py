@@ -7,11 +7,15 @@ import click
 
 from netadapt import __version__
 from netadapt.cli.adapt import adapt, train
+from netadapt.cli.carbon import carbon
 from netadapt.cli.doctor import doctor
 from netadapt.cli.inspect import inspect
 from netadapt.cli.measure import measure
 from netadapt.cli.result import export, ls
+from netadapt.cli.statement import statement
 from netadapt.cli.table import table
+from netadapt.cli.when import when
+from netadapt.cli.where import where
 from netadapt.errors import NetAdaptError
 
 _EPILOG = """\b
@@ -41,7 +45,10 @@ def cli(debug: bool) -> None:
     """Shrink a CNN until it meets a latency budget measured on your device."""
 
 
-for _command in (adapt, train, inspect, measure, table, doctor, export, ls):
+for _command in (
+    *(adapt, train, inspect, measure, table, doctor, export, ls),
+    *(carbon, where, when, statement),
+):
     cli.add_command(_command)
 
 

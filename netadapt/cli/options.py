@@ -89,6 +89,27 @@ def platform_option(function: F) -> F:
     )(function)  # fmt: skip
 
 
+def place_options(function: F) -> F:
+    """What the record of a run cannot know: where it ran, and where its network is used."""
+    for option in reversed(
+        [
+            click.option("--region", metavar="REGION", help="Where RUN ran."),
+            click.option("--deploy-region", metavar="REGION",
+                         help="Where the network is used.  [default: where RUN ran]"),
+            click.option("--pue", type=float, metavar="X",
+                         help="What the building draws over what its computers draw.  [default: "
+                         "a cloud region's own, or 1]"),
+            click.option("--deploy-pue", type=float, metavar="X",
+                         help="The same where the network is used."),
+            click.option("--watts", metavar="W",
+                         help="Mean draw of the trainer: 65, or 50-80; for what no sensor read."),
+            click.option("--rate", metavar="RATE", help="Inferences, such as 20/s or 1M/day."),
+        ]
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
 def json_option(function: F) -> F:
     """Data for programs."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON.")(function)

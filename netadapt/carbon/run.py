@@ -1,0 +1,156 @@
+"""From the journal of a run to what it used and gained."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from netadapt.carbon.power import Trainer
+from netadapt.carbon.ranges import Range
+from netadapt.carbon.use import Inference, Phase, Provenance, RunUse
+from netadapt.errors import UsageError
+from netadapt.runs import Phase as Work
+from netadapt.runs import Record, last, read_journal
+from netadapt.runs.events import (
+    Continued,
+    Exported,
+    Finished,
+    Measured,
+    Started,
+    TableMeasured,
+    Trained,
+    Tried,
+)
+
+_PACKAGES = ("python", "torch", "onnxruntime")
+
+
+def read_use(folder: Path) -> RunUse:
+    """What a run used, finished or not.
+
+    Args:
+        folder: the run folder.
+
+    Raises:
+        UsageError: it holds no run.
+        RunError: its journal is damaged.
+    """
+    return use_of(str(folder), read_journal(folder))
+
+
+def use_of(name: str, records: Sequence[Record]) -> RunUse:
+    """What the records of a run tell.
+
+    Args:
+        name: of the run.
+        records: of its journal, from the first.
+
+    Raises:
+        UsageError: there are none.
+    """
+    started = records[0].event if records else None
+    if not isinstance(started, Started):
+        raise UsageError(f"{name} holds no run; name a folder with a journal.jsonl.")
+    measured = _energy_readings(records)
+    devices = started.settings.get("devices", {})
+    source = devices.get(measured.device, {}).get("platform") if measured else None
+    return RunUse(
+        name=name,
+        phases=_phases(records),
+        trainer=_trainer(records, started),
+        before=_inference(measured.unpruned, source) if measured else None,
+        after=_inference(measured.readings, source) if measured else None,
+        finished=last(records, Finished) is not None,
+        provenance=_provenance(started, measured.device if measured else None),
+    )
+
+
+def _phases(records: Sequence[Record]) -> tuple[Phase, ...]:
+    """Each kind of work, summed; what the run did besides is ``other``."""
+    seconds: dict[str, float] = {}
+    images: dict[str, int] = {}
+    for work in _work(records):
+        seconds[work.name] = seconds.get(work.name, 0.0) + work.seconds
+        images[work.name] = images.get(work.name, 0) + work.images + work.scored
+    other_s = _elapsed_s(records) - math.fsum(seconds.values())
+    if other_s > 0:
+        seconds["other"] = other_s
+    return tuple(
+        Phase(name, total, images.get(name) or None) for name, total in seconds.items() if total
+    )
+
+
+def _work(records: Sequence[Record]) -> Iterator[Work]:
+    for record in records:
+        event = record.event
+        if isinstance(event, Tried):
+            yield from event.outcome.phases
+        elif isinstance(event, (Trained, Measured, Exported)):
+            yield event.phase
+        elif isinstance(event, TableMeasured):
+            yield Work("measuring", event.seconds)
+
+
+def _elapsed_s(records: Sequence[Record]) -> float:
+    """Seconds between the records, without the pauses before a run was taken up again."""
+    return math.fsum(
+        max(0.0, after.time - before.time)  # a clock may be set back
+        for before, after in pairwise(records)
+        if not isinstance(after.event, Continued)
+    )
+
+
+def _trainer(records: Sequence[Record], started: Started) -> Trainer | None:
+    """What trained, as it did last; None where it was not recorded."""
+    if started.machine is None:
+        return None
+    machine = started.machine
+    execution = (last(records, Continued) or started).execution
+    if str(execution.get("trainer", "cpu")).startswith("cpu"):
+        threads = int(machine.get("threads", machine["cores"]))
+        return Trainer(str(machine["processor"]), "cpu", threads)
+    return Trainer(str(machine.get("accelerator", "an accelerator")), "gpu", 1)
+
+
+def _energy_readings(records: Sequence[Record]) -> Measured | None:
+    """The last measurement on the first device that tells energy, else on the first of all."""
+    newest = {r.event.device: r.event for r in records if isinstance(r.event, Measured)}
+    telling = [event for event in newest.values() if "energy" in event.readings]
+    return next(iter(telling or newest.values()), None)
+
+
+def _inference(readings: Mapping[str, Mapping[str, Any]], source: str | None) -> Inference:
+    latency, energy = readings.get("latency"), readings.get("energy")
+    return Inference(
+        latency_s=None if latency is None else _spread(latency),
+        energy_j=None if energy is None else _spread(energy),
+        basis=None if energy is None else "modelled" if energy["clock"] == "model" else "measured",
+        source=source,
+        windows=None if energy is None else int(energy["runs"]),
+    )
+
+
+def _spread(summary: Mapping[str, Any]) -> Range:
+    """The headline of a measurement, from its 10th to its 90th percentile."""
+    return Range(summary["value"], summary["p10"], summary["p90"])
+
+
+def _provenance(started: Started, device: str | None) -> Provenance:
+    config, data = started.settings.get("config", {}), started.settings.get("data", {})
+    devices = started.settings.get("devices", {})
+    told = devices.get(device) or next(iter(devices.values()), None)
+    packages = [
+        f"{name} {started.versions[name]}" for name in _PACKAGES if name in started.versions
+    ]
+    return Provenance(
+        version=started.versions.get("netadapt"),
+        command=started.command or None,
+        seed=config.get("seed"),
+        data=data.get("name") or config.get("data"),
+        data_fingerprint=data.get("fingerprint"),
+        device=None
+        if told is None
+        else f"{told['device']} ({told['platform']}, {told['runtime']})",
+        software=", ".join(packages) or None,
+    )
