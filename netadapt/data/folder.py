@@ -105,12 +105,11 @@ def _too_few(root: Path, classes: tuple[str, ...]) -> str:
     inner = [e.name for name in classes for e in _entries(root / name) if e.is_dir()]
     if inner:
         return (
-            f"{root} has one class folder, {classes[0]}, and at least two are needed to learn "
-            f"from. It holds folders itself ({_some(inner)}): if these are the classes, move them "
-            f"up into {root}."
+            f"{root} has 1 class folders; at least two are needed to learn from. {classes[0]} "
+            f"holds folders itself ({_some(inner)}): if these are the classes, move them up into "
+            f"{root}."
         )
-    count = {0: "no class folder", 1: f"one class folder, {''.join(classes)}"}[len(classes)]
-    return f"{root} has {count}; at least two are needed to learn from, each with its images."
+    return f"{root} has {len(classes)} class folders; at least two are needed to learn from."
 
 
 def _endings(files: list[Path]) -> str:
