@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from netadapt import data
-from netadapt.errors import UsageError
+from netadapt.errors import ShapeError
 from netadapt.export.deployment import calibration_images, deployable
 from netadapt.inspect import default_input_shape
 from netadapt.models import ImageShape, ModelSpec
@@ -64,13 +64,13 @@ class Source:
         """``(channels, height, width)`` that a model by name is built for.
 
         Raises:
-            UsageError: another number of sizes was given.
+            ShapeError: another number of sizes was given.
         """
         shapes = tuple(self.input_shapes.values())
         if not shapes:
             return default_input_shape(self.model, self.input_size)
         if len(shapes) > 1 or len(shapes[0]) != 3:
-            raise UsageError(
+            raise ShapeError(
                 f"{self.model} takes images of channels, height and width, and "
                 f"{' and '.join('x'.join(map(str, shape)) for shape in shapes)} was given."
             )

@@ -12,6 +12,7 @@ from netadapt.cli.options import (
     model_options,
     platform_option,
 )
+from netadapt.errors import ShapeError
 from netadapt.units import format_quantity
 
 _EPILOG = """\b
@@ -59,12 +60,20 @@ def measure(
     """
     from netadapt.measuring import Source, measure_models
 
-    report = measure_models(
-        [Source(name, dict(model_args), weights, input_size, data=data,
-                input_shapes=dict(input_shapes))
-         for name in (model, compare) if name],
-        platform_uri=platform, passes=passes, min_seconds=min_seconds,
-    )  # fmt: skip
+    sources = [
+        Source(name, dict(model_args), weights, input_size, data=data,
+               input_shapes=dict(input_shapes))
+        for name in (model, compare) if name
+    ]  # fmt: skip
+    try:
+        report = measure_models(
+            sources, platform_uri=platform, passes=passes, min_seconds=min_seconds
+        )
+    except ShapeError as error:
+        raise ShapeError(
+            f"{error} Write it as --input-shape 3x224x224, or as --input-shape NAME=3x224x224 for "
+            "each of several inputs."
+        ) from error
     if as_json:
         echo_json(report)
         return
