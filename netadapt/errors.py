@@ -7,6 +7,7 @@
     │   ├── SettingsError   2   settings of a run are wrong; the message tells all that are
     │   ├── UnknownName     2   no such model, data set, ...; the nearest names are suggested
     │   ├── ModelError      2   a model cannot be built, traced, or given these weights
+    │   ├── ShapeError      2   the shape of a model's input is not known, or is another one
     │   ├── DataError       2   a data set cannot be read or cannot be learned from
     │   ├── TableError      2   a lookup table is unreadable, or of another device or settings
     │   └── SettingsChanged 2   a run folder holds a run with other settings
@@ -97,6 +98,10 @@ def named(what: str, name: str, registry: Mapping[str, T], hint: str = "") -> T:
 
 class ModelError(UsageError):
     """A model cannot be built, traced, or given these weights."""
+
+
+class ShapeError(UsageError):
+    """The shape of a model's input is not known, or is not the one that was given."""
 
 
 class DataError(UsageError):

@@ -1,17 +1,17 @@
 """Measure networks and their layers: ``netadapt measure``, ``table build`` and ``table verify``."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from netadapt import data
-from netadapt.errors import UsageError
+from netadapt.errors import ShapeError
 from netadapt.export.deployment import calibration_images, deployable
 from netadapt.inspect import default_input_shape
-from netadapt.models import ModelSpec
+from netadapt.models import ImageShape, ModelSpec
 from netadapt.network import MACS, LayerShape, Network, Sizes, cost_of, keep_first
 from netadapt.platforms import (
     Effort,
@@ -22,6 +22,7 @@ from netadapt.platforms import (
     open_platform,
 )
 from netadapt.platforms.measurement import DeviceInfo
+from netadapt.platforms.ort.files import read_onnx
 from netadapt.platforms.ort.platform import OrtPlatform
 from netadapt.platforms.ort.probes import alone
 from netadapt.platforms.ort.quantization import feeds_of, is_quantized, quantize
@@ -47,6 +48,8 @@ class Source:
         num_classes: outputs of the classifier.
         data: a data set whose training images give 8-bit activations their ranges; it also decides
             the size of the images and the number of classes.
+        input_shapes: by the name of an input, or without one: what an ONNX file leaves open, and
+            the images that a model by name is built for.
     """
 
     model: str
@@ -55,6 +58,24 @@ class Source:
     input_size: int | None = None
     num_classes: int = 1000
     data: str | None = None
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def image_shape(self) -> ImageShape:
+        """``(channels, height, width)`` that a model by name is built for.
+
+        Raises:
+            ShapeError: another number of sizes was given.
+        """
+        shapes = tuple(self.input_shapes.values())
+        if not shapes:
+            return default_input_shape(self.model, self.input_size)
+        if len(shapes) > 1 or len(shapes[0]) != 3:
+            raise ShapeError(
+                f"{self.model} takes images of channels, height and width, and "
+                f"{' and '.join('x'.join(map(str, shape)) for shape in shapes)} was given."
+            )
+        channels, height, width = shapes[0]
+        return channels, height, width
 
 
 @dataclass(frozen=True)
@@ -80,7 +101,7 @@ class Subject:
         if source.data is not None:
             task = data.load(source.data, input_size=source.input_size)
             shape, classes, images = task.input_shape, task.num_classes, calibration_images(task)
-        shape = shape or default_input_shape(source.model, source.input_size)
+        shape = shape or source.image_shape()
         spec = ModelSpec(source.model, classes, shape, dict(source.args))
         module = spec.build(source.weights)
         return cls(source.model, module, trace(module, shape), images)
@@ -102,14 +123,12 @@ def workload(source: Source, info: DeviceInfo) -> Workload:
     An ONNX file is measured as it is, unless 8 bits are asked for and it is not quantized yet.
 
     Raises:
-        UsageError: the file does not exist, or cannot be quantized.
+        UsageError: the file cannot be read, leaves the shape of an input open, or cannot be
+            quantized.
     """
-    if not source.model.endswith(".onnx"):
+    if not (source.model.lower().endswith(".onnx") or Path(source.model).is_file()):
         return Subject.of(source).workload({}, info)
-    try:
-        onnx = Path(source.model).read_bytes()
-    except OSError as error:
-        raise UsageError(f"Cannot read {source.model}: {error.strerror}.") from error
+    onnx = read_onnx(Path(source.model), source.input_shapes)
     if info.precision == "int8" and not is_quantized(onnx):
         images = None
         if source.data is not None:

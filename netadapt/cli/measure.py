@@ -6,17 +6,21 @@ import click
 
 from netadapt.cli.options import (
     calibration_data_option,
+    input_shape_option,
     json_option,
     model_options,
     platform_option,
 )
 from netadapt.cli.text import echo_json, table_text
+from netadapt.errors import ShapeError
 from netadapt.units import format_quantity
 
 _EPILOG = """\b
 Examples:
   netadapt measure mobilenet_v2
   netadapt measure adapted.onnx --compare original.onnx
+  netadapt measure any_size.onnx --input-shape 3x224x224
+  netadapt measure two.onnx --input-shape image=3x224x224 --input-shape mask=1x224x224
   netadapt measure mobilenet_v1 -a width=0.5 --input-size 32 --on 'ort:cpu?threads=2'
   netadapt measure mobilenet_v2 --data photos/ --on 'ort:cpu?precision=int8'
 """
@@ -39,13 +43,15 @@ Examples:
     show_default=True,
     help="Run each model at least this long in total.",
 )
+@input_shape_option
 @calibration_data_option
 @platform_option
 @json_option
 def measure(
     model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
     input_size: int | None, compare: str | None, passes: int, min_seconds: float,
-    data: str | None, platform: str, as_json: bool,
+    input_shapes: tuple[tuple[str, tuple[int, ...]], ...], data: str | None, platform: str,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Measure MODEL, an ONNX file or a model by name, on a device.
 
@@ -54,11 +60,20 @@ def measure(
     """
     from netadapt.measuring import Source, measure_models
 
-    report = measure_models(
-        [Source(name, dict(model_args), weights, input_size, data=data)
-         for name in (model, compare) if name],
-        platform_uri=platform, passes=passes, min_seconds=min_seconds,
-    )  # fmt: skip
+    sources = [
+        Source(name, dict(model_args), weights, input_size, data=data,
+               input_shapes=dict(input_shapes))
+        for name in (model, compare) if name
+    ]  # fmt: skip
+    try:
+        report = measure_models(
+            sources, platform_uri=platform, passes=passes, min_seconds=min_seconds
+        )
+    except ShapeError as error:
+        raise ShapeError(
+            f"{error} Write it as --input-shape 3x224x224, or as --input-shape NAME=3x224x224 for "
+            "each of several inputs."
+        ) from error
     if as_json:
         echo_json(report)
         return

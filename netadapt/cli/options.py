@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -24,6 +25,29 @@ class ModelArguments(click.ParamType[tuple[str, Any]]):
             return name, json.loads(text)
         except ValueError:
             return name, text
+
+
+class InputShape(click.ParamType[tuple[str, tuple[int, ...]]]):
+    """``3x224x224``, or ``name=3x224x224`` for one of several inputs."""
+
+    name = "[name=]CxHxW"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[str, tuple[int, ...]]:
+        """The name, empty where there is none, and the sizes."""
+        name, sizes = re.fullmatch(r"(?:(.*)=)?([^=]*)", str(value), re.DOTALL).groups()  # type: ignore[union-attr]
+        if not re.fullmatch(r"[1-9]\d{0,9}(x[1-9]\d{0,9})*", sizes):
+            self.fail(f"{value!r} is no shape; write it like 3x224x224 or name=3x224x224", param,
+                      ctx)  # fmt: skip
+        return name or "", tuple(map(int, sizes.split("x")))
+
+
+def input_shape_option(function: F) -> F:
+    """Shapes that neither the model nor a data set says."""
+    return click.option(
+        "--input-shape", "input_shapes", type=InputShape(), multiple=True,
+        help="Shape of an input without its batch, such as 3x224x224; name=3x224x224 if there are "
+        "several. Repeatable.",
+    )(function)  # fmt: skip
 
 
 def model_options(function: F) -> F:

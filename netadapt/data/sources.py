@@ -1,7 +1,9 @@
 """Where data sets come from: embedded, downloaded, a folder, or the user's own function."""
 
+import hashlib
+import logging
 import urllib.error
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +11,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import torchvision
-from PIL import Image
 from torch import Tensor
 
+from netadapt.data.folder import folder_to_try, scan
+from netadapt.data.images import shorter_side
 from netadapt.data.splits import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -23,6 +26,8 @@ from netadapt.data.splits import (
 from netadapt.data.task import Split, Task
 from netadapt.errors import DataError, UnknownName
 from netadapt.plugins import accepted, user_callable
+
+_log = logging.getLogger(__name__)
 
 DECODED_LIMIT_BYTES = 2 * 1024**3
 """Folders whose decoded images would take more are decoded batch by batch instead."""
@@ -158,76 +163,80 @@ def _folder(root: Path, options: _Options) -> Task:
     test_root = root / "test" if (root / "test").is_dir() else root / "val"
     for needed in (root / "train", test_root):
         if not needed.is_dir():
+            inner = folder_to_try(root)
             raise DataError(
                 f"{root} has no folder {needed.name}; expected are train/ and test/ (or val/), "
                 "each with one folder of images per class."
+                + (f" {inner} has a train/: give that folder." if inner else "")
             )
-    learn_paths, learn_labels, classes = _scan(root / "train")
-    test_paths, test_labels, test_classes = _scan(test_root)
-    if classes != test_classes:
-        unlike = sorted(set(classes) ^ set(test_classes))
+    learn, test = scan(root / "train"), scan(test_root)
+    if learn.classes != test.classes:
+        unlike = sorted(set(learn.classes) ^ set(test.classes))
         raise DataError(
             f"{root / 'train'} and {test_root} have different classes; only one of them has "
             f"{', '.join(unlike[:5])}."
         )
-    size = options.input_size or _shorter_side(learn_paths[0])
-    train, holdout = stratified(learn_labels, _or(options.holdout, 0.1), seed=options.seed)
-    in_memory = (len(learn_paths) + len(test_paths)) * 3 * size * size <= DECODED_LIMIT_BYTES
+    size = options.input_size or min(224, shorter_side(learn.paths[0]))
+    labels = torch.tensor(learn.labels)
+    train, holdout = stratified(labels, _or(options.holdout, 0.1), seed=options.seed)
     pixels = Pixels(IMAGENET_MEAN, IMAGENET_STD, pad=size // 8)
+    in_memory = (len(learn.paths) + len(test.paths)) * 3 * size * size <= DECODED_LIMIT_BYTES
 
     def split(paths: Sequence[Path], targets: Tensor) -> Split:
         if in_memory:
             return ArraySplit(decode_all(paths, size), targets, pixels)
         return FileSplit(tuple(paths), targets, size, pixels)
 
-    return Task(
+    parts = {
+        "train": [learn.paths[i] for i in train.tolist()],
+        "holdout": [learn.paths[i] for i in holdout.tolist()],
+        "test": list(test.paths),
+    }
+    task = Task(
         name=str(root),
-        train=split([learn_paths[i] for i in train.tolist()], learn_labels[train]),
-        holdout=split([learn_paths[i] for i in holdout.tolist()], learn_labels[holdout]),
-        test=split(test_paths, test_labels),
-        num_classes=len(classes),
+        train=split(parts["train"], labels[train]),
+        holdout=split(parts["holdout"], labels[holdout]),
+        test=split(parts["test"], torch.tensor(test.labels)),
+        num_classes=len(learn.classes),
         input_shape=(3, size, size),
-        class_names=classes,
+        class_names=learn.classes,
         seed=options.seed,
     )
+    if in_memory:
+        _remark_repeated(task, parts)
+    return task
 
 
-def _scan(root: Path) -> tuple[list[Path], Tensor, tuple[str, ...]]:
-    """Image files below one folder per class, their class indices [N], and the class names."""
-    suffixes = Image.registered_extensions()
-    classes = sorted(p.name for p in root.iterdir() if p.is_dir() and p.name[0] != ".")
-    if len(classes) < 2:
-        raise DataError(
-            f"{root} has {len(classes)} class folders; at least two are needed to learn from."
-        )
-    paths: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        found = sorted(
-            p for p in (root / name).rglob("*") if p.suffix.lower() in suffixes and p.name[0] != "."
-        )
-        if not found:
-            raise DataError(
-                f"Class folder {root / name} has no images; add some or remove it (known are "
-                "files such as .jpg and .png)."
-            )
-        paths += found
-        labels += [label] * len(found)
-    return paths, torch.tensor(labels), tuple(classes)
+def _remark_repeated(task: Task, parts: Mapping[str, Sequence[Path]]) -> None:
+    """Tell the log of images of the holdout and of the test that are learned from."""
+    seen = repeated(task.train, task.holdout), repeated(task.train, task.test)
+    for name, pairs in zip(("holdout", "test"), seen, strict=True):
+        if pairs:
+            there, here = pairs[0]
+            _log.warning(
+                "%s: %d of %d %s images are training images too, such as %s and %s; accuracies on "
+                "them say little of images never seen.",
+                task.name, len(pairs), len(parts[name]), name,
+                parts[name][here], parts["train"][there],
+            )  # fmt: skip
 
 
-def _shorter_side(path: Path) -> int:
-    try:
-        with Image.open(path) as image:
-            return min(224, *image.size)
-    except OSError as error:
-        raise DataError(
-            f"Image {path} cannot be read: {error}; repair it or remove it from the data set."
-        ) from error
+def repeated(known: Split, others: Split) -> list[tuple[int, int]]:
+    """Pairs ``(i, k)``: the k-th of the other images has every pixel of the i-th known one."""
+    if not isinstance(known, ArraySplit) or not isinstance(others, ArraySplit):
+        return []
+    first = {digest: i for i, digest in reversed(list(enumerate(_digests(known))))}
+    return [(first[d], k) for k, d in enumerate(_digests(others)) if d in first]
+
+
+def _digests(split: ArraySplit) -> Iterator[bytes]:
+    return (hashlib.blake2b(image.numpy().data).digest() for image in split.images)
 
 
 def stratified(labels: Tensor, part: float | int, *, seed: int) -> tuple[Tensor, Tensor]:
     """Divide examples at random so that each class is divided in the same proportion.
+
+    The first part keeps at least one example of each class: it is learned from.
 
     Args:
         labels: class indices [N].
@@ -238,23 +247,24 @@ def stratified(labels: Tensor, part: float | int, *, seed: int) -> tuple[Tensor,
         Ascending indices of the first and of the second part.
 
     Raises:
-        DataError: one of the parts would be empty.
+        DataError: the second part would be empty, or the first one lack a class.
     """
     total = len(labels)
     count = max(1, round(part * total)) if part < 1 else int(part)
-    if not 0 < count < total or part <= 0:
+    classes = [torch.nonzero(labels == label).flatten() for label in sorted(set(labels.tolist()))]
+    if not 0 < count <= total - len(classes) or part <= 0:
         raise DataError(
-            f"A holdout of {part} out of {total} training images leaves nothing to choose by or "
-            "nothing to learn from; give a share between 0 and 1, or fewer images."
+            f"A holdout of {part} out of {total} training images in {len(classes)} class(es) "
+            "leaves nothing to choose by or, of some class, nothing to learn from; give a share "
+            "between 0 and 1, or fewer images."
         )
     random = torch.Generator().manual_seed(seed)
-    classes = [torch.nonzero(labels == label).flatten() for label in sorted(set(labels.tolist()))]
     # Largest remainders: the counts per class add up to the count asked for.
     quotas = [len(members) * count / total for members in classes]
-    counts = [int(quota) for quota in quotas]
-    by_remainder = sorted(range(len(classes)), key=lambda k: counts[k] - quotas[k])
-    for k in by_remainder[: count - sum(counts)]:
-        counts[k] += 1
+    counts = [min(int(quota), len(m) - 1) for quota, m in zip(quotas, classes, strict=True)]
+    while sum(counts) < count:
+        able = [k for k, members in enumerate(classes) if counts[k] < len(members) - 1]
+        counts[min(able, key=lambda k: counts[k] - quotas[k])] += 1
     second = torch.cat(
         [
             members[torch.randperm(len(members), generator=random)[:taken]]

@@ -8,14 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
+from netadapt.data.images import decode
 from netadapt.data.task import Batch
-from netadapt.errors import DataError
 
 # The statistics that torchvision's published weights were trained with (RGB, of values in 0..1).
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -123,33 +121,6 @@ class ArraySplit:
     def fingerprint(self) -> str:
         """Hash of every pixel and target, and of how they are normalized."""
         return self._fingerprint
-
-
-def decode(path: Path, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Read one image file: its middle square, scaled to ``size`` pixels, as [size, size, 3] RGB.
-
-    Raises:
-        DataError: the file is no image, or is damaged.
-    """
-    try:
-        with Image.open(path) as file:
-            image: Image.Image = file
-            if image.mode.startswith("I;16"):  # convert() would clip 16 bits, not scale them
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            elif image.mode == "P":
-                image = image.convert("RGBA")  # a palette may have transparency
-            image = image.convert("RGB")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"Image {path} cannot be read: {error}; repair it or remove it from the data set."
-        ) from error
-    if image.size != (size, size):
-        width, height = image.size
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side)
-        image = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(image)
 
 
 def decode_all(paths: Sequence[Path], size: int) -> Tensor:

@@ -1,19 +1,21 @@
-"""Weight files: safetensors, and state dicts of PyTorch read without executing a pickle."""
+"""Weight files of a model: written as safetensors, read in all the forms that people have."""
 
 import contextlib
+import logging
 import os
-import pickle
-import warnings
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from netadapt.errors import ModelError, RunError
+from netadapt.models.checkpoints import read
+from netadapt.models.states import Found, find
+
+_log = logging.getLogger(__name__)
 
 _COUNTER = ".num_batches_tracked"
 
@@ -62,55 +64,55 @@ def _identity(name: str, tensor: Tensor) -> tuple[object, ...]:
     return (tensor.device, tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype)
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path) -> Found:
     """Load a weight file into the model, in place.
 
-    Read are ``.safetensors`` and what ``torch.save(model.state_dict())`` wrote, also wrapped as
-    ``{"state_dict": ...}`` or ``{"model": ...}``, or with the ``module.`` prefix of a DDP model.
+    The forms that are read are those of :mod:`netadapt.models.checkpoints`; where in the file the
+    weights may be, and which of several are taken, says :mod:`netadapt.models.states`.
+
+    Returns:
+        Which tensors of the file were taken; if others would have fitted, the log says so too.
 
     Raises:
         ModelError: the file is missing, no weight file, or of another architecture.
     """
-    if not path.is_file():
-        raise ModelError(f"There is no weight file {path}; check the path.")
+    content = read(path)
+    own = model.state_dict()
+    first: dict[tuple[object, ...], str] = {}
+    twins = {name: first.setdefault(_identity(name, tensor), name) for name, tensor in own.items()}
     try:
-        if path.suffix == ".safetensors":
-            state: Any = load_file(path)
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # on pickle protocols, of no use to a user
-                state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        reason = str(error).split("\n")[0].rstrip(".")
+        found = find(content, own, twins)
+    except ModelError as error:
         raise ModelError(
-            f"{path} cannot be read as weights: {reason}; save them by "
-            "torch.save(model.state_dict(), path) or as safetensors."
+            f"{path} cannot be read as weights: {error}. Save them by torch.save("
+            "model.state_dict(), path)."
         ) from error
     try:
-        load_state(model, _unwrapped(state, model, path), source=str(path))
+        load_state(model, found.state, source=f"{path}{_below(found.place)}")
     except ModelError as error:
-        if path.with_name("arch.json").is_file():
-            raise ModelError(
-                f"{path} is the result of a run, with widths of its own; load it by "
-                f"netadapt.load({str(path.parent)!r}), or give the weights of the unpruned network."
-            ) from error
-        raise
+        raise ModelError(_explained(path, str(error))) from error
+    if found.passed_over:
+        _log.warning(
+            "%s: the weights%s are taken, not those%s.",
+            path, _below(found.place), " and".join(map(_below, found.passed_over)),
+        )  # fmt: skip
+    return found
 
 
-def _unwrapped(state: Any, model: nn.Module, path: Path) -> dict[str, Tensor]:
-    """The state dict inside what a training script saved, without wrappers' prefixes."""
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            state = state[key]
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ModelError(
-            f"{path} holds no state dict; save one by torch.save(model.state_dict(), path)."
+def _below(place: str) -> str:
+    return f" below {place.removesuffix('.')!r}" if place else " at its top"
+
+
+def _explained(path: Path, message: str) -> str:
+    """Why the weights may be of another architecture, where the file's surroundings tell."""
+    if path.with_name("arch.json").is_file():
+        return (
+            f"{path} is the result of a run, with widths of its own; load it by "
+            f"netadapt.load({str(path.parent)!r}), or give the weights of the unpruned network."
         )
-    own = model.state_dict().keys()
-    for prefix in ("module.", "_orig_mod.", "module."):  # DDP, torch.compile, and one in the other
-        if state and all(key.startswith(prefix) for key in state) and not own & state.keys():
-            state = {key.removeprefix(prefix): value for key, value in state.items()}
-    return dict(state)
+    if re.search(r"-\d{5}-of-\d{5}\.", path.name):
+        return f"{path} is one part of several; give the .index.json that names them all."
+    return message
 
 
 def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: str) -> None:
@@ -149,7 +151,11 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: str) ->
             "Check the model's name, arguments and number of classes."
         )
     own.update(state)  # own knows the version of each module's format, which plain dicts do not
-    model.load_state_dict(own)
+    try:
+        model.load_state_dict(own)
+    except RuntimeError as error:  # such as tensors without data, or quantized ones
+        reason = str(error).strip().split("\n")[-1].strip()
+        raise ModelError(f"{source} holds weights that cannot be copied: {reason}") from error
 
 
 def _first(names: Sequence[str], limit: int = 3) -> str:

@@ -218,7 +218,7 @@ class Bench:
     def fail(self, entry: Entry, error: Exception) -> None:
         """Give one model up."""
         entry.failed, entry.session = True, None
-        self.emit({"kind": "error", "id": entry.id, "error": str(error)[:500]})
+        self.emit({"kind": "error", "id": entry.id, "error": str(error)[:2000]})
 
     def session(self, model: Any) -> Any:
         """A session under the settings of the plan."""

@@ -15,6 +15,7 @@ from netadapt.platforms import CANARY, REFILL, Effort, Progress, Readings, Workl
 from netadapt.platforms.bench.bench import LAYOUT_WEIGHT
 from netadapt.platforms.link import BOOTSTRAP, Conversation, Item, Link, converse
 from netadapt.platforms.measurement import Clock, DeviceInfo, Measurement, quantile
+from netadapt.platforms.ort.files import refusal
 from netadapt.platforms.ort.graph import is_known_activation
 from netadapt.platforms.ort.hygiene import disturbances, drift_remark, with_remarks
 from netadapt.platforms.ort.probes import Probe, Term, build, terms
@@ -217,15 +218,12 @@ class OrtPlatform:
             if progress is not None:
                 progress(min(done, total), total)
         for n, error in times.errors.items():
-            error = error.strip().rstrip(".")
-            if "INVALID_PROTOBUF" in error:
-                raise DeviceError(
-                    f"{models[int(n)].name} is no ONNX model, or was cut off: {self.link.name} "
-                    "cannot read it. Give a whole .onnx file."
-                )
+            reason = refusal(error)
+            if reason:
+                raise DeviceError(f"{self.link.name} cannot run {models[int(n)].name}: {reason}.")
             raise DeviceError(
-                f"{self.link.name} cannot run {models[int(n)].name}: {error}. Export it with "
-                "operators that this onnxruntime knows, or choose another platform."
+                f"{self.link.name} cannot run {models[int(n)].name}: {error.strip().rstrip('.')}. "
+                "Export it with operators that this onnxruntime knows, or choose another platform."
             )
         disturbed = self._disturbances() + drift_remark(times.canary_drift)
         return [

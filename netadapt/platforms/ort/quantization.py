@@ -69,11 +69,12 @@ def feeds_of(onnx_model: bytes, images: Any = None) -> list[Feed]:
     """
     import onnx
 
-    inputs = onnx.load_from_string(onnx_model).graph.input
+    graph = onnx.load_from_string(onnx_model).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    inputs = [i for i in graph.input if i.name not in constants]
     dims = {i.name: [d.dim_value or 1 for d in i.type.tensor_type.shape.dim] for i in inputs}
     if images is None:
-        source = np.random.default_rng(0)
-        return [{n: source.random(d, dtype=np.float32) for n, d in dims.items()} for _ in range(4)]
+        return [_noise(inputs, seed) for seed in range(4)]
     (name, wanted), *others = dims.items()
     if others or list(images.shape[1:]) != wanted[1:]:
         raise UsageError(
@@ -86,6 +87,20 @@ def feeds_of(onnx_model: bytes, images: Any = None) -> list[Feed]:
     if not whole:
         raise UsageError(f"{len(images)} calibration images are less than the batch of {each}.")
     return [{name: images[at : at + each]} for at in range(0, whole, each)]
+
+
+def _noise(inputs: Iterable[Any], seed: int) -> Feed:
+    """Random numbers in 0..1 for each input, zeros for integers; an open dimension is one."""
+    from onnx import helper
+
+    source = np.random.default_rng(seed)
+    feed = {}
+    for value in inputs:
+        tensor = value.type.tensor_type
+        dims = [d.dim_value or 1 for d in tensor.shape.dim]
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type)
+        feed[value.name] = source.random(dims, dtype=np.float32).astype(dtype)
+    return feed
 
 
 def quantize(onnx_model: bytes, feeds: Iterable[Feed]) -> bytes:

@@ -1,0 +1,123 @@
+"""Image files as bytes of red, green and blue, whatever they were saved as.
+
+=====================  ==========================================================================
+saved as               read as
+=====================  ==========================================================================
+8 bits, palettes, 1    as they are; transparency is left out, as torchvision's folders do
+16 bits                0..65535 becomes 0..255 (also 16 bits of each colour)
+32-bit integers        the same: 0..65535; refused if a value is outside, or if none is above 255,
+                       since then 8 bits may have been meant
+floating point         0..1 becomes 0..255; refused if a value is outside
+=====================  ==========================================================================
+
+Pictures are turned upright by their EXIF orientation.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from netadapt.errors import DataError
+from netadapt.signatures import mishap
+
+_STATES_ITS_RANGE = ("PNG", "PPM")
+"""Formats whose integers of more than 8 bits PIL reads as 0..65535, in whichever mode."""
+
+_NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "PDF", "WMF"})
+"""What PIL opens, but can decode only by other programs or not at all."""
+
+
+def suffixes() -> frozenset[str]:
+    """Endings of the files that can be read, in lower case and with their dot."""
+    known = Image.registered_extensions()  # fills Image.OPEN
+    return frozenset(s for s, f in known.items() if f in Image.OPEN and f not in _NOT_DECODED)
+
+
+def decode(path: Path, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Read one image file: its middle square, scaled to ``size`` pixels, as [size, size, 3] RGB.
+
+    Raises:
+        DataError: the file is no image, or is damaged, or its values have no known range.
+    """
+    if not path.is_file():
+        raise _unreadable(path, mishap(path))  # opening a pipe would wait for ever
+    try:
+        with Image.open(path) as file:
+            image = _rgb(_upright(file))
+    except DataError:
+        raise
+    except UnidentifiedImageError as error:
+        raise _unreadable(path, mishap(path) or "it is damaged, or no image") from error
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
+        raise _unreadable(path, f"it unpacks to more than {limit} million pixels") from error
+    except Exception as error:  # PIL raises anything for a damaged file
+        raise _unreadable(path, str(error) or type(error).__name__) from error
+    if image.size != (size, size):
+        width, height = image.size
+        side = min(width, height)
+        left, top = (width - side) // 2, (height - side) // 2
+        box = (left, top, left + side, top + side)
+        image = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(image)
+
+
+def shorter_side(path: Path) -> int:
+    """Pixels of the shorter side of an image.
+
+    Raises:
+        DataError: the file is no image.
+    """
+    if not path.is_file():
+        raise _unreadable(path, mishap(path))
+    try:
+        with Image.open(path) as image:
+            return min(image.size)
+    except Exception as error:
+        raise _unreadable(path, mishap(path) or "it is damaged, or no image") from error
+
+
+def _unreadable(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"Image {path} cannot be read: {reason.rstrip('.')}. Repair it or remove it from the data "
+        "set."
+    )
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    image.load()
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except Exception:  # a damaged EXIF block, which raises anything; the picture itself is whole
+        return image
+    return image
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _eight_bits(image).convert("RGB")
+    if image.mode in ("P", "PA"):
+        image = image.convert("RGBA")  # a palette may have transparency
+    return image.convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey values of more than 8 bits, scaled; PIL's own conversion would clip them."""
+    values = np.asarray(image)
+    top = 1 if image.mode == "F" else 65535
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= top):  # NaN is neither
+        kind = "floating point" if image.mode == "F" else "integer"
+        raise ValueError(
+            f"its {kind} values go from {low:g} to {high:g}, and only 0 to {top} has a known "
+            "meaning; save it with 8 bits"
+        )
+    stated = image.mode.startswith("I;16") or image.format in _STATES_ITS_RANGE
+    if image.mode == "I" and not stated and 0 < high <= 255:
+        raise ValueError(
+            f"it has 32 bits, but no value above {high:g}, so that it may be of 8 or of 16 bits; "
+            "save it as such"
+        )
+    return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
