@@ -13,7 +13,7 @@ from netadapt import data, training
 from netadapt.config import RunConfig
 from netadapt.data.task import SplitName
 from netadapt.errors import UsageError
-from netadapt.export.deployment import OnnxModel, calibration_images, deployable
+from netadapt.export.deployment import as_computed, calibration_images, deployable
 from netadapt.network import Cost, Network, Sizes
 from netadapt.platforms import Effort, LayerTimer, Workload
 from netadapt.platforms.measurement import Measurement
@@ -191,7 +191,8 @@ class Shop:
             cost: measured, in the unit of the table.
             spread: interquartile range over the median of that measurement.
         """
-        scored = OnnxModel(onnx) if self.table.info.precision == "int8" else model
+        info = self.table.info
+        scored = as_computed(onnx, info) if info.precision == "int8" else model
         return {
             "cost": cost,
             "spread": spread,
