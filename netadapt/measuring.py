@@ -133,7 +133,7 @@ def workload(source: Source, info: DeviceInfo) -> Workload:
         images = None
         if source.data is not None:
             images = calibration_images(data.load(source.data, input_size=source.input_size))
-        onnx = quantize(onnx, feeds_of(onnx, images))
+        onnx = quantize(onnx, feeds_of(onnx, images), weight_bits=info.weight_bits)
     return Workload(source.model, onnx, ())
 
 

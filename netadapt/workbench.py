@@ -10,7 +10,7 @@ from torch import nn
 
 from netadapt import data, export, training
 from netadapt.config import RunConfig
-from netadapt.export.deployment import OnnxModel, calibration_images, deployable
+from netadapt.export.deployment import as_computed, calibration_images, deployable
 from netadapt.files import write_atomically
 from netadapt.models import ModelSpec, restore, save_weights
 from netadapt.network import Cost, Network, Sizes
@@ -58,7 +58,7 @@ def job_of(config: RunConfig, subject: Subject, devices: Sequence[Device]) -> Jo
         screen_batches=tuning.screen_batches,
         seed=config.seed,
         trainer=config.execution.trainer,
-        precision=info.precision,
+        device=info.to_json(),
     )
 
 
@@ -241,7 +241,7 @@ class Workbench:
         """What is reported of a network, scored as the first device computes."""
         info, network = self.fleet.devices[0].info, self.subject.network
         onnx = self.deployment(model, sizes).deploy(single(info))
-        scored = OnnxModel(onnx) if info.precision == "int8" else model
+        scored = as_computed(onnx, info) if info.precision == "int8" else model
         return {
             "accuracy": training.accuracy(
                 scored, self.subject.task, "test", trainer=self.config.execution.trainer

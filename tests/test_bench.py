@@ -1,4 +1,4 @@
-"""The stand-alone timer, run as a device runs it."""
+"""What travels to a device, run as a device runs it."""
 
 import ast
 import base64
@@ -7,22 +7,37 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from netadapt.network import LayerShape
-from netadapt.platforms import OVERHEAD
-from netadapt.platforms.bench import bench
-from netadapt.platforms.ort.graph import layout_model
+from netadapt.platforms import OVERHEAD, bench
+from netadapt.platforms.bench import kernels, timer
+from netadapt.platforms.bench.main import DEFAULTS
+from netadapt.platforms.bench.program import MODULES, program
+from netadapt.platforms.link import BOOTSTRAP
+from netadapt.platforms.ort.graph import integer_model, layout_model
 from netadapt.platforms.ort.probes import Probe, build
 
 CALL = base64.b64encode(build(Probe("call", OVERHEAD))).decode()
 SMALL = {"passes": 3, "bursts": 2, "runs": 2, "warmups": 1}
 
 
+INTEGERS = (kernels.INTEGER_CHANNELS, kernels.INTEGER_ACTIVATION, kernels.INTEGER_WEIGHT)
+
+
+def lines(settings, *entries):
+    return "".join(json.dumps(line) + "\n" for line in (settings, *entries)).encode()
+
+
 def plan(settings, *entries):
-    text = "".join(json.dumps(line) + "\n" for line in (settings, *entries))
+    """The answer to a plan, and the records in it, of the program as it is sent to a device."""
+    sent = program()
     done = subprocess.run(
-        [sys.executable, bench.__file__], input=text.encode(), capture_output=True, check=False
+        [sys.executable, "-c", BOOTSTRAP],
+        input=b"%d\n" % len(sent) + sent + lines(settings, *entries),
+        capture_output=True,
+        check=False,
     )
     return done, [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -32,14 +47,41 @@ def of_kind(records, kind):
 
 
 def test_it_needs_numpy_and_onnxruntime_alone():
-    tree = ast.parse(Path(bench.__file__).read_text(), feature_version=(3, 8))
     imported = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            imported |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            imported.add(node.module.split(".")[0])
+    for name in MODULES:
+        path = Path(bench.__file__).with_name(f"{name}.py")
+        for node in ast.walk(ast.parse(path.read_text(), feature_version=(3, 8))):
+            if isinstance(node, ast.Import):
+                imported |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                imported.add(node.module.split(".")[0])
+            elif isinstance(node, ast.ImportFrom):
+                siblings = [node.module] if node.module else [a.name for a in node.names]
+                assert set(siblings) <= set(MODULES[: MODULES.index(name)])
     assert imported - set(sys.stdlib_module_names) == {"numpy", "onnxruntime"}
+
+
+def test_all_modules_travel_word_for_word_in_a_file_for_python_3_8():
+    text = program().decode()
+    ast.parse(text, feature_version=(3, 8))
+    folder = Path(bench.__file__).parent
+    assert {p.stem for p in folder.glob("*.py")} - {"__init__", "program"} == set(MODULES)
+    assert all((folder / f"{name}.py").read_text() in text for name in MODULES)
+
+
+def test_the_file_runs_alone_as_it_does_over_a_connection(tmp_path):
+    (tmp_path / "bench.py").write_bytes(program())
+    done = subprocess.run(
+        [sys.executable, "-I", "bench.py"], cwd=tmp_path, capture_output=True, check=True,
+        input=lines(SMALL, {"id": "a", "model": CALL}),
+    )  # fmt: skip
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [record["kind"] for record in records] == ["info", *["visit"] * 3, "done"]
+
+
+def test_an_error_in_it_names_the_module_and_the_line():
+    done, _ = plan({**SMALL, "passes": "many"}, {"id": "a", "model": CALL})
+    assert b'File "bench/timer.py", line ' in done.stderr
 
 
 def test_each_pass_visits_each_model():
@@ -106,26 +148,74 @@ def test_the_block_is_read_from_the_padding_of_the_weights(block, monkeypatch):
     import struct
 
     def session(model, options, providers):
-        row = [bench.LAYOUT_WEIGHT] * 8 + [0.0] * (block - 8)
+        row = [kernels.LAYOUT_WEIGHT] * 8 + [0.0] * (block - 8)
         data = b"ReorderOutput" + struct.pack(f"<{block}f", *row) + b"\x01end"
         Path(options.optimized_model_filepath).write_bytes(data)
 
     monkeypatch.setattr("onnxruntime.InferenceSession", session)
-    settings = {**bench.DEFAULTS, "layout_model": CALL}
-    assert bench.find_layout(settings) == ("NCHWc", block)
+    settings = {**DEFAULTS, "layout_model": CALL}
+    assert kernels.find_layout(settings) == ("NCHWc", block)
 
 
 def test_layout_of_this_machine():
-    model = base64.b64encode(layout_model(bench.LAYOUT_WEIGHT)).decode()
-    layout, block = bench.find_layout({**bench.DEFAULTS, "layout_model": model})
+    model = base64.b64encode(layout_model(kernels.LAYOUT_WEIGHT)).decode()
+    layout, block = kernels.find_layout({**DEFAULTS, "layout_model": model})
     assert (layout, block) in {("NCHW", 1), ("NCHWc", 8), ("NCHWc", 16)}
-    assert bench.find_layout({**bench.DEFAULTS, "layout_model": model, "level": "basic"}) == (
+    assert kernels.find_layout({**DEFAULTS, "layout_model": model, "level": "basic"}) == (
         "NCHW", 1,
     )  # fmt: skip
 
 
+def integer_settings():
+    model = base64.b64encode(integer_model(*INTEGERS)).decode()
+    return {**DEFAULTS, "provider_name": "CPUExecutionProvider", "integer_model": model}
+
+
+def products_in_pairs(activations, weights, cut):
+    """Sums of products, two at a time, in 16 bits where ``cut`` says so: exact arithmetic."""
+    pairs = (activations.astype(np.int64) * weights).reshape(-1, 2).sum(1)
+    return int((np.clip(pairs, -(2**15), 2**15 - 1) if cut else pairs).sum())
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_saturation_shows_in_the_sum_of_the_largest_products(cut, monkeypatch):
+    """Both kinds of processors are imitated; their sums are those of integer arithmetic."""
+    channels, activation, weight = INTEGERS
+    total = products_in_pairs(
+        np.full(channels, activation), np.full(channels, weight), cut
+    )  # 64 * 255 * 127 = 2072640, or 32 * 32767 = 1048544
+
+    class Session:
+        def get_inputs(self):
+            return [type("Input", (), {"name": "x", "shape": [1, channels, 4, 4]})]
+
+        def run(self, names, feed):
+            assert (feed["x"] == activation).all()
+            step = channels * activation  # of the quantized output
+            return [np.full((1, 16, 4, 4), round(total / step) * step, np.float32)]
+
+    assert total == (1048544 if cut else 2072640)
+    monkeypatch.setattr(kernels, "open_session", lambda settings, model: Session())
+    assert kernels.find_saturation(integer_settings()) is cut
+
+
+def test_saturation_of_this_machine_is_the_same_each_time_and_none_without_integers():
+    found = kernels.find_saturation(integer_settings())
+    assert found in (True, False)
+    assert kernels.find_saturation(integer_settings()) is found
+    # the plainest level leaves integers aside: what is computed in floating point is exact
+    assert kernels.find_saturation({**integer_settings(), "level": "basic"}) is False
+
+
+def test_a_device_that_cannot_run_integers_does_not_say_that_they_are_exact():
+    assert kernels.find_saturation({**integer_settings(), "integer_model": CALL}) is not False
+    assert kernels.find_saturation({**integer_settings(), "integer_model": None}) is None
+    broken = base64.b64encode(b"no model").decode()
+    assert kernels.find_saturation({**integer_settings(), "integer_model": broken}) is None
+
+
 def test_inputs_fit_the_model():
-    made = bench.Bench(dict(bench.DEFAULTS, batch=2), lambda record: None)
+    made = timer.Timer(dict(DEFAULTS, batch=2), lambda record: None)
     assert made.input("x", ["N", 3], "tensor(float)").shape == (2, 3)
     assert made.input("x", [4], "tensor(int64)").tolist() == [0, 0, 0, 0]
 
@@ -138,20 +228,20 @@ def test_an_unloadable_shape_is_an_error_line():
 
 
 def test_passes_go_on_until_the_models_were_visited_for_long_enough(monkeypatch):
-    made = bench.Bench(dict(bench.DEFAULTS), lambda record: None)
+    made = timer.Timer(dict(DEFAULTS), lambda record: None)
     seconds = iter(range(100))
-    monkeypatch.setattr(bench.time, "perf_counter", lambda: next(seconds))
-    chunk = [bench.Entry({"id": name}, 2) for name in "ab"]
+    monkeypatch.setattr(timer.time, "perf_counter", lambda: next(seconds))
+    chunk = [timer.Entry({"id": name}, 2) for name in "ab"]
     # begun at 0; each pass looks at the clock once: at 1 to 5 it is too early to stop
     assert [len(order) for order in made.orders(chunk, 5.5)] == [2] * 5
     assert [len(order) for order in made.orders(chunk)] == [2, 2]
 
 
 def test_opening_leaves_time_to_measure(monkeypatch):
-    made = bench.Bench({**bench.DEFAULTS, "time_limit_s": 10.0}, lambda record: None)
+    made = timer.Timer({**DEFAULTS, "time_limit_s": 10.0}, lambda record: None)
     clock = iter(range(1000))
-    monkeypatch.setattr(bench.time, "perf_counter", lambda: made.started_s + next(clock))
+    monkeypatch.setattr(timer.time, "perf_counter", lambda: made.started_s + next(clock))
     monkeypatch.setattr(made, "open", lambda entry: True)
-    waiting = [bench.Entry({"id": str(n)}, 1) for n in range(99)]
+    waiting = [timer.Entry({"id": str(n)}, 1) for n in range(99)]
     # 10 s are left when it begins, 5 s are for opening; each model is one look at the clock
     assert len(made.load(waiting)) == 6

@@ -8,6 +8,7 @@ import pytest
 
 from netadapt.errors import DeviceError, UsageError
 from netadapt.measuring import Source
+from netadapt.platforms.ort.saturation import this_machine_saturates
 from netadapt.tables.bundle import RESULTS, read_bundle, write_bundle
 from netadapt.tables.table import LookupTable
 
@@ -30,6 +31,8 @@ def test_there_and_back(measured, tmp_path):
     report = read_bundle(measured, tmp_path / "t.csv")
     assert report["entries"] == report["wanted"]
     assert report["remarks"] == []
+    info = json.loads((measured / RESULTS).read_text().splitlines()[0])
+    assert info["saturates"] == this_machine_saturates()
     table = LookupTable.load(tmp_path / "t.csv")
     assert table.info.platform == "bundle:cpu"
     assert (

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,11 +35,19 @@ def test_no_samples_is_no_measurement():
 
 
 def test_devices_name_what_differs():
-    from dataclasses import replace
-
     assert INFO.differences(INFO) == []
     assert INFO.differences(replace(INFO, threads=2)) == ["threads: 1 vs. 2"]
     assert DeviceInfo.from_json(INFO.to_json()) == INFO
+
+
+def test_saturation_is_told_of_integers_alone():
+    int8 = replace(INFO, precision="int8")
+    saturating = replace(int8, saturates=True)
+    assert "saturates" not in INFO.to_json()
+    assert (INFO.weight_bits, int8.weight_bits, saturating.weight_bits) == (8, 8, 7)
+    for info in (int8, saturating):
+        assert DeviceInfo.from_json(info.to_json()) == info
+    assert int8.differences(saturating) == ["saturates: False vs. True"]
 
 
 def test_noise_is_how_far_the_halves_of_the_runs_differ():

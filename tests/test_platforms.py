@@ -1,5 +1,6 @@
 """What every platform promises, and what each does beyond."""
 
+import base64
 import dataclasses
 
 import onnx
@@ -102,6 +103,52 @@ def test_in_8_bits_the_layout_is_nhwc_and_cold_weights_are_not_asked():
     assert platform.describe().precision == "int8"
     assert set(dict(platform.measure_layers([CONV, REFILL], QUICK))) == {CONV, CANARY}
     assert "precision=int8" in platform.uri
+
+
+@pytest.mark.parametrize("saturates", [True, False, None])
+def test_what_8_bits_are_quantized_to_follows_from_what_the_device_showed(saturates):
+    """The plan that a device is sent is looked into; it answers with what its integers do."""
+    sent = []
+
+    def talk(link, settings, items):
+        assert settings["integer_model"]
+        sent.extend(item.model() for item in items)
+        facts = {"device": "d", "machine": "m", "runtime": "r", "block": 8, "layout": "NCHWc"}
+        yield {"kind": "info", **facts, "cache_mb": 1.0, "saturates": saturates}
+        yield {"kind": "done"}
+
+    assert not OrtPlatform(talk=talk).describe().saturates
+    platform = OrtPlatform(options=Options(precision="int8"), talk=talk)
+    if saturates is None:
+        with pytest.raises(DeviceError, match=r"cannot compute .* 8 bits.*precision=float32"):
+            platform.describe()
+        return
+    assert platform.describe().saturates is saturates
+    list(platform.measure_layers([CONV], QUICK))
+    largest = 0
+    for line in sent:
+        model = onnx.load_from_string(base64.b64decode(line["model"]))
+        fills = [n.attribute[0].t for n in model.graph.node if n.op_type == "ConstantOfShape"]
+        for tensor in (*model.graph.initializer, *fills):
+            if tensor.data_type == onnx.TensorProto.INT8:
+                largest = max(largest, int(abs(onnx.numpy_helper.to_array(tensor)).max()))
+    assert largest == (64 if saturates else 127)
+
+
+def test_tables_of_devices_whose_integers_differ_are_not_mixed(tmp_path):
+    device = SyntheticPlatform().describe()
+    exact = dataclasses.replace(device, precision="int8")
+    table = LookupTable(dataclasses.replace(exact, saturates=True))
+    table.save(tmp_path / "t.csv")
+    assert LookupTable.load(tmp_path / "t.csv").info == table.info
+    with pytest.raises(TableError, match=r"\(saturates: True vs\. False, table first\)"):
+        table.require(exact)
+    text = (tmp_path / "t.csv").read_text().replace("# saturates: True\n", "")
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(TableError, match="lacks 'saturates'"):
+        LookupTable.load(tmp_path / "t.csv")
+    LookupTable(device).save(tmp_path / "t.csv")
+    assert "saturates" not in (tmp_path / "t.csv").read_text()
 
 
 def test_a_device_without_blocks_still_prefers_widths_of_vectors():

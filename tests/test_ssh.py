@@ -9,6 +9,7 @@ from netadapt.errors import DeviceError, UsageError
 from netadapt.network import LayerShape
 from netadapt.platforms import CANARY, OVERHEAD, Effort, Workload, open_platform
 from netadapt.platforms.ort.probes import Probe, build
+from netadapt.platforms.ort.saturation import this_machine_saturates
 from netadapt.platforms.ssh import REMOTE_COMMAND
 from tests import sshd
 
@@ -56,6 +57,12 @@ def test_it_describes_and_measures_with_numpy_and_onnxruntime_alone(server, pyth
 def test_threads_hold_there_too(server, python):
     info = open_platform(uri(server, python, more="&threads=2")).describe()
     assert info.threads == 2
+
+
+@served
+def test_it_tells_from_there_whether_integers_saturate(server, python):
+    info = open_platform(uri(server, python, more="&precision=int8")).describe()
+    assert info.saturates == this_machine_saturates()  # the same processor
 
 
 @served

@@ -12,10 +12,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from typing import Any
 
 from netadapt.errors import DeviceError
+from netadapt.platforms.bench.program import program
 
 BOOTSTRAP = (
     "import sys;n=int(sys.stdin.buffer.readline());"
@@ -62,11 +62,6 @@ class Item:
 
 Conversation = Callable[[Link, Mapping[str, Any], Sequence[Item]], Iterator[Record]]
 """A function like :func:`converse`."""
-
-
-def bench_source() -> bytes:
-    """The program that measures, as it is sent."""
-    return resources.files("netadapt.platforms.bench").joinpath("bench.py").read_bytes()
 
 
 def converse(link: Link, settings: Mapping[str, Any], items: Sequence[Item]) -> Iterator[Record]:
@@ -131,7 +126,7 @@ def _records(
     try:
         # bench.py says nothing before it has read everything, so neither side waits for the other
         try:
-            source = bench_source()
+            source = program()
             process.stdin.write(link.preamble + b"%d\n" % len(source) + source)
             process.stdin.write(json.dumps(settings).encode() + b"\n")
             for item in items:

@@ -128,6 +128,8 @@ class DeviceInfo:
         block: channels per block of the runtime's layout (8 or 16 for NCHWc), 1 if unblocked.
         layout: ``NCHWc`` or ``NCHW``, as found in the optimized model; ``NHWC`` for int8.
         precision: ``float32`` or ``int8``.
+        saturates: of int8, whether sums of products are cut off at 16 bits, see
+            :func:`netadapt.platforms.bench.kernels.find_saturation`; false of all others.
         batch: images per run.
         cache_mb: megabytes (10^6 bytes) of the cache that belongs to one core alone; 1 if unknown.
     """
@@ -141,6 +143,7 @@ class DeviceInfo:
     block: int = 1
     layout: str = "NCHW"
     precision: str = "float32"
+    saturates: bool = False
     batch: int = 1
     cache_mb: float = 1.0
 
@@ -148,6 +151,11 @@ class DeviceInfo:
     def multiple(self) -> int:
         """Widths are best multiples of it: the block, or where there is none, 8 (vector lanes)."""
         return self.block if self.block > 1 else 8
+
+    @property
+    def weight_bits(self) -> int:
+        """Bits of 8-bit networks' weights with which every sum is exact there."""
+        return 7 if self.saturates else 8
 
     def differences(self, other: "DeviceInfo") -> list[str]:
         """Each field that differs, as ``field: here vs. there``; empty if they may be mixed."""
@@ -158,10 +166,14 @@ class DeviceInfo:
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """All fields as plain JSON values."""
-        return asdict(self)
+        """The fields as plain JSON values; what is asked of integers only where there are any."""
+        found = asdict(self)
+        if self.precision != "int8":
+            del found["saturates"]
+        return found
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "DeviceInfo":
         """Read what :meth:`to_json` wrote."""
-        return cls(**{f.name: data[f.name] for f in fields(cls)})
+        known = data if data["precision"] == "int8" else {**data, "saturates": False}
+        return cls(**{f.name: known[f.name] for f in fields(cls)})

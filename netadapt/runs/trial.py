@@ -24,8 +24,8 @@ class Job:
         screen_batches: training batches that re-estimate batch normalization at screening.
         seed: of the splits, and what seeds of trials are derived from.
         trainer: where to train, such as ``cpu`` or ``cuda:1``.
-        precision: what the device computes in, so that it is scored so: ``float32`` or ``int8``.
-        saturates: whether the device's sums of 8-bit products saturate.
+        device: what fine-tuned candidates are scored as computing on, as
+            :meth:`netadapt.platforms.measurement.DeviceInfo.to_json` writes it.
     """
 
     model: Mapping[str, Any]
@@ -36,9 +36,8 @@ class Job:
     steps: int
     screen_batches: int
     seed: int
-    trainer: str = "cpu"
-    precision: str = "float32"
-    saturates: bool = False
+    trainer: str
+    device: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

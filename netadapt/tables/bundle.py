@@ -15,7 +15,8 @@ from netadapt.errors import DeviceError, UsageError
 from netadapt.measuring import Source, Subject
 from netadapt.network import LayerShape
 from netadapt.platforms import Effort, Progress, Readings, Workload, open_platform
-from netadapt.platforms.link import Item, Link, Record, bench_source
+from netadapt.platforms.bench.program import program
+from netadapt.platforms.link import Item, Link, Record
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 from netadapt.platforms.ort.platform import Options, OrtPlatform
 from netadapt.platforms.ort.probes import terms
@@ -115,7 +116,8 @@ def write_bundle(
         )  # fmt: skip
     shapes = [shape for shape in planner.asked if device.can_time(shape)]
     effort, options = Effort(), device.options
-    _, items = device.plan({shape: terms(shape) for shape in shapes}, effort)
+    # the device is not known: in 7 bits sums are exact on any, and timings those of 8
+    _, items = device.plan({shape: terms(shape) for shape in shapes}, effort, weight_bits=7)
     files = {f"network{n}.onnx": sizes for n, sizes in enumerate(calibrating.values())}
     about = {
         "model": source.model,
@@ -128,10 +130,12 @@ def write_bundle(
         *({"id": item.id, **item.model()} for item in items),
         *({"id": name, "path": name} for name in files),
     ]
-    settings = replace(planner.describe(), precision=options.precision, batch=options.batch)
+    settings = replace(
+        planner.describe(), precision=options.precision, saturates=True, batch=options.batch
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "bench.py").write_bytes(bench_source())
+        (folder / "bench.py").write_bytes(program())
         for name, sizes in files.items():
             (folder / name).write_bytes(subject.onnx(sizes, settings))
         with (folder / "plan.jsonl").open("w", encoding="utf-8") as file:

@@ -17,7 +17,7 @@ The price of a network is ``calibration(overhead + layers + refill)``:
 
 import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -283,9 +283,9 @@ def _parse(path: Path, comments: Sequence[str], body: Sequence[str]) -> LookupTa
         )
     try:
         numbers = {name: int(header[name]) for name in ("threads", "block", "batch")}
-        texts = {f.name: header[f.name] for f in fields(DeviceInfo) if f.name not in numbers}
+        flags = {name: header[name] == "True" for name in ("saturates",) if name in header}
         cache_mb = float(header["cache_mb"])
-        info = DeviceInfo.from_json({**texts, **numbers, "cache_mb": cache_mb})
+        info = DeviceInfo.from_json({**header, **numbers, **flags, "cache_mb": cache_mb})
         entries = dict(entry_of(row) for row in csv.DictReader(body))
         return LookupTable(
             info=info,

@@ -7,14 +7,18 @@ the files can try it; nothing of the run's lock, links or journal is touched.
 import time
 import zlib
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from netadapt import data, training
 from netadapt.errors import TrainingError
+from netadapt.export.deployment import calibration_images, scored_model
 from netadapt.models import ModelSpec, restore, save_weights
 from netadapt.network import Network
+from netadapt.platforms.measurement import DeviceInfo
 from netadapt.plugins import lookup
 from netadapt.pruning.importance import IMPORTANCES, top
 from netadapt.pruning.surgery import shrink
@@ -78,12 +82,25 @@ class Evaluator:
                 trainer=job.trainer,
             ).images_seen
             phase = "tuning"
-        accuracy = training.accuracy(model, self.task, "holdout", trainer=job.trainer)
+        accuracy = training.accuracy(
+            self._as_scored(model, trial), self.task, "holdout", trainer=job.trainer
+        )
         if trial.out:
             save_weights(model, Path(trial.out))
         scored += len(self.task.holdout)
         spent = Phase(phase, time.monotonic() - started_s, images, scored)
         return Outcome(trial.index, trial.rung, accuracy, keep, (spent,))
+
+    def _as_scored(self, model: nn.Module, trial: Trial) -> nn.Module:
+        """Once it is trained, what the device will compute; screened candidates as they are."""
+        info = DeviceInfo.from_json(trial.job.device)
+        if trial.rung == 0 or info.precision != "int8":
+            return model
+        return scored_model(model, self.task.input_shape, info, self._images)
+
+    @cached_property
+    def _images(self) -> Any:
+        return calibration_images(self.task)
 
     def candidate(self, trial: Trial) -> tuple[nn.Module, dict[str, tuple[int, ...]]]:
         """The network of a trial before training, and the units of the unpruned one it keeps."""

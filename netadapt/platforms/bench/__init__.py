@@ -1,1 +1,1 @@
-"""What travels to a device: standard library, numpy and onnxruntime alone."""
+"""What travels to a device: standard library, numpy and onnxruntime alone (but :mod:`.program`)."""

@@ -38,6 +38,14 @@ class Graph:
         self.initializers.append(helper.make_tensor(name, dtype, dims, values))
         return name
 
+    def integers(self, values: Sequence[int], dims: Sequence[int], kind: int) -> str:
+        """A small tensor of integers; ``kind`` is one of ``onnx.TensorProto``'s."""
+        from onnx import helper
+
+        name = f"c{len(self.initializers)}"
+        self.initializers.append(helper.make_tensor(name, kind, dims, values))
+        return name
+
     def weight(self, *dims: int, value: float = _WEIGHT) -> str:
         """A weight of any size in a few bytes: the runtime folds it to the same constant."""
         from onnx import TensorProto, helper
@@ -189,4 +197,24 @@ def layout_model(weight: float) -> bytes:
     first = graph.constant([weight] * 8, (8, 1, 1, 1))
     x = graph.add("Conv", graph.input(1, 8, 8), first)
     graph.sink(x, 8, (8, 8))
+    return graph.model()
+
+
+def integer_model(channels: int, activation: int, weight: int) -> bytes:
+    """A quantized convolution, 1x1, of one value each in all activations and all weights.
+
+    Scales are 1 but for the output's, of which the exact sum is ``weight`` times one.
+    """
+    from onnx import TensorProto
+
+    graph = Graph(1)
+    one, unsigned = graph.constant((1.0,)), graph.integers((0,), (), TensorProto.UINT8)
+    signed = graph.integers((0,), (), TensorProto.INT8)
+    coarse = graph.constant((float(channels * activation),))
+    filled = graph.integers([weight] * 16 * channels, (16, channels, 1, 1), TensorProto.INT8)
+    x = graph.add("QuantizeLinear", graph.input(channels, 4, 4), one, unsigned)
+    x = graph.add("DequantizeLinear", x, one, unsigned)
+    y = graph.add("Conv", x, graph.add("DequantizeLinear", filled, one, signed))
+    y = graph.add("QuantizeLinear", y, coarse, unsigned)
+    graph.output(graph.add("DequantizeLinear", y, coarse, unsigned))
     return graph.model()

@@ -5,21 +5,22 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import Any
 from urllib.parse import urlencode
 
 from netadapt.errors import DeviceError, UsageError
 from netadapt.network import LayerShape
 from netadapt.platforms import CANARY, REFILL, Effort, Progress, Readings, Workload
-from netadapt.platforms.bench.bench import LAYOUT_WEIGHT
+from netadapt.platforms.bench import kernels
 from netadapt.platforms.link import BOOTSTRAP, Conversation, Item, Link, converse
 from netadapt.platforms.measurement import Clock, DeviceInfo, Measurement, quantile
 from netadapt.platforms.ort.files import refusal
-from netadapt.platforms.ort.graph import is_known_activation
+from netadapt.platforms.ort.graph import is_known_activation, layout_model
 from netadapt.platforms.ort.hygiene import disturbances, drift_remark, with_remarks
 from netadapt.platforms.ort.probes import Probe, Term, build, terms
 from netadapt.platforms.ort.quantization import quantize_probe
+from netadapt.platforms.ort.saturation import encoded_integer_model
 from netadapt.platforms.ort.times import Times
 
 LEVELS = ("basic", "extended", "all")
@@ -115,6 +116,7 @@ class OrtPlatform:
             block=found["block"],
             layout="NHWC" if options.precision == "int8" else found["layout"],
             precision=options.precision,
+            saturates=options.precision == "int8" and self._saturates,
             batch=options.batch,
             cache_mb=found["cache_mb"],
         )
@@ -142,7 +144,8 @@ class OrtPlatform:
         wanted = {shape: self.method(shape) for shape in shapes if self.can_time(shape)}
         if not wanted:
             return
-        ids, items = self.plan(wanted, effort)
+        bits = self.describe().weight_bits if self.options.precision == "int8" else 8
+        ids, items = self.plan(wanted, effort, weight_bits=bits)
         users: dict[str, list[LayerShape]] = {}
         for shape, found in wanted.items():
             for term in found:
@@ -178,21 +181,20 @@ class OrtPlatform:
         return shape != REFILL or self.options.precision != "int8"
 
     def plan(
-        self, wanted: Mapping[LayerShape, Sequence[Term]], effort: Effort
+        self, wanted: Mapping[LayerShape, Sequence[Term]], effort: Effort, *, weight_bits: int
     ) -> tuple[dict[Probe, str], list[Item]]:
         """The models that layers are computed from, with the name of each in the results."""
+
+        def encoded(probe: Probe) -> dict[str, str]:
+            model = build(probe, self.options.batch)
+            if self.options.precision == "int8":
+                model = quantize_probe(model, weight_bits=weight_bits)
+            return _encoded(model)
+
         probes = dict.fromkeys(t.probe for found in wanted.values() for t in found)
         ids = {probe: str(number) for number, probe in enumerate(probes)}
-        items = [
-            Item(name, lambda probe=probe: _encoded(self._model(probe)), effort.passes)  # type: ignore[misc]
-            for probe, name in ids.items()
-        ]
+        items = [Item(name, partial(encoded, probe), effort.passes) for probe, name in ids.items()]
         return ids, items
-
-    def _model(self, probe: Probe) -> bytes:
-        """The probe as it is timed here."""
-        model = build(probe, self.options.batch)
-        return quantize_probe(model) if self.options.precision == "int8" else model
 
     def measure_networks(
         self,
@@ -206,7 +208,7 @@ class OrtPlatform:
             DeviceError: the device cannot be reached, or cannot run a network.
         """
         items = [
-            Item(str(n), lambda model=model: _encoded(model.onnx), effort.passes)  # type: ignore[misc]
+            Item(str(n), partial(_encoded, model.onnx), effort.passes)
             for n, model in enumerate(models)
         ]
         times = Times({})
@@ -238,6 +240,21 @@ class OrtPlatform:
         return self.address + (f"?provider={provider}" if provider != "cpu" else "")
 
     @property
+    def _saturates(self) -> bool:
+        """What the quantized model showed.
+
+        Raises:
+            DeviceError: it could not be run.
+        """
+        saturates = self._info.get("saturates")
+        if saturates is None:
+            raise DeviceError(
+                f"{self.link.name} cannot compute a convolution in 8 bits, so that nothing in int8 "
+                "can be measured there; use precision=float32, or another execution provider."
+            )
+        return bool(saturates)
+
+    @property
     def _clock(self) -> Clock:
         return "cpu" if self._info.get("clock") == "cpu" else "wall"
 
@@ -267,6 +284,7 @@ class OrtPlatform:
             "runs": effort.runs, "warmups": effort.warmups, "min_seconds": effort.min_seconds,
             "spread_s": effort.spread_s, "time_limit_s": effort.time_limit_s,
             "canary": _canary(), "layout_model": _layout(),
+            "integer_model": encoded_integer_model(),
         }  # fmt: skip
 
     def _remember(self, record: Mapping[str, Any]) -> None:
@@ -298,9 +316,7 @@ def _canary() -> str:
 @cache
 def _layout() -> str:
     """Two convolutions, the first with 8 equal weights that a block pads."""
-    from netadapt.platforms.ort.graph import layout_model
-
-    return _encoded(layout_model(LAYOUT_WEIGHT))["model"]
+    return _encoded(layout_model(kernels.LAYOUT_WEIGHT))["model"]
 
 
 def open_ort(provider: str, options: Mapping[str, str]) -> OrtPlatform:
