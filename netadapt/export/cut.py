@@ -1,10 +1,14 @@
 """A network at other widths without exporting it anew: initializers are cut, and constants follow.
 
 torch's exporter takes seconds for each network, whatever its widths; a search, or the check of a
-table, asks for dozens that differ in nothing else. So a model is exported twice: once as it is,
-with random weights that tell which initializer is which tensor, and once at other widths with its
-real weights. What differs between the two follows from widths that the network knows, and the
-second is also what the first, cut, has to equal.
+table, asks for dozens that differ in nothing else. So a model is exported twice, at its own widths
+and at others, each time with random weights, which tell which initializer is which tensor. What
+differs besides follows from widths that the network knows. The second export is also what the
+first, cut, has to equal; and at a third choice of widths, the real weights, cut, must compute what
+torch does.
+
+Random weights also keep an exporter from seeing that some are zero or equal for now, as those of a
+fresh model are, and from leaving out what a trained model needs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -48,7 +52,7 @@ from netadapt.network import Network, Sizes
 from netadapt.pruning.surgery import Keep, cut, named_tensors, shrink
 from netadapt.tracing import unwrap
 
-_SEED = 0
+_SEED = 0  # of scattered weights; those of each export differ
 _MOST_REFERENCES = 3  # exports at other widths, where one does not tell equal widths apart
 _CLOSE = 1e-3  # of folded weights, relative to the largest: exporters fold in their own order
 
@@ -107,7 +111,8 @@ class Template:
         keeps: list[Keep] = [{}]
         while True:
             keeps.append(uneven_keep(network, len(keeps)))
-            smaller = shrink(module, network, keeps[-1]).cpu()
+            smaller = shrink(scattered, network, keeps[-1])
+            scatter_values(smaller, _SEED + len(keeps))
             graphs.append(
                 onnx.load_from_string(to_onnx(smaller, network.input_shape, batch=batch))
             )
