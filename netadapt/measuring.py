@@ -9,7 +9,8 @@ from torch import nn
 
 from netadapt import data
 from netadapt.errors import UsageError
-from netadapt.export.deployment import calibration_images, deployable
+from netadapt.export.deployment import as_deployed, calibration_images, deployable
+from netadapt.export.exporter import Exporter
 from netadapt.inspect import default_input_shape
 from netadapt.models import ModelSpec
 from netadapt.network import MACS, LayerShape, Network, Sizes, cost_of, keep_first
@@ -25,7 +26,6 @@ from netadapt.platforms.measurement import DeviceInfo
 from netadapt.platforms.ort.platform import OrtPlatform
 from netadapt.platforms.ort.probes import alone
 from netadapt.platforms.ort.quantization import feeds_of, is_quantized, quantize
-from netadapt.pruning.surgery import shrink
 from netadapt.search.strategies import one_group
 from netadapt.tables.accuracy import Accuracy, Observations, Tolerance, assess, observe, report
 from netadapt.tables.build import LAYERS, complete_table, lacks, open_table
@@ -85,15 +85,43 @@ class Subject:
         module = spec.build(source.weights)
         return cls(source.model, module, trace(module, shape), images)
 
-    def onnx(self, sizes: Sizes, info: DeviceInfo) -> bytes:
-        """The network at some sizes, as a device runs it."""
-        keep = keep_first(self.network, sizes) if sizes else {}
-        model = shrink(self.module, self.network, keep)
-        return deployable(model, self.network.input_shape, info, self.images)
+    def workload(self, info: DeviceInfo) -> Workload:
+        """The network as it is, ready to be measured."""
+        onnx = deployable(self.module, self.network.input_shape, info, self.images)
+        return Workload(self.name, onnx, self.network.at({}))
 
-    def workload(self, sizes: Sizes, info: DeviceInfo) -> Workload:
+    def variants(self, info: DeviceInfo) -> "Variants":
+        """The network at many sizes, as a device runs it."""
+        return Variants(self, info, Exporter(self.module, self.network, batch=info.batch))
+
+
+@dataclass(frozen=True)
+class Variants:
+    """A subject at any sizes, as a device runs it; the first that is asked for takes longest.
+
+    Attributes:
+        subject: the model.
+        info: the device.
+        exporter: writes it.
+    """
+
+    subject: Subject
+    info: DeviceInfo
+    exporter: Exporter
+
+    def onnx(self, sizes: Sizes) -> bytes:
+        """The network at some sizes."""
+        keep = keep_first(self.subject.network, sizes) if sizes else {}
+        return as_deployed(self.exporter.kept(keep), self.info, self.subject.images)
+
+    def workload(self, sizes: Sizes) -> Workload:
         """The network at some sizes, ready to be measured."""
-        return Workload(self.name, self.onnx(sizes, info), self.network.at(sizes))
+        return Workload(self.subject.name, self.onnx(sizes), self.subject.network.at(sizes))
+
+    @property
+    def remarks(self) -> list[str]:
+        """What the user should know of how it is written: that it takes long, and why."""
+        return [self.exporter.remark] if self.exporter.remark else []
 
 
 def workload(source: Source, info: DeviceInfo) -> Workload:
@@ -105,7 +133,7 @@ def workload(source: Source, info: DeviceInfo) -> Workload:
         UsageError: the file does not exist, or cannot be quantized.
     """
     if not source.model.endswith(".onnx"):
-        return Subject.of(source).workload({}, info)
+        return Subject.of(source).workload(info)
     try:
         onnx = Path(source.model).read_bytes()
     except OSError as error:
@@ -173,7 +201,9 @@ def build_table(
     }
     if lacking:
         return found
-    works = [subject.workload(sizes, info) for sizes in calibrating.values()]
+    variants = subject.variants(info)
+    works = [variants.workload(sizes) for sizes in calibrating.values()]
+    found["warnings"] += variants.remarks
     readings = platform.measure_networks(works, SPREAD, counted_progress(notify, "calibration"))
     timed = [reading[table.resource] for reading in readings]
     pairs = [(t.value, w.layers) for t, w in zip(timed, works, strict=True)]
@@ -224,10 +254,11 @@ def verify_table(
     info = platform.describe()
     table.require(info)
     subject = Subject.of(source)
+    variants = subject.variants(info)
     found = observe(
         subject.network,
         platform,
-        lambda sizes: subject.onnx(sizes, info),
+        variants.onnx,
         multiple=multiple or info.multiple,
         unseen=networks,
         halved=groups,
@@ -236,7 +267,7 @@ def verify_table(
     )
     accuracies, extra = compare(table, platform, found, notify)
     return {"model": source.model, "measured_for_this": extra,
-            **report(table, found, accuracies, tolerance)}  # fmt: skip
+            "remarks": variants.remarks, **report(table, found, accuracies, tolerance)}  # fmt: skip
 
 
 def compare(

@@ -130,11 +130,12 @@ def write_bundle(
         *({"id": name, "path": name} for name in files),
     ]
     settings = replace(planner.describe(), precision=options.precision, batch=options.batch)
+    variants = subject.variants(settings)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "bench.py").write_bytes(bench_source())
         for name, sizes in files.items():
-            (folder / name).write_bytes(subject.onnx(sizes, settings))
+            (folder / name).write_bytes(variants.onnx(sizes))
         with (folder / "plan.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)
         (folder / "run.sh").write_text(_RUN)

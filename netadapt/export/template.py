@@ -13,7 +13,6 @@ fresh model are, and from leaving out what a trained model needs.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -21,6 +20,7 @@ import torch
 from torch import nn
 
 from netadapt.errors import ModelError
+from netadapt.export.cuts import Cuts
 from netadapt.export.graphs import Patch, paired_names, patches
 from netadapt.export.onnx import (
     TOLERANCE,
@@ -49,7 +49,7 @@ from netadapt.export.widths import (
     widths_of,
 )
 from netadapt.network import Network, Sizes
-from netadapt.pruning.surgery import Keep, cut, named_tensors, shrink
+from netadapt.pruning.surgery import Keep, named_tensors, shrink
 from netadapt.tracing import unwrap
 
 _SEED = 0  # of scattered weights; those of each export differ
@@ -81,12 +81,14 @@ class Template:
         skeleton: the serialized model without initializers.
         initializers: its initializers.
         patches: what else follows from widths.
+        cuts: where the units of each group lie.
     """
 
     network: Network
     skeleton: bytes
     initializers: tuple[Initializer, ...]
     patches: tuple[Patch, ...]
+    cuts: Cuts
 
     @classmethod
     def of(cls, module: nn.Module, network: Network, *, batch: int = 1) -> "Template":
@@ -113,9 +115,7 @@ class Template:
             keeps.append(uneven_keep(network, len(keeps)))
             smaller = shrink(scattered, network, keeps[-1])
             scatter_values(smaller, _SEED + len(keeps))
-            graphs.append(
-                onnx.load_from_string(to_onnx(smaller, network.input_shape, batch=batch))
-            )
+            graphs.append(onnx.load_from_string(to_onnx(smaller, network.input_shape, batch=batch)))
             try:
                 template = learned(network, graphs, [sizes_of(keep) for keep in keeps], sources)
             except Ambiguous:
@@ -134,17 +134,7 @@ class Template:
             sizes: of its groups; those that are left out keep their size.
             state: every parameter and buffer, by its first name where tied.
         """
-        import onnx
-        from onnx import numpy_helper
-
-        widths, arrays = widths_of(self.network, sizes), as_arrays(state)
-        model = onnx.load_from_string(self.skeleton)
-        for patch in self.patches:
-            patch.apply(model.graph, widths)
-        for initializer in self.initializers:
-            array = initializer.at(arrays, widths)
-            model.graph.initializer.append(numpy_helper.from_array(array, initializer.name))
-        return bytes(model.SerializeToString())
+        return self._written(sizes, as_arrays(state))
 
     def at(self, module: nn.Module, keep: Keep) -> bytes:
         """The unpruned model with only some units of each group kept, as serialized ONNX.
@@ -153,16 +143,20 @@ class Template:
             module: the unpruned model.
             keep: for each group that shrinks, the units that stay, ascending.
         """
-        return self.filled(sizes_of(keep), cut_tensors(module, self.network, keep))
+        return self._written(sizes_of(keep), self.cuts.of_kept(state_of(unwrap(module)), keep))
 
+    def _written(self, sizes: Sizes, state: State) -> bytes:
+        import onnx
+        from onnx import numpy_helper
 
-def cut_tensors(module: nn.Module, network: Network, keep: Keep) -> dict[str, torch.Tensor]:
-    """The tensors that :func:`netadapt.pruning.surgery.shrink` leaves of a model."""
-    tensors = named_tensors(unwrap(module))
-    kept: dict[str, dict[int, list[int]]] = {}
-    for (name, dim), indices in network.kept_indices(keep).items():
-        kept.setdefault(name, {})[dim] = indices
-    return tensors | {name: cut(tensors[name], dims) for name, dims in kept.items()}
+        widths = widths_of(self.network, sizes)
+        model = onnx.load_from_string(self.skeleton)
+        for patch in self.patches:
+            patch.apply(model.graph, widths)
+        for initializer in self.initializers:
+            array = initializer.at(state, widths)
+            model.graph.initializer.append(numpy_helper.from_array(array, initializer.name))
+        return bytes(model.SerializeToString())
 
 
 def learned(
@@ -198,7 +192,7 @@ def learned(
             for column in zip(*(one.shape for one in arrays), strict=True)
         ]
         initializers.append(Initializer(name, tuple(shape), source))
-    return Template(network, _skeleton(graphs[0]), tuple(initializers), found)
+    return Template(network, _skeleton(graphs[0]), tuple(initializers), found, Cuts.of(network))
 
 
 def _initializers(graph: Any) -> dict[str, Array]:
@@ -257,62 +251,3 @@ def require_same_values(template: Template, module: nn.Module, batch: int) -> No
         ) from error
     if not difference <= TOLERANCE:
         raise ModelError(f"Cut, it differs from torch by {difference:.2g} of the largest output.")
-
-
-class Exporter:
-    """Writes a model at many widths: from a template where that equals an export, else anew.
-
-    Args:
-        module: the unpruned model.
-        network: what was traced from it.
-        batch: images at a time.
-    """
-
-    def __init__(self, module: nn.Module, network: Network, *, batch: int = 1) -> None:
-        self.module, self.network, self.batch = module, network, batch
-
-    @cached_property
-    def template(self) -> Template | str:
-        """The template, or why there is none; made when it is first asked for."""
-        try:
-            return Template.of(self.module, self.network, batch=self.batch)
-        except ModelError as error:
-            return str(error)
-
-    @property
-    def remark(self) -> str:
-        """One sentence for the user where each network is exported anew; otherwise empty."""
-        if isinstance(self.template, Template):
-            return ""
-        return (
-            f"{type(unwrap(self.module)).__name__} is exported anew for each choice of widths, "
-            f"which takes seconds each time: {self.template}"
-        )
-
-    def kept(self, keep: Keep) -> bytes:
-        """The unpruned model with only some units of each group kept, as serialized ONNX.
-
-        Raises:
-            ModelError: it cannot be written as ONNX.
-        """
-        if isinstance(self.template, Template):
-            return self.template.at(self.module, keep)
-        return self._anew(shrink(self.module, self.network, keep))
-
-    def shrunk(self, model: nn.Module, sizes: Sizes) -> bytes:
-        """A shrunk model with weights of its own, as serialized ONNX.
-
-        Args:
-            model: what :func:`netadapt.pruning.surgery.shrink` made of the unpruned model, trained
-                on or not.
-            sizes: of its groups.
-
-        Raises:
-            ModelError: it cannot be written as ONNX.
-        """
-        if isinstance(self.template, Template):
-            return self.template.filled(sizes, named_tensors(unwrap(model)))
-        return self._anew(model)
-
-    def _anew(self, model: nn.Module) -> bytes:
-        return to_onnx(model, self.network.input_shape, batch=self.batch)
