@@ -70,7 +70,7 @@ def check(
     table = LookupTable(info, interpolated=True).fill(platform, grid, effort=LAYERS)
     build_s = time.perf_counter() - began_s
     found = observe(
-        subject.network, platform, lambda sizes: subject.onnx(sizes, info), multiple=multiple,
+        subject.network, platform, subject.variants(info).onnx, multiple=multiple,
         unseen=networks, halved=groups, effort=THOROUGH,
     )  # fmt: skip
     accuracies, extra = compare(table, platform, found)

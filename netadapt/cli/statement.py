@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from netadapt.cli.console import echo_json
+from netadapt.cli.text import echo_json
 from netadapt.cli.options import json_option, place_options
 
 _EPILOG = """\b

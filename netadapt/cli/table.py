@@ -210,6 +210,7 @@ def verification_text(report: Mapping[str, Any]) -> str:
                 if (extra := report["measured_for_this"])
                 else []
             ),
+            *report["remarks"],
             f"The table is {'within' if report['ok'] else 'OUTSIDE'} the tolerance: {limits}.",
         ]
     )

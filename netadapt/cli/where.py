@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from netadapt.cli.console import echo_json, table_text
+from netadapt.cli.text import echo_json, table_text
 from netadapt.cli.options import json_option
 
 _EPILOG = """\b

@@ -37,7 +37,20 @@ def deployable(
         ModelError: the model cannot be written as ONNX.
         UsageError: it cannot be quantized.
     """
-    written = to_onnx(model, input_shape, batch=info.batch)
+    return as_deployed(to_onnx(model, input_shape, batch=info.batch), info, images)
+
+
+def as_deployed(written: bytes, info: DeviceInfo, images: Any = None) -> bytes:
+    """A serialized float32 model in the precision that a device measures.
+
+    Args:
+        written: the model, with the device's batch.
+        info: the device with its settings.
+        images: as for :func:`deployable`.
+
+    Raises:
+        UsageError: it cannot be quantized.
+    """
     if info.precision != "int8":
         return written
     return quantize(written, feeds_of(written, images), weight_bits=info.weight_bits)

@@ -98,21 +98,21 @@ def onnx_difference(data: bytes, model: nn.Module, images: Tensor) -> float:
     """Largest difference of ONNX Runtime from torch, relative to torch's largest output.
 
     Args:
-        data: serialized ONNX model with a batch of one.
+        data: serialized ONNX model.
         model: the torch model.
-        images: real inputs, ``[N, C, H, W]``.
+        images: real inputs, ``[N, C, H, W]``; a multiple of the batch that ``data`` takes.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
+    taken = session.get_inputs()[0]
     worst = 0.0
     with evaluating(model), torch.no_grad():
-        for image in images:
-            expected = first_output(model(image[None]))
-            found = torch.from_numpy(session.run(None, {name: image[None].numpy()})[0])
+        for batch in images.split(taken.shape[0]):
+            expected = first_output(model(batch))
+            found = torch.from_numpy(session.run(None, {taken.name: batch.numpy()})[0])
             scale = max(float(expected.abs().max()), 1e-6)
             off = float((found.float() - expected.float()).abs().max()) / scale
             if not math.isfinite(off):
