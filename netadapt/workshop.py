@@ -23,6 +23,7 @@ from netadapt.runs import Run, Step
 from netadapt.search import loop as search
 from netadapt.search.strategies import STRATEGIES, Proposal
 from netadapt.tables.build import complete_table
+from netadapt.tables.plan import TableRequest
 from netadapt.tables.table import LookupTable
 from netadapt.units import RESOURCES, format_quantity
 
@@ -84,10 +85,7 @@ class Shop:
         self.table = complete_table(
             self.table,
             self.platform,
-            self.network,
-            sizes,
-            STRATEGIES[self.config.strategy],
-            self.multiple,
+            TableRequest(self.network, sizes, self.multiple),
             path=self.run.folder / "table.csv",
             progress=counted_progress(self.notify, "lookup table"),
         )

@@ -22,16 +22,14 @@ ROOMS = [
     ["platforms.replay", "platforms.synthetic", "platforms.ssh"],
     ["runs"],
     ["search"],
-    ["tables.build"],
     ["config"],
     ["tracing"],
     ["pruning"],
     ["models", "data"],
     ["training"],
     ["export"],
-    ["workshop"],
-    ["adapt", "train", "measuring", "inspect", "doctor"],
-    ["tables.bundle"],
+    ["workshop", "assembly"],
+    ["adapt", "train", "measure", "table", "inspect", "doctor"],
     ["cli", "__main__"],
 ]
 TORCH_MAY_BE_IMPORTED_FROM = "tracing"

@@ -81,6 +81,15 @@ class Console:
         if text:
             self._line(text)
 
+    def counter(self, what: str) -> Callable[[int, int], None]:
+        """A callback of (done, total) that shows how far something is."""
+
+        def show(done: int, total: int) -> None:
+            if not self._quiet:
+                self._progress(what, done, total)
+
+        return show
+
     def _line(self, text: str) -> None:
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False)

@@ -52,12 +52,14 @@ def measure(
     Each pass is 2 runs to warm up and 12 that count. One thread is timed by its CPU time, several
     by the wall clock.
     """
-    from netadapt.measuring import Source, measure_models
+    from netadapt.assembly import Source
+    from netadapt.measure import measure_models
+    from netadapt.platforms import Effort
 
     report = measure_models(
         [Source(name, dict(model_args), weights, input_size, data=data)
          for name in (model, compare) if name],
-        platform_uri=platform, passes=passes, min_seconds=min_seconds,
+        platform_uri=platform, effort=Effort(passes=passes, min_seconds=min_seconds),
     )  # fmt: skip
     if as_json:
         echo_json(report)

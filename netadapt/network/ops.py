@@ -1,4 +1,4 @@
-"""The kinds of layers, with every fact that the rest of the house needs of each: one line a kind."""
+"""The kinds of layers, with every fact that others need of each: one line a kind."""
 
 from dataclasses import dataclass
 from typing import Literal
