@@ -1,62 +1,44 @@
 """What a model looks like to the search: groups, shares of the cost, and why a layer is fixed."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from netadapt.models import ImageShape, ModelSpec
-from netadapt.network import ChannelGroup, Network
+from netadapt.assembly import Source, assemble
+from netadapt.network import ChannelGroup, LayerShape, Network, op_of
 from netadapt.pruning.check import verify_groups
-from netadapt.tables.table import UNPRICED, LookupTable
-from netadapt.tracing import trace
+from netadapt.tables.table import LookupTable
 
 
-def default_input_shape(name: str, input_size: int | None) -> ImageShape:
-    """The images that a model of that name is made for, where no data set says."""
-    size = input_size or (299 if name == "inception_v3" else 224)
-    return (3, size, size)
-
-
-def inspect_model(
-    model: str,
-    *,
-    model_args: Mapping[str, Any],
-    weights: str | None,
-    input_size: int | None,
-    num_classes: int,
-    table_path: Path | None,
-    verify: bool,
-) -> dict[str, Any]:
+def inspect_model(source: Source, *, table_path: Path | None, verify: bool) -> dict[str, Any]:
     """Everything that ``netadapt inspect`` shows, as plain JSON values.
 
     Args:
-        model: by name.
-        model_args: further arguments of the model.
-        weights: a weight file, or ``pretrained``.
-        input_size: height and width of the images in pixels.
-        num_classes: outputs of the classifier.
-        table_path: a lookup table; adds each group's share of the latency.
+        source: the model.
+        table_path: a lookup table; adds each group's share of what the table prices.
         verify: compare pruned with masked models, group by group.
+
+    Raises:
+        TableError: the table is unreadable, or holds nothing like some layer of the model.
     """
-    spec = ModelSpec(model, num_classes, default_input_shape(model, input_size), dict(model_args))
-    module = spec.build(weights)
-    network = trace(module, spec.input_shape)
+    assembly = assemble(source)
+    network, input_shape = assembly.network, assembly.spec.input_shape
     table = LookupTable.load(table_path) if table_path else None
     report: dict[str, Any] = {
-        "schema": 1,
-        "model": model,
-        "input_shape": list(spec.input_shape),
+        "schema": 2,
+        "model": source.model,
+        "input_shape": list(input_shape),
         "params": network.params({}),
         "macs": network.macs({}),
         **describe_groups(network, table),
         "fixed": [{"layer": f.layer, "reason": f.reason} for f in network.fixed],
-        "unpriced": [layer.name for layer in network.costed if layer.op in UNPRICED],
+        "unpriced": [layer.name for layer in network.costed if not op_of(layer.op).priced],
     }
     if verify:
-        images = torch.randn(4, *spec.input_shape, generator=torch.Generator().manual_seed(0))
+        images = torch.randn(4, *input_shape, generator=torch.Generator().manual_seed(0))
         report["checks"] = [
             {
                 "group": check.group,
@@ -64,7 +46,7 @@ def inspect_model(
                 "difference": check.relative,
                 "status": check.status,
             }
-            for check in verify_groups(module, network, images)
+            for check in verify_groups(assembly.module, network, images)
         ]
     return report
 
@@ -77,7 +59,7 @@ def describe_groups(network: Network, table: LookupTable | None) -> dict[str, An
     shapes = network.at({})
     prices = [table.layer(shape) for shape in shapes] if table else []
     macs = network.macs({}) or 1
-    params = network.params({}) or 1
+    params, total = network.params({}) or 1, sum(prices)
 
     def described(group: ChannelGroup) -> dict[str, Any]:
         positions = network.mentions.get(group.id, ())
@@ -94,10 +76,20 @@ def describe_groups(network: Network, table: LookupTable | None) -> dict[str, An
             "tensors": [{"name": s.tensor, "dim": s.dim, "role": s.role} for s in group.slots],
             "macs_share": sum(shapes[p].macs for p in positions) / macs,
             "params_share": elements / params,
-            "latency_share": sum(prices[p] for p in positions) / sum(prices) if prices else None,
+            "cost_share": sum(prices[p] for p in positions) / total if total else None,
         }
 
     return {
         "groups": [described(group) for group in network.groups.values()],
-        "latency_s": table.network(sum(prices), sum(s.weights for s in shapes)) if table else None,
+        "cost": describe_cost(table, shapes) if table else None,
+    }
+
+
+def describe_cost(table: LookupTable, shapes: Sequence[LayerShape]) -> dict[str, Any]:
+    """What a table says of a network, in its unit."""
+    return {
+        "resource": table.resource,
+        "unit": table.unit,
+        "value": table.price(shapes),
+        "estimated": [str(shape) for shape in table.estimated(shapes)],
     }

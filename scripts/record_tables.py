@@ -6,7 +6,8 @@ Run as ``python scripts/record_tables.py`` on a quiet machine; about three minut
 
 from pathlib import Path
 
-from netadapt.measuring import Source, build_table
+from netadapt.assembly import Source
+from netadapt.table import build_table
 
 TABLES = {
     "mobilenet_v1.csv": ("mobilenet_v1", "ort:cpu"),
@@ -21,7 +22,7 @@ def main() -> None:
     for name, (model, uri) in TABLES.items():
         path = Path("lookup_tables") / name
         path.unlink(missing_ok=True)
-        report = build_table(Source(model, {}), path, platform_uri=uri, multiple=0)
+        report = build_table(Source(model, {}), path, platform_uri=uri)
         print(path, report["entries"], report["calibration"], flush=True)
 
 

@@ -23,14 +23,15 @@ from pathlib import Path
 
 from provenance import write_csv
 
-from netadapt.errors import TableError
-from netadapt.measuring import Source, Subject, compare
+from netadapt.assembly import Source, assemble
+from netadapt.measure import Subject
 from netadapt.network import LayerShape
 from netadapt.platforms import OVERHEAD, REFILL, Platform, open_platform
-from netadapt.tables.accuracy import Accuracy, Observations, assess, observe
-from netadapt.tables.build import LAYERS, lacks
+from netadapt.table import compare
+from netadapt.tables.accuracy import Accuracy, Observations, Sample, assess, observe
+from netadapt.tables.build import LAYERS
 from netadapt.tables.correction import SPREAD, Calibration, fit
-from netadapt.tables.grid import plan_grid
+from netadapt.tables.plan import plan_grid
 from netadapt.tables.table import LookupTable
 
 CASES = [
@@ -52,7 +53,7 @@ THOROUGH = replace(SPREAD, passes=20)
 def one_network(found: Observations, table: LookupTable) -> Accuracy:
     """The table scaled on the full network alone."""
     full = found.calibration[0]
-    scaled = fit([(full.seconds, table.price(full.layers))], networks="full")
+    scaled = fit([(full.cost, table.price(full.layers))], networks="full")
     return assess(found, replace(table, calibration=scaled).price, calibrate=False)
 
 
@@ -64,17 +65,17 @@ def check(
     info = platform.describe()
     # 8-bit depthwise layers of half a block are slower than those of a whole one: no one wants them
     multiple = info.block if info.precision == "int8" else STEP
-    subject = Subject.of(Source(name, arguments, input_size=size))
+    subject = Subject(assemble(Source(name, arguments, input_size=size)))
     began_s = time.perf_counter()
     grid = plan_grid(subject.network, multiple, info.block)
     table = LookupTable(info, interpolated=True).fill(platform, grid, effort=LAYERS)
     build_s = time.perf_counter() - began_s
     found = observe(
-        subject.network, platform, subject.variants(info).onnx, multiple=multiple,
-        unseen=networks, halved=groups, effort=THOROUGH,
+        subject.network, platform, subject.variants(info).onnx,
+        Sample(multiple, networks, groups), effort=THOROUGH,
     )  # fmt: skip
     accuracies, extra = compare(table, platform, found)
-    whole = table.fill(platform, lacks(table, found.layers), effort=LAYERS)
+    whole = table.fill(platform, table.lacking(found.layers), effort=LAYERS)
     exact = LookupTable(info).fill(platform, found.layers, effort=LAYERS)
     accuracies = {
         "table": accuracies.pop("lookup table"),
@@ -83,7 +84,7 @@ def check(
         "single layers": accuracies.pop("single layers, summed"),
         **accuracies,
     }
-    noise, times = [m.noise for m in found.unseen], [m.seconds for m in found.unseen]
+    noise, times = [m.noise for m in found.unseen], [m.cost for m in found.unseen]
     model = name + "".join(f" {k}={v}" for k, v in arguments.items())
     rows: list[dict[str, object]] = [
         {
@@ -124,10 +125,9 @@ def in_order(
             part = replace(
                 table, entries={s: table.entries[s] for s in kept}, calibration=Calibration()
             )
-            try:
-                accuracy = assess(found, part.price, calibrate=True)
-            except TableError:
-                continue  # some network has no price yet
+            if part.lacking(found.layers):
+                continue  # some network would have no more than an estimate
+            accuracy = assess(found, part.price, calibrate=True)
             rows.append(
                 {"model": model, "order": order, "entries": len(first) + count,
                  "mean_error": round(accuracy.mean, 4), "max_error": round(accuracy.most, 4)}

@@ -17,14 +17,14 @@ from typing import Any
 
 from provenance import write_csv
 
-from netadapt.measuring import Source, Subject
+from netadapt.assembly import Source, assemble
 from netadapt.network import LayerShape, Network
 from netadapt.platforms import Effort, open_platform
 from netadapt.platforms.link import Item, Link, Record, converse
 from netadapt.platforms.ort.platform import OrtPlatform
 from netadapt.tables.build import LAYERS
 from netadapt.tables.correction import random_sizes
-from netadapt.tables.grid import plan_grid
+from netadapt.tables.plan import plan_grid
 from netadapt.tables.table import LookupTable
 
 CASES = [
@@ -82,7 +82,7 @@ def main() -> None:
     options = parser.parse_args()
     rows = []
     for name, arguments, size, uri in CASES:
-        network = Subject.of(Source(name, arguments, input_size=size)).network
+        network = assemble(Source(name, arguments, input_size=size)).network
         info = open_platform(uri).describe()
         jobs = {
             "different layers": (different_layers(network, options.entries), FORTY),

@@ -23,16 +23,14 @@ ROOMS = [
     ["runs"],
     ["carbon"],
     ["search"],
-    ["tables.build"],
     ["config"],
     ["tracing"],
     ["pruning"],
     ["models", "data"],
     ["training"],
     ["export"],
-    ["workshop"],
-    ["adapt", "train", "measuring", "inspect", "doctor"],
-    ["tables.bundle"],
+    ["workshop", "assembly"],
+    ["adapt", "train", "measure", "table", "inspect", "doctor"],
     ["cli", "__main__"],
 ]
 TORCH_MAY_BE_IMPORTED_FROM = "tracing"

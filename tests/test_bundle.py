@@ -6,10 +6,11 @@ import sys
 
 import pytest
 
+from netadapt.assembly import Source
 from netadapt.errors import DeviceError, UsageError
-from netadapt.measuring import Source
 from netadapt.platforms.ort.saturation import this_machine_saturates
-from netadapt.tables.bundle import RESULTS, read_bundle, write_bundle
+from netadapt.table import bundle_table
+from netadapt.tables.bundle import RESULTS, read_bundle
 from netadapt.tables.table import LookupTable
 
 SMALL = Source("mobilenet_v1", {"width": 0.25}, input_size=32, num_classes=10)
@@ -18,7 +19,7 @@ SMALL = Source("mobilenet_v1", {"width": 0.25}, input_size=32, num_classes=10)
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     folder = tmp_path_factory.mktemp("device") / "bundle"
-    write_bundle(SMALL, folder, platform_uri="ort:cpu", multiple=64)
+    bundle_table(SMALL, folder, platform_uri="ort:cpu", multiple=64)
     plan = (folder / "plan.jsonl").read_text().splitlines(keepends=True)
     head = json.loads(plan[0]) | {"passes": 1, "runs": 1, "bursts": 1, "warmups": 0}
     (folder / "plan.jsonl").write_text(json.dumps(head) + "\n" + "".join(plan[1:]))
@@ -56,9 +57,9 @@ def test_what_is_no_bundle(measured, tmp_path):
     with pytest.raises(UsageError, match="Cannot read the plan"):
         read_bundle(tmp_path, tmp_path / "t.csv")
     with pytest.raises(UsageError, match="not an empty folder"):
-        write_bundle(SMALL, measured, platform_uri="ort:cpu", multiple=64)
+        bundle_table(SMALL, measured, platform_uri="ort:cpu", multiple=64)
     with pytest.raises(UsageError, match="ort:PROVIDER"):
-        write_bundle(SMALL, tmp_path / "n", platform_uri="synthetic:", multiple=64)
+        bundle_table(SMALL, tmp_path / "n", platform_uri="synthetic:", multiple=64)
     (tmp_path / "plan.jsonl").write_bytes((measured / "plan.jsonl").read_bytes())
     with pytest.raises(UsageError, match=r"copy results\.jsonl back"):
         read_bundle(tmp_path, tmp_path / "t.csv")

@@ -212,7 +212,7 @@ def test_the_runtime_runs_a_cut_network_as_it_runs_an_exported_one(kind, tmp_pat
 
 
 def test_normalizations_are_folded_as_by_hand():
-    model, network, exporter = exported(Folds)
+    model, _, exporter = exported(Folds)
     graph = onnx.load_from_string(exporter.kept({})).graph
     held = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     factor = model.deep_bn.weight / (model.deep_bn.running_var + 1e-3).sqrt()

@@ -10,7 +10,8 @@ from netadapt.network import LayerShape, least_sizes
 from netadapt.platforms import OVERHEAD
 from netadapt.platforms.measurement import DeviceInfo
 from netadapt.platforms.synthetic import SyntheticPlatform
-from netadapt.tables.grid import Surface, plan_grid
+from netadapt.tables.interpolation import Surface
+from netadapt.tables.plan import plan_grid
 from netadapt.tables.table import Entry, LookupTable
 from netadapt.tracing import trace
 
@@ -88,10 +89,11 @@ def test_an_image_of_three_channels_has_one_axis():
     assert priced(conv(3, 32), rows) == pytest.approx(2.0)
 
 
-def test_only_an_interpolated_table_prices_what_it_did_not_measure(tmp_path):
+def test_only_an_interpolated_table_prices_between_what_it_measured(tmp_path):
     exact = LookupTable(INFO, CORNERS)
+    assert exact.entry(conv(32, 48)) is None
     with pytest.raises(TableError, match="no row"):
-        exact.layer(conv(32, 48))
+        exact.layer(depthwise(32))
     grid = dataclasses.replace(exact, interpolated=True)
     assert grid.layer(conv(32, 48)) == pytest.approx(41 / 9)
     assert grid.missing([conv(32, 48)]) == (OVERHEAD, conv(32, 48))  # it has no row for all that

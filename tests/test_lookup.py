@@ -73,8 +73,8 @@ def test_what_no_table_prices_is_free_and_told():
 
 
 def test_a_missing_row_is_named():
-    with pytest.raises(TableError, match="conv 16>64 8x8"):
-        table().layer(dataclasses.replace(CONV, cout=64))
+    with pytest.raises(TableError, match="conv 16>32 8x8 relu"):
+        table().layer(dataclasses.replace(CONV, act="relu"))
 
 
 def test_missing_keeps_the_order_and_starts_with_the_overhead():

@@ -9,6 +9,7 @@ from netadapt.network import MACS, cost_of
 from netadapt.platforms.synthetic import SyntheticPlatform
 from netadapt.tables.accuracy import (
     Accuracy,
+    Sample,
     Tolerance,
     assess,
     halved_sizes,
@@ -31,7 +32,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def found(network):
-    return observe(network, DEVICE, lambda sizes: b"", multiple=16, unseen=4, halved=5)
+    return observe(network, DEVICE, lambda sizes: b"", Sample(16, unseen=4, halved=5))
 
 
 def macs(layers):
@@ -59,7 +60,7 @@ def test_it_observes_calibration_random_and_halved_networks(network, found):
     assert all(size % 16 == 0 for m in found.unseen for size in m.sizes.values())
     for m in (*found.calibration, *found.unseen, *found.halved):
         assert m.layers == network.at(m.sizes)
-        assert m.seconds == pytest.approx(DEVICE.truth(m.layers))
+        assert m.cost == pytest.approx(DEVICE.truth(m.layers))
         assert m.noise == 0
 
 
@@ -80,7 +81,7 @@ def test_calibration_takes_a_wrong_scale_away_and_no_calibration_shows_it(found)
 
 
 def test_few_halved_groups_have_no_correlation(network):
-    some = observe(network, DEVICE, lambda sizes: b"", multiple=16, unseen=2, halved=2)
+    some = observe(network, DEVICE, lambda sizes: b"", Sample(16, unseen=2, halved=2))
     assert assess(some, DEVICE.truth, calibrate=False).savings_r is None
 
 
@@ -94,6 +95,7 @@ def test_groups_to_halve_are_spread_over_the_network(network):
 def test_tolerances():
     assert Tolerance.usual(5e-3) == Tolerance(0.02, 0.05, 0.95)
     assert Tolerance.usual(5e-4) == Tolerance(0.05, 0.12, 0.95)
+    assert Tolerance.usual(5e-4, "energy") == Tolerance(0.02, 0.05, 0.95)
     good = Accuracy((0.01, -0.03), tau=0.96)
     assert good.mean == pytest.approx(0.02)
     assert good.within(Tolerance(0.02 + 1e-9, 0.05))

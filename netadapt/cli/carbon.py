@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from netadapt.cli.text import echo_json
 from netadapt.cli.options import json_option, place_options
+from netadapt.cli.text import echo_json
 
 _EPILOG = """\b
 Examples:

@@ -1,6 +1,7 @@
 """What a person sees while a run goes on: a line per event and a progress bar, on stderr."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import click
@@ -99,6 +100,15 @@ class Console:
         if isinstance(event, StepTaken):
             return self._step_text(event.step)
         return f"warning   {event.text}" if isinstance(event, Warned) else ""
+
+    def counter(self, what: str) -> Callable[[int, int], None]:
+        """A callback of (done, total) that shows how far something is."""
+
+        def show(done: int, total: int) -> None:
+            if not self._quiet:
+                self._progress(what, done, total)
+
+        return show
 
     def _line(self, text: str) -> None:
         if self._bar is not None:

@@ -23,7 +23,7 @@ Examples:
     "--table",
     "table_path",
     type=existing_file(),
-    help="Show each group's share of the latency, by this lookup table.",
+    help="Show each group's share of the latency, or of what else this lookup table prices.",
 )
 @click.option(
     "--verify",
@@ -37,12 +37,11 @@ def inspect(
     input_size: int | None, classes: int, table_path: Any, verify: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Show the channel groups of MODEL, their share of the cost, and why a layer is fixed."""
+    from netadapt.assembly import Source
     from netadapt.inspect import inspect_model
 
-    report = inspect_model(
-        model, model_args=dict(model_args), weights=weights, input_size=input_size,
-        num_classes=classes, table_path=table_path, verify=verify,
-    )  # fmt: skip
+    source = Source(model, dict(model_args), weights, input_size, classes)
+    report = inspect_model(source, table_path=table_path, verify=verify)
     if as_json:
         echo_json(report)
     else:
@@ -51,12 +50,13 @@ def inspect(
 
 
 def _text(report: dict[str, Any]) -> str:
-    latency = report["latency_s"] is not None
-    rows = [("group", "channels", "layers", "MACs", "params", *(["latency"] if latency else []))]
+    cost = report["cost"]
+    priced = [cost["resource"]] if cost else []
+    rows = [("group", "channels", "layers", "MACs", "params", *priced)]
     for group in report["groups"]:
         if group["fixed"]:
             continue
-        share = [f"{group['latency_share']:.1%}"] if latency else []
+        share = [f"{group['cost_share'] or 0:.1%}"] if cost else []
         rows.append(
             (group["id"], str(group["channels"]), str(len(group["layers"])),
              f"{group['macs_share']:.1%}", f"{group['params_share']:.1%}", *share)
@@ -64,7 +64,7 @@ def _text(report: dict[str, Any]) -> str:
     parts = [
         f"{report['model']}, input {'x'.join(map(str, report['input_shape']))}: "
         f"{format_count(report['params'])} parameters, {format_count(report['macs'])} MACs"
-        + (f", {format_quantity(report['latency_s'], 's')} by the table" if latency else ""),
+        + (f", {format_quantity(cost['value'], cost['unit'])} by the table" if cost else ""),
         "",
         "Shares are of the layers that a group's channels enter or leave; a layer counts for both.",
         "",
@@ -75,6 +75,8 @@ def _text(report: dict[str, Any]) -> str:
         parts += ["", table_text(fixed)]
     if report["unpriced"]:
         parts += ["", f"Layers that no table prices: {', '.join(report['unpriced'])}."]
+    if cost and cost["estimated"]:
+        parts += ["", f"{len(cost['estimated'])} layers have no row and are estimated from others."]
     if "checks" in report:
         checks = [("verified group", "mode", "largest difference", "result")] + [
             (c["group"], c["mode"], f"{c['difference']:.1e}", c["status"]) for c in report["checks"]

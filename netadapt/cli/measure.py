@@ -58,7 +58,9 @@ def measure(
     Each pass is 2 runs to warm up and 12 that count. One thread is timed by its CPU time, several
     by the wall clock.
     """
-    from netadapt.measuring import Source, measure_models
+    from netadapt.assembly import Source
+    from netadapt.measure import measure_models
+    from netadapt.platforms import Effort
 
     sources = [
         Source(name, dict(model_args), weights, input_size, data=data,
@@ -67,7 +69,7 @@ def measure(
     ]  # fmt: skip
     try:
         report = measure_models(
-            sources, platform_uri=platform, passes=passes, min_seconds=min_seconds
+            sources, platform_uri=platform, effort=Effort(passes=passes, min_seconds=min_seconds)
         )
     except ShapeError as error:
         raise ShapeError(

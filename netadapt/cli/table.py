@@ -17,7 +17,7 @@ from netadapt.cli.options import (
     step_option,
 )
 from netadapt.cli.text import echo_json, table_text
-from netadapt.units import format_seconds, parse_share
+from netadapt.units import format_quantity, parse_share
 
 
 @click.group()
@@ -66,14 +66,15 @@ def build(
     dense: bool, time_limit: float | None, platform: str, quiet: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Measure every layer shape that adapting MODEL may ask for, and calibrate the table."""
+    from netadapt.assembly import Source
     from netadapt.cli.console import Console
-    from netadapt.measuring import Source, build_table
+    from netadapt.table import Building, build_table
 
     with Console(quiet=quiet) as console:
         report = build_table(
             Source(model, dict(model_args), weights, input_size, classes, data), out,
-            platform_uri=platform, multiple=multiple or 0, dense=dense, time_limit_s=time_limit,
-            notify=console,
+            platform_uri=platform, how=Building(multiple or 0, dense, time_limit),
+            counter=console.counter,
         )  # fmt: skip
     if as_json:
         echo_json(report)
@@ -90,9 +91,11 @@ def build(
         return 1
     rows = [("width", "measured", "noise", "by the table", "off")]
     for row in report["calibration"]:
-        seconds, predicted = row["measured_s"], row["predicted_s"]
-        rows.append((row["width"], format_seconds(seconds), f"{row['noise']:.1%}",
-                     format_seconds(predicted), f"{predicted / seconds - 1:+.1%}"))  # fmt: skip
+        measured, predicted = row["measured"], row["predicted"]
+        rows.append(
+            (row["width"], format_quantity(measured, report["unit"]), f"{row['noise']:.1%}",
+             format_quantity(predicted, report["unit"]), f"{predicted / measured - 1:+.1%}")
+        )  # fmt: skip
     click.echo(
         "Calibrated on whole networks:\n\n" + table_text(rows, right=frozenset({1, 2, 3, 4}))
     )
@@ -157,16 +160,17 @@ def verify(
     quiet: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Measure whole networks of MODEL, and tell how far a table is off."""
+    from netadapt.assembly import Source
     from netadapt.cli.console import Console
-    from netadapt.measuring import Source, verify_table
-    from netadapt.tables.accuracy import Tolerance
+    from netadapt.table import verify_table
+    from netadapt.tables.accuracy import Sample, Tolerance
 
     with Console(quiet=quiet) as console:
         report = verify_table(
             Source(model, dict(model_args), weights, input_size, classes, data), path,
-            platform_uri=platform, multiple=multiple or 0, networks=networks, groups=groups,
-            seed=seed, tolerance=Tolerance(tolerance, 2.5 * tolerance) if tolerance else None,
-            notify=console,
+            platform_uri=platform, sample=Sample(multiple or 0, networks, groups, seed),
+            tolerance=Tolerance(tolerance, 2.5 * tolerance) if tolerance else None,
+            counter=console.counter,
         )  # fmt: skip
     if as_json:
         echo_json(report)
@@ -190,7 +194,7 @@ def verification_text(report: Mapping[str, Any]) -> str:
     )  # fmt: skip
     allowed, device = report["tolerance"], report["device"]
     unseen = [n for n in report["networks"] if n["name"].startswith("random ")]
-    times = [n["measured_s"] for n in unseen]
+    costs = [n["measured"] for n in unseen]
     limits = (
         f"a mean error of {allowed['mean']:.1%}, {allowed['max']:.1%} for one network, and a "
         f"Kendall's tau of {allowed['tau']:.2f}"
@@ -199,7 +203,8 @@ def verification_text(report: Mapping[str, Any]) -> str:
         [
             f"{report['model']} on {device['device']}, {device['threads']} thread(s), "
             f"{device['precision']}: {len(unseen)} networks of random widths, "
-            f"{format_seconds(min(times))} to {format_seconds(max(times))}.",
+            f"{format_quantity(min(costs), report['unit'])} to "
+            f"{format_quantity(max(costs), report['unit'])}.",
             "",
             table_text(rows, right=frozenset({1, 2, 3, 4})),
             "",
@@ -253,10 +258,10 @@ def bundle(
     platform: str, as_json: bool,
 ) -> None:  # fmt: skip
     """Write a folder that measures MODEL's layers on a device without SSH."""
-    from netadapt.measuring import Source
-    from netadapt.tables.bundle import write_bundle
+    from netadapt.assembly import Source
+    from netadapt.table import bundle_table
 
-    report = write_bundle(
+    report = bundle_table(
         Source(model, dict(model_args), weights, input_size, classes, data), out,
         platform_uri=platform, multiple=multiple,
     )  # fmt: skip
@@ -324,15 +329,31 @@ def show(path: Path, most: int, as_json: bool) -> None:
     if as_json:
         echo_json(report)
         return
-    for name, value in report["header"].items():
+    for name, value in heading(report).items():
         click.echo(f"{name + ':':<16} {value}")
     rows = [("layer", "p10", "median", "p90", "runs")]
     for row in report["layers"][:most]:
-        rows.append(
-            (row["layer"], *(format_seconds(row[k]) for k in ("p10", "median", "p90")),
-             str(row["runs"]))
-        )  # fmt: skip
+        quantiles = (format_quantity(row[k], report["unit"]) for k in ("p10", "median", "p90"))
+        rows.append((row["layer"], *quantiles, str(row["runs"])))
     click.echo("\n" + table_text(rows, right=frozenset({1, 2, 3, 4})))
     left = len(report["layers"]) - most
     if left > 0:
         click.echo(f"... and {left} more; --most shows them.")
+
+
+def heading(report: Mapping[str, Any]) -> dict[str, str]:
+    """What is said of a table as a whole, for a person."""
+    unit, cold, fit = report["unit"], report["cold_weights_per_mb"], report["calibration"]
+    return {
+        **{name: str(value) for name, value in report["device"].items()},
+        "measured on": report["measured_on"],
+        "resource": report["resource"],
+        "layers": str(len(report["layers"])),
+        "call overhead": format_quantity(report["overhead"], unit),
+        "cold weights": "not measured" if cold is None else f"{format_quantity(cold, unit)} per MB",
+        "canary spread": f"{report['canary_spread']:.1%}",
+        "calibration": f"x {fit['scale']:.4f} at {format_quantity(1e-3, unit)}, exponent "
+        f"{fit['exponent']:+.4f}, on {fit['networks']}"
+        if fit
+        else "none",
+    }

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from netadapt.cli.text import echo_json
 from netadapt.cli.options import existing_file, json_option
+from netadapt.cli.text import echo_json
 
 _EPILOG = """\b
 Examples:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from netadapt.cli.text import echo_json, table_text
 from netadapt.cli.options import json_option
+from netadapt.cli.text import echo_json, table_text
 
 _EPILOG = """\b
 Examples:

@@ -110,7 +110,7 @@ def onnx_difference(data: bytes, model: nn.Module, images: Tensor) -> float:
     taken = session.get_inputs()[0]
     worst = 0.0
     with evaluating(model), torch.no_grad():
-        for batch in images.split(taken.shape[0]):
+        for batch in torch.split(images, taken.shape[0]):
             expected = first_output(model(batch))
             found = torch.from_numpy(session.run(None, {taken.name: batch.numpy()})[0])
             scale = max(float(expected.abs().max()), 1e-6)

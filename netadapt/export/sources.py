@@ -220,7 +220,8 @@ def _digest(array: Array) -> bytes:
 def foldings(module: nn.Module, program: torch.export.ExportedProgram) -> Iterator[Source]:
     """What an exporter may fold: each normalization into the layer before it."""
     first: dict[int, str] = {id(tensor): name for name, tensor in named_tensors(module).items()}
-    every = dict(module.named_parameters(remove_duplicate=False))
+    every: dict[str, torch.Tensor] = {}
+    every |= dict(module.named_parameters(remove_duplicate=False))
     every |= dict(module.named_buffers(remove_duplicate=False))
     signature = program.graph_signature
     held = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}

@@ -1,12 +1,13 @@
 """What the search knows of a model: frozen values, without torch.
 
-layers.py    layers with affine widths, the shapes that are priced, and the table of ops
+ops.py       the kinds of layers, and all facts of each
+layers.py    layers with affine widths, and the shapes that are priced
 network.py   channel groups, slots, and the whole network at any sizes
 cost.py      what prices layers and networks
 """
 
 from netadapt.network.cost import MACS, WEIGHTS, Cost, Count, cost_of
-from netadapt.network.layers import OPS, LayerShape, LayerSpec, Pair, Sizes, Width
+from netadapt.network.layers import LayerShape, LayerSpec, Pair, Sizes, Width
 from netadapt.network.network import (
     AttrSpec,
     ChannelGroup,
@@ -19,6 +20,7 @@ from netadapt.network.network import (
     nearest_choice,
     shrinkable,
 )
+from netadapt.network.ops import OPS, Op, op_of
 
 __all__ = [
     "MACS",
@@ -32,6 +34,7 @@ __all__ = [
     "LayerShape",
     "LayerSpec",
     "Network",
+    "Op",
     "Pair",
     "Sizes",
     "Slot",
@@ -41,5 +44,6 @@ __all__ = [
     "keep_first",
     "least_sizes",
     "nearest_choice",
+    "op_of",
     "shrinkable",
 ]

@@ -3,29 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from netadapt.network.ops import op_of
+
 Sizes = Mapping[str, int]
 Pair = tuple[int, int]
-
-OPS = {
-    "conv": "2-d convolution, normalization folded in",
-    "conv_transpose": "2-d transposed convolution, normalization folded in",
-    "linear": "matrix product over the last axis, for in_hw[0] * in_hw[1] rows",
-    "norm": "batch normalization that no convolution precedes, so that none absorbs it",
-    "layer_norm": "layer normalization over channels",
-    "group_norm": "group normalization",
-    "add": "elementwise sum of inputs of one shape",
-    "mul": "elementwise product of inputs of one shape",
-    "scale": "product of a [N, C, H, W] and a [N, C, 1, 1] tensor (squeeze-excite)",
-    "concat": "concatenation over channels",
-    "max_pool": "max pooling",
-    "avg_pool": "average pooling",
-    "global_pool": "mean over height and width",
-    "act": "activation that no other layer absorbs",
-    "resize": "interpolation to out_hw",
-    "move": "data movement: permute, channel shuffle, pixel shuffle, slice, pad",
-    "other": "anything else; its cost is in no table",
-}
-"""Every ``LayerSpec.op`` and what it stands for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +40,7 @@ class LayerShape:
     """One layer with every number known: the key of a lookup table.
 
     Attributes:
-        op: one of :data:`OPS`.
+        op: one of :data:`netadapt.network.OPS`.
         cin: input channels (of all inputs together, for ``concat``).
         cout: output channels.
         in_hw: input height and width in pixels; for ``linear``, rows are ``in_hw[0] * in_hw[1]``.
@@ -90,15 +71,24 @@ class LayerShape:
     @property
     def weights(self) -> int:
         """Weight elements, without bias; zero for ops without weights."""
-        if self.op in ("conv", "conv_transpose"):
-            return self.cin * self.cout * self.kernel[0] * self.kernel[1] // self.groups
-        return self.cin * self.cout if self.op == "linear" else 0
+        return self._products if op_of(self.op).weights else 0
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image, of convolutions and linear layers only."""
-        pixels = self.in_hw if self.op == "conv_transpose" else self.out_hw
-        return self.weights * pixels[0] * pixels[1]
+        """Multiply-accumulates for one image, of layers that sum products over channels."""
+        op = op_of(self.op)
+        pixels = self.in_hw if op.scatters else self.out_hw
+        return self._products * pixels[0] * pixels[1] if op.product else 0
+
+    @property
+    def moved(self) -> int:
+        """Elements read and written for one image: inputs, weights and outputs."""
+        read = self.cin * self.in_hw[0] * self.in_hw[1]
+        return read + self.weights + self.cout * self.out_hw[0] * self.out_hw[1]
+
+    @property
+    def _products(self) -> int:
+        return self.cin * self.cout * self.kernel[0] * self.kernel[1] // self.groups
 
     def __str__(self) -> str:
         """Compact and unique, such as ``conv 32>64 k3x3 s1x1 p1x1 112x112 bias relu``."""

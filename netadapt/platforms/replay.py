@@ -60,6 +60,8 @@ class ReplayPlatform:
     ) -> list[Readings]:
         """The price of each network, the same in every run.
 
+        What was never recorded is estimated from layers of its kind, with a warning.
+
         Raises:
             DeviceError: a layer was never recorded, or the layers of a network are not known.
         """
@@ -74,7 +76,17 @@ class ReplayPlatform:
                 price = self.table.price(model.layers)
             except TableError as error:
                 raise DeviceError(f"{self.uri} cannot answer for {model.name}. {error}") from error
-            found.append({self.table.resource: Measurement((price,), "model", (), self.table.unit)})
+            estimated = self.table.estimated(model.layers)
+            warnings = (
+                (
+                    f"{len(estimated)} layers of {model.name} were never recorded and are "
+                    "estimated from others; record a table that holds them.",
+                )
+                if estimated
+                else ()
+            )
+            reading = Measurement((price,), "model", warnings, self.table.unit)
+            found.append({self.table.resource: reading})
             if progress is not None:
                 progress(done, len(models))
         return found

@@ -20,6 +20,7 @@ from netadapt.runs import Phase, Run
 from netadapt.runs.events import Measured, TableMeasured, Warned, counted
 from netadapt.search.budgets import Meter
 from netadapt.tables.build import complete_table, open_table
+from netadapt.tables.plan import TableRequest
 from netadapt.tables.table import LookupTable
 
 WHOLE = Effort(passes=6, min_seconds=0.2)
@@ -126,9 +127,7 @@ class Fleet:
         table = complete_table(
             table,
             device.platform,
-            self.network,
-            sizes,
-            self.multiple,
+            TableRequest(self.network, sizes, self.multiple),
             path=path,
             progress=counted(self.run.notify, "lookup table"),
         )

@@ -1,6 +1,6 @@
 """How far a lookup table is off: whole networks that it never saw, predicted and measured.
 
-Two things are asked of a table. Does it tell how long a network takes (error, order)? And does it
+Two things are asked of a table. Does it tell what a network costs (error, order)? And does it
 tell what a layer is worth: how much less the network takes when one group alone is halved? The
 search chooses by the second.
 """
@@ -36,14 +36,14 @@ class Measured:
             group that was halved.
         sizes: its width choices; empty for the full network.
         layers: the shapes of its layers.
-        seconds: 10th percentile of its runs.
+        cost: what it was measured at, see :attr:`netadapt.platforms.measurement.Measurement.value`.
         noise: see :attr:`netadapt.platforms.measurement.Measurement.noise`.
     """
 
     name: str
     sizes: Sizes
     layers: tuple[LayerShape, ...]
-    seconds: float
+    cost: float
     noise: float
 
 
@@ -83,9 +83,10 @@ class Tolerance:
     tau: float = 0.95
 
     @classmethod
-    def usual(cls, seconds: float) -> "Tolerance":
-        """What is asked of networks of that latency: below 1 ms, noise is a larger part."""
-        return cls(0.05, 0.12) if seconds < _FAST_S else cls(0.02, 0.05)
+    def usual(cls, cost: float, resource: str = "latency") -> "Tolerance":
+        """What is asked of networks at that cost: of latency below 1 ms, noise is a larger part."""
+        fast = resource == "latency" and cost < _FAST_S
+        return cls(0.05, 0.12) if fast else cls(0.02, 0.05)
 
 
 @dataclass(frozen=True)
@@ -94,16 +95,16 @@ class Accuracy:
 
     Attributes:
         errors: predicted over measured less one, of each unseen network.
-        tau: Kendall's tau of predicted and measured latencies, -1 to 1.
+        tau: Kendall's tau of predicted and measured costs, -1 to 1.
         savings_r: Pearson's correlation of predicted with measured savings by halving one group;
             None where fewer than three groups were halved.
-        savings_s: predicted savings in seconds, by group.
+        savings: predicted savings in the unit of the table, by group.
     """
 
     errors: tuple[float, ...]
     tau: float
     savings_r: float | None = None
-    savings_s: Mapping[str, float] = field(default_factory=dict)
+    savings: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def mean(self) -> float:
@@ -125,7 +126,7 @@ class Accuracy:
         return {
             "mean_error": self.mean, "max_error": self.most, "kendall_tau": self.tau,
             "savings_correlation": self.savings_r, "errors": list(self.errors),
-            "savings_s": dict(self.savings_s),
+            "savings": dict(self.savings),
         }  # fmt: skip
 
 
@@ -139,15 +140,31 @@ def halved_sizes(network: Network, multiple: int, count: int) -> dict[str, Sizes
     }
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Which networks a table is held against.
+
+    Attributes:
+        multiple: widths are multiples of so many channels.
+        unseen: networks of random widths.
+        halved: groups that are halved alone.
+        seed: of the random widths.
+        resource: what is measured of them.
+    """
+
+    multiple: int = 0
+    unseen: int = 8
+    halved: int = 12
+    seed: int = 0
+    resource: str = "latency"
+
+
 def observe(
     network: Network,
     platform: Platform,
     export: Export,
+    sample: Sample,
     *,
-    multiple: int,
-    unseen: int = 8,
-    halved: int = 12,
-    seed: int = 0,
     effort: Effort = SPREAD,
     progress: Progress | None = None,
 ) -> Observations:
@@ -157,17 +174,18 @@ def observe(
         network: the full network.
         platform: the device.
         export: the network at some sizes.
-        multiple: widths are multiples of so many channels.
-        unseen: networks of random widths.
-        halved: groups that are halved alone.
-        seed: of the random widths.
+        sample: which networks.
         effort: how long to measure.
         progress: called with each network that is exported.
     """
+    multiple = sample.multiple
     kinds: list[Mapping[str, Sizes]] = [
         calibration_sizes(network, multiple),
-        {f"random {n}": random_sizes(network, multiple, seed + n) for n in range(unseen)},
-        halved_sizes(network, multiple, halved),
+        {
+            f"random {n}": random_sizes(network, multiple, sample.seed + n)
+            for n in range(sample.unseen)
+        },
+        halved_sizes(network, multiple, sample.halved),
     ]
     chosen = [choice for kind in kinds for choice in kind.items()]
     works = []
@@ -175,48 +193,48 @@ def observe(
         works.append(Workload(name, export(sizes), network.at(sizes)))
         if progress is not None:
             progress(len(works), len(chosen))
-    found = [
-        Measured(name, sizes, work.layers, runs["latency"].value, runs["latency"].noise)
-        for (name, sizes), work, runs in zip(
-            chosen, works, platform.measure_networks(works, effort), strict=True
-        )
-    ]
-    rest = iter(found)
-    return Observations(*(tuple(islice(rest, len(kind))) for kind in kinds))
+    readings = [runs[sample.resource] for runs in platform.measure_networks(works, effort)]
+    measured = iter(
+        [
+            Measured(name, sizes, work.layers, reading.value, reading.noise)
+            for (name, sizes), work, reading in zip(chosen, works, readings, strict=True)
+        ]
+    )
+    return Observations(*(tuple(islice(measured, len(kind))) for kind in kinds))
 
 
-def assess(found: Observations, predictor: Predictor, *, calibrate: bool) -> Accuracy:
+def assess(observed: Observations, predictor: Predictor, *, calibrate: bool) -> Accuracy:
     """Hold a predictor against what was measured.
 
     Args:
-        found: the measured networks.
+        observed: the measured networks.
         predictor: prices a network by its layers, in any unit if it is to be calibrated.
         calibrate: fit it to the calibration networks first; they are never among those that count.
     """
     correction = Calibration()
     if calibrate:
-        pairs = [(m.seconds, predictor(m.layers)) for m in found.calibration]
+        pairs = [(m.cost, predictor(m.layers)) for m in observed.calibration]
         correction = fit(pairs, networks="the calibration networks")
 
     def price(measured: Measured) -> float:
         return correction.apply(predictor(measured.layers))
 
-    full = found.calibration[0]
-    predicted = [price(m) for m in found.unseen]
-    actual = [m.seconds for m in found.unseen]
-    savings = {m.name: price(full) - price(m) for m in found.halved}
-    real = [full.seconds - m.seconds for m in found.halved]
+    full = observed.calibration[0]
+    predicted = [price(m) for m in observed.unseen]
+    actual = [m.cost for m in observed.unseen]
+    savings = {m.name: price(full) - price(m) for m in observed.halved}
+    real = [full.cost - m.cost for m in observed.halved]
     return Accuracy(
         errors=tuple(p / a - 1 for p, a in zip(predicted, actual, strict=True)),
         tau=kendall_tau(predicted, actual),
         savings_r=pearson(list(savings.values()), real) if len(real) > 2 else None,
-        savings_s=savings,
+        savings=savings,
     )
 
 
 def report(
     table: LookupTable,
-    found: Observations,
+    observed: Observations,
     accuracies: Mapping[str, Accuracy],
     tolerance: Tolerance | None = None,
 ) -> dict[str, Any]:
@@ -224,22 +242,26 @@ def report(
 
     Args:
         table: what was verified.
-        found: what was measured.
+        observed: what was measured.
         accuracies: by predictor; the first is the table's and decides.
         tolerance: by default the usual one for networks as fast as the unseen ones.
     """
-    allowed = tolerance or Tolerance.usual(quantile([m.seconds for m in found.unseen], 0.5))
-    everything = (*found.calibration, *found.unseen, *found.halved)
+    allowed = tolerance or Tolerance.usual(
+        quantile([m.cost for m in observed.unseen], 0.5), table.resource
+    )
+    everything = (*observed.calibration, *observed.unseen, *observed.halved)
     return {
-        "schema": 1,
+        "schema": 2,
         "ok": next(iter(accuracies.values())).within(allowed),
         "device": table.info.to_json(),
+        "resource": table.resource,
+        "unit": table.unit,
         "tolerance": {"mean": allowed.mean, "max": allowed.most, "tau": allowed.tau},
-        "noise_mean": fmean(m.noise for m in found.unseen),
-        "noise_max": max(m.noise for m in found.unseen),
+        "noise_mean": fmean(m.noise for m in observed.unseen),
+        "noise_max": max(m.noise for m in observed.unseen),
         "predictors": {name: accuracy.summary() for name, accuracy in accuracies.items()},
         "networks": [
-            {"name": m.name, "sizes": dict(m.sizes), "measured_s": m.seconds, "noise": m.noise}
+            {"name": m.name, "sizes": dict(m.sizes), "measured": m.cost, "noise": m.noise}
             for m in everything
         ],
     }

@@ -1,36 +1,17 @@
-"""Lookup tables for networks: what to measure, and ``netadapt table``."""
+"""Lookup tables of networks: opened, completed on a device, and described."""
 
-import time
-from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from netadapt.network import LayerShape, Network, Sizes, least_sizes, shrinkable
 from netadapt.platforms import NOT_LAYERS, REFILL, Effort, LayerTimer, Progress
 from netadapt.platforms.measurement import DeviceInfo
-from netadapt.tables.grid import plan_grid
+from netadapt.tables.plan import TableRequest, plan
 from netadapt.tables.table import LookupTable
 
 LAYERS = Effort(spread_s=2.0)
 """How layers are measured: those of a small network would be done in a moment, and a slow moment of
 the machine would be in all of them."""
-
-
-def wanted_shapes(
-    table: LookupTable, network: Network, sizes: Sizes, multiple: int
-) -> tuple[LayerShape, ...]:
-    """What a table lacks to price the network at these sizes with any one group smaller."""
-    complete = network.complete(sizes)
-    return lacks(
-        table,
-        dict.fromkeys(
-            network.shape_of(position, {**complete, group.id: size})
-            for group in shrinkable(network)
-            for size in group.smaller(complete[group.id], multiple)
-            for position in network.mentions[group.id]
-        ),
-    )
 
 
 def open_table(given: Path | None, own: Path, info: DeviceInfo) -> LookupTable:
@@ -48,87 +29,62 @@ def open_table(given: Path | None, own: Path, info: DeviceInfo) -> LookupTable:
 def complete_table(
     table: LookupTable,
     platform: LayerTimer,
-    network: Network,
-    sizes: Sizes,
-    multiple: int,
+    request: TableRequest,
     *,
     path: Path,
     progress: Progress | None = None,
-    dense: bool = False,
     time_limit_s: float | None = None,
-    others: Iterable[Sizes] = (),
 ) -> LookupTable:
-    """A table that knows every layer that the next proposals may need; measures what it lacks.
+    """A table that prices the request; measures what it lacks for that.
 
     Args:
-        table: what is known.
+        table: what is known. One that has rows and is not interpolated stays so.
         platform: the device.
-        network: the network at its full widths.
-        sizes: present sizes of its groups.
-        multiple: widths are multiples of it.
+        request: what it is to price.
         path: where rows are kept as they come.
         progress: called as it proceeds.
-        dense: measure each layer instead of a grid with interpolation between. A table that has
-            rows and is not interpolated stays so.
         time_limit_s: stop after this long; what lowers the error most comes first. See
-            :func:`lacks`.
-        others: further sizes that the table is to price.
+            :meth:`LookupTable.lacking`.
     """
-    until_s = None if time_limit_s is None else time.monotonic() + time_limit_s
-
-    def filled(table: LookupTable, shapes: Iterable[LayerShape]) -> LookupTable:
-        left_s = None if until_s is None else until_s - time.monotonic()
-        if left_s is not None and left_s <= 0:
-            return table
-        effort = replace(LAYERS, time_limit_s=left_s)
-        return table.fill(platform, shapes, effort=effort, path=path, progress=progress)
-
-    if table.interpolated or not (dense or table.entries):
-        grid = plan_grid(network, multiple, table.info.block)
-        table = filled(replace(table, interpolated=True), grid)
-    # The network as it is, and the least one, must have prices before proposals are weighed. What
-    # a grid does not reach, such as widths below a multiple, gets a row of its own.
-    known = [
-        shape
-        for wanted in (sizes, least_sizes(network, multiple), *others)
-        for shape in network.at(wanted)
-    ]
-    table = filled(table, lacks(table, known))
-    if lacks(table, known):
-        return table  # out of time
-    return filled(table, wanted_shapes(table, network, sizes, multiple))
+    request = replace(request, dense=is_dense(table, request))
+    if time_limit_s is not None and time_limit_s <= 0:
+        return table
+    shapes = plan(request, table.info, table.entries)
+    if not shapes:
+        return table
+    return replace(table, interpolated=not request.dense).fill(
+        platform,
+        shapes,
+        effort=replace(LAYERS, time_limit_s=time_limit_s),
+        path=path,
+        progress=progress,
+    )
 
 
-def lacks(table: LookupTable, shapes: Iterable[LayerShape]) -> tuple[LayerShape, ...]:
-    """The layers among these that a table has neither a row nor neighbours for."""
-    return tuple(shape for shape in table.missing(shapes) if table.entry(shape) is None)
+def is_dense(table: LookupTable, request: TableRequest) -> bool:
+    """Whether a table gets a row for each layer, as was asked of it or as it was begun."""
+    return not table.interpolated and (request.dense or bool(table.entries))
 
 
 def describe_table(path: Path) -> dict[str, Any]:
-    """What a table holds, costliest layers first, as plain JSON values."""
+    """What a table holds, costliest layers first, as plain JSON values in its unit."""
     table = LookupTable.load(path)
-    refill, found = table.entries.get(REFILL), table.calibration
-    layers = [
-        {
-            "layer": str(shape),
-            "p10": entry.p10,
-            "median": entry.median,
-            "p90": entry.p90,
-            "runs": entry.runs,
-        }
-        for shape, entry in sorted(table.entries.items(), key=lambda pair: -pair[1].p10)
-        if shape not in NOT_LAYERS
-    ]
-    header = {
-        **table.info.to_json(),
-        "measured on": table.measured_on,
-        "layers": len(layers),
-        "call overhead": f"{table.overhead_s * 1e6:.1f} µs",
-        "cold weights": f"{refill.p10 * 1e6:.1f} µs per MB" if refill else "not measured",
-        "canary spread": f"{table.canary_spread:.1%}",
-        "calibration": f"x {found.scale:.4f} at 1 ms, exponent {found.exponent:+.4f}, on "
-        f"{found.networks}"
-        if found.networks
-        else "none",
+    refill, calibration = table.entries.get(REFILL), table.calibration
+    return {
+        "schema": 2,
+        "device": table.info.to_json(),
+        "resource": table.resource,
+        "unit": table.unit,
+        "measured_on": table.measured_on,
+        "interpolated": table.interpolated,
+        "overhead": table.overhead,
+        "cold_weights_per_mb": refill.p10 if refill else None,
+        "canary_spread": table.canary_spread,
+        "calibration": asdict(calibration) if calibration.networks else None,
+        "warnings": list(table.warnings),
+        "layers": [
+            {"layer": str(shape), **asdict(entry)}
+            for shape, entry in sorted(table.entries.items(), key=lambda row: -row[1].p10)
+            if shape not in NOT_LAYERS
+        ],
     }
-    return {"schema": 1, "header": header, "device": table.info.to_json(), "layers": layers}

@@ -1,30 +1,35 @@
 """Tables of devices without SSH: a folder to carry there, and what it brings back.
 
 ``plan.jsonl`` is what ``bench.py`` reads on standard input anywhere; its first line also says which
-layers the models are of, for the day when ``results.jsonl`` comes back.
+layers the models are of, for the day when ``results.jsonl`` comes back. How many channels the
+device computes at once shows only then, so that the plan serves every block that there is.
 """
 
 import json
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from netadapt.errors import DeviceError, UsageError
-from netadapt.measuring import Source, Subject
-from netadapt.network import LayerShape
-from netadapt.platforms import Effort, Progress, Readings, Workload, open_platform
+from netadapt.network import LayerShape, Network, Sizes
+from netadapt.platforms import Effort, open_platform
 from netadapt.platforms.bench.program import program
 from netadapt.platforms.link import Item, Link, Record
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 from netadapt.platforms.ort.platform import Options, OrtPlatform
 from netadapt.platforms.ort.probes import terms
-from netadapt.platforms.synthetic import SyntheticPlatform
-from netadapt.tables.build import complete_table, lacks
-from netadapt.tables.correction import calibration_sizes
+from netadapt.tables.correction import calibration_sizes, random_sizes
+from netadapt.tables.plan import TableRequest, plan
 from netadapt.tables.rows import Entry
 from netadapt.tables.table import LookupTable
+
+BLOCKS = (1, 8, 16)
+"""Channels that a device may turn out to compute at once."""
+
+UNSEEN = 20
+"""Networks of random widths by which an imported table is judged: which of them does it price?"""
 
 RESULTS = "results.jsonl"
 _RUN = f"""#!/bin/sh
@@ -46,50 +51,79 @@ An interrupted run loses nothing that it had written: import takes what is there
 """
 
 
-class Planner:
-    """A device that notes what it is asked for, and answers with made-up times."""
-
-    def __init__(self, block: int) -> None:
-        self._device = SyntheticPlatform(block=block)
-        self.uri = self._device.uri
-        self.asked: dict[LayerShape, None] = {}
+class Scalable(Protocol):
+    """A model that can be written at other widths."""
 
     @property
-    def resources(self) -> tuple[str, ...]:
-        """Made-up times."""
-        return ("latency",)
+    def name(self) -> str:
+        """Of the model."""
+        ...
 
-    def describe(self) -> DeviceInfo:
-        """The made-up device."""
-        return self._device.describe()
+    @property
+    def network(self) -> Network:
+        """What was traced from it."""
+        ...
 
-    def measure_layers(
-        self,
-        shapes: Sequence[LayerShape],
-        effort: Effort = Effort(),  # noqa: B008 - frozen
-        progress: Progress | None = None,
-    ) -> Iterator[tuple[LayerShape, Measurement]]:
-        """Note the layers."""
-        self.asked.update(dict.fromkeys(shapes))
-        return self._device.measure_layers(shapes, effort, progress)
+    def writer(self, info: DeviceInfo) -> Callable[[Sizes], bytes]:
+        """What writes the network at some sizes, as a device runs it."""
+        ...
 
-    def measure_networks(
-        self,
-        models: Sequence[Workload],
-        effort: Effort = Effort(),  # noqa: B008 - frozen
-        progress: Progress | None = None,
-    ) -> list[Readings]:
-        """Made-up times."""
-        return self._device.measure_networks(models, effort, progress)
+
+@dataclass(frozen=True)
+class Carried:
+    """What a plan says of its models, besides the models.
+
+    Attributes:
+        model: name of the model.
+        options: how the device is to measure.
+        layers: the layers that the table gets rows of.
+        networks: the whole networks that calibrate it, by the names of their files.
+        unseen: further networks, not measured, that the table is to price.
+    """
+
+    model: str
+    options: Options
+    layers: tuple[LayerShape, ...]
+    networks: Mapping[str, tuple[LayerShape, ...]]
+    unseen: tuple[tuple[LayerShape, ...], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, in which each layer stands once; :meth:`from_json` reads it back."""
+        everything = chain(self.layers, *self.networks.values(), *self.unseen)
+        number = {shape: n for n, shape in enumerate(dict.fromkeys(everything))}
+        return {
+            "model": self.model,
+            "options": asdict(self.options),
+            "shapes": [asdict(shape) for shape in number],
+            "layers": [number[s] for s in self.layers],
+            "networks": {name: [number[s] for s in n] for name, n in self.networks.items()},
+            "unseen": [[number[s] for s in network] for network in self.unseen],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Carried":
+        """Read what :meth:`to_json` wrote."""
+        shapes = [_shape(values) for values in data["shapes"]]
+
+        def of(numbers: Iterable[int]) -> tuple[LayerShape, ...]:
+            return tuple(shapes[n] for n in numbers)
+
+        return cls(
+            model=data["model"],
+            options=Options(**data["options"]),
+            layers=of(data["layers"]),
+            networks={name: of(numbers) for name, numbers in data["networks"].items()},
+            unseen=tuple(of(numbers) for numbers in data["unseen"]),
+        )
 
 
 def write_bundle(
-    source: Source, folder: Path, *, platform_uri: str, multiple: int
+    subject: Scalable, folder: Path, *, platform_uri: str, multiple: int
 ) -> dict[str, Any]:
     """Write a folder that measures, on any device, what a table for a model needs.
 
     Args:
-        source: the model.
+        subject: the model.
         folder: a new one.
         platform_uri: how the device is to measure.
         multiple: widths are multiples of it.
@@ -102,51 +136,73 @@ def write_bundle(
     device = open_platform(platform_uri)
     if not isinstance(device, OrtPlatform) or not platform_uri.startswith("ort:"):
         raise UsageError(
-            f"--on {platform_uri} does not say how the device is to measure; give ort:PROVIDER "
-            "with options, such as 'ort:cpu?threads=2'."
+            f"{platform_uri} does not say how the device is to measure; give ort:PROVIDER with "
+            "options, such as 'ort:cpu?threads=2'."
         )
-    subject = Subject.of(source)
     network = subject.network
     calibrating = calibration_sizes(network, multiple)
-    planner = Planner(multiple)
-    with tempfile.TemporaryDirectory() as scratch:
-        complete_table(
-            LookupTable(planner.describe()), planner, network, {}, multiple,
-            path=Path(scratch) / "table.csv", others=calibrating.values(),
-        )  # fmt: skip
-    shapes = [shape for shape in planner.asked if device.can_time(shape)]
-    effort, options = Effort(), device.options
-    # the device is not known: in 7 bits sums are exact on any, and timings those of 8
-    _, items = device.plan({shape: terms(shape) for shape in shapes}, effort, weight_bits=7)
+    request = TableRequest(network, {}, multiple, others=tuple(calibrating.values()))
+    shapes = plan_for_any(request, device.options)
     files = {f"network{n}.onnx": sizes for n, sizes in enumerate(calibrating.values())}
-    about = {
-        "model": source.model,
-        "options": asdict(options),
-        "layers": [asdict(shape) for shape in shapes],
-        "networks": {n: [asdict(s) for s in network.at(sizes)] for n, sizes in files.items()},
-    }
+    carried = Carried(
+        model=subject.name,
+        options=device.options,
+        layers=tuple(shape for shape in shapes if device.can_time(shape)),
+        networks={name: network.at(sizes) for name, sizes in files.items()},
+        unseen=tuple(network.at(random_sizes(network, multiple, n)) for n in range(UNSEEN)),
+    )
+    effort = Effort()
+    # the device is not known: in 7 bits sums are exact on any, and timings those of 8
+    _, items = device.plan({shape: terms(shape) for shape in carried.layers}, effort, weight_bits=7)
     lines: list[Mapping[str, Any]] = [
-        {**device.settings(effort), "about": about},
+        {**device.settings(effort), "about": carried.to_json()},
         *({"id": item.id, **item.model()} for item in items),
         *({"id": name, "path": name} for name in files),
     ]
-    settings = replace(
-        planner.describe(), precision=options.precision, saturates=True, batch=options.batch
-    )
+    info = _unknown_device(device.options, 1)
+    write = subject.writer(info)
+    _write(folder, lines, subject.name, {name: write(sizes) for name, sizes in files.items()})
+    layers, models = len(carried.layers), len(lines) - 1
+    return {"schema": 1, "folder": str(folder), "layers": layers, "models": models}
+
+
+def plan_for_any(request: TableRequest, options: Options) -> tuple[LayerShape, ...]:
+    """The layers to measure on a device of any block, in the order in which the error falls.
+
+    Other providers than the processor's have no blocks.
+    """
+    blocks = BLOCKS if options.provider == "cpu" else (1,)
+    plans = [plan(request, _unknown_device(options, block)) for block in blocks]
+    in_turn = chain.from_iterable(zip_longest(*plans))
+    return tuple(dict.fromkeys(shape for shape in in_turn if shape is not None))
+
+
+def _unknown_device(options: Options, block: int) -> DeviceInfo:
+    """A device of which only its settings are known, for one block that it may have."""
+    layout = "NHWC" if options.precision == "int8" else "NCHWc" if block > 1 else "NCHW"
+    return DeviceInfo(
+        f"bundle:{options.provider}", "unknown", "unknown", "onnxruntime", options.threads,
+        options.level, block, layout, options.precision, saturates=True,
+        batch=options.batch,
+    )  # fmt: skip
+
+
+def _write(
+    folder: Path, lines: Sequence[Mapping[str, Any]], model: str, networks: Mapping[str, bytes]
+) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "bench.py").write_bytes(program())
-        for name, sizes in files.items():
-            (folder / name).write_bytes(subject.onnx(sizes, settings))
+        for name, onnx in networks.items():
+            (folder / name).write_bytes(onnx)
         with (folder / "plan.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(line) + "\n" for line in lines)
         (folder / "run.sh").write_text(_RUN)
         (folder / "run.sh").chmod(0o755)
-        text = _README.format(model=source.model, results=RESULTS, count=len(lines) - 1)
+        text = _README.format(model=model, results=RESULTS, count=len(lines) - 1)
         (folder / "README.txt").write_text(text)
     except OSError as error:
         raise UsageError(f"Cannot write the bundle {folder}: {error.strerror}.") from error
-    return {"schema": 1, "folder": str(folder), "layers": len(shapes), "models": len(lines) - 1}
 
 
 def read_bundle(folder: Path, out: Path) -> dict[str, Any]:
@@ -156,13 +212,8 @@ def read_bundle(folder: Path, out: Path) -> dict[str, Any]:
         UsageError: there is no plan, or no result.
         DeviceError: the device could measure nothing.
     """
-    about = _about(folder)
+    carried = _carried(folder)
     records = list(_records(folder / RESULTS))
-
-    def answers(link: Link, settings: Mapping[str, Any], items: Sequence[Item]) -> Iterator[Record]:
-        wanted = {item.id for item in items}
-        return (r for r in records if r["kind"] != "visit" or r["id"] in wanted)
-
     for record in records:
         if record["kind"] == "fatal":
             raise DeviceError(f"The device could not measure: {record['error']}. Mend it there.")
@@ -170,63 +221,125 @@ def read_bundle(folder: Path, out: Path) -> dict[str, Any]:
         raise UsageError(
             f"{folder / RESULTS} says nothing of a device; run run.sh there once more."
         )
-    options = Options(**about["options"])
-    device = OrtPlatform(
-        f"bundle:{options.provider}", options, Link((), "The device"), talk=answers
-    )
-    shapes = [_shape(values) for values in about["layers"]]
-    entries: dict[LayerShape, Entry] = {}
-    warnings: dict[str, None] = {}
-    failed = ""
-    try:
-        for shape, measurement in device.measure_layers(shapes):
-            entries[shape] = Entry.of(measurement)
-            warnings.update(dict.fromkeys(measurement.warnings))
-    except DeviceError as error:
-        failed = str(error)
-    table = LookupTable(device.describe(), entries, interpolated=True, warnings=tuple(warnings))
-    networks = {name: list(map(_shape, layers)) for name, layers in about["networks"].items()}
-    runs: dict[str, list[float]] = {name: [] for name in networks}
-    for record in records:
-        if record["kind"] == "visit" and record["id"] in runs:
-            runs[record["id"]] += [ns * 1e-9 for ns in record["ns"]]
+    table, failure = _table(carried, records)
     pairs = [
-        (Measurement(tuple(runs[name])).p10, layers)
-        for name, layers in networks.items()
-        if runs[name] and not lacks(table, layers)
+        (measured, layers)
+        for name, layers in carried.networks.items()
+        if (measured := _measured(name, records)) and not table.lacking(layers)
     ]
     if pairs:
-        table = table.calibrated(pairs, name=f"{about['model']} at {len(pairs)} widths")
+        table = table.calibrated(pairs, name=f"{carried.model} at {len(pairs)} widths")
     table.save(out)
-    lacking = [shape for shape in shapes if shape not in entries]
-    remarks = [failed] if failed else []
+    remarks = [failure] if failure else []
+    lacking = [shape for shape in carried.layers if shape not in table.entries]
     if lacking:
         remarks.append(
-            f"{len(lacking)} of {len(shapes)} layers have no result, the first of them "
+            f"{len(lacking)} of {len(carried.layers)} layers have no result, the first of them "
             f"{lacking[0]}; run run.sh to its end and import again for a whole table."
         )
     if not pairs:
         remarks.append("No whole network was measured, so that the table is not calibrated.")
+    coverage = Coverage.of(table, carried.unseen)
     return {
-        "schema": 1,
+        "schema": 2,
         "device": table.info.to_json(),
-        "entries": sum(shape in entries for shape in shapes),
-        "wanted": len(shapes),
+        "entries": len(carried.layers) - len(lacking),
+        "wanted": len(carried.layers),
         "calibrated": bool(pairs),
-        "remarks": remarks,
+        "coverage": asdict(coverage),
+        "remarks": [*remarks, *coverage.remarks(table.info.block)],
     }
 
 
-def _about(folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Which networks of random widths a table prices, and how.
+
+    Attributes:
+        networks: how many were asked for.
+        refused: those that have no price.
+        estimated: those of which some layer is estimated from others of its kind.
+        share: the largest share of a network's price that is estimated.
+    """
+
+    networks: int
+    refused: int
+    estimated: int
+    share: float
+
+    @classmethod
+    def of(cls, table: LookupTable, networks: Sequence[Sequence[LayerShape]]) -> "Coverage":
+        """Ask a table for some networks."""
+        refused, shares = 0, []
+        for layers in networks:
+            estimated = set(table.estimated(layers))
+            if set(table.lacking(layers)) - estimated:
+                refused += 1
+                continue
+            prices = [(shape in estimated, table.layer(shape)) for shape in layers]
+            total = sum(price for _, price in prices)
+            shares.append(sum(price for made_up, price in prices if made_up) / (total or 1.0))
+        present = [share for share in shares if share > 0]
+        return cls(len(networks), refused, len(present), max(present, default=0.0))
+
+    def remarks(self, block: int) -> list[str]:
+        """Sentences on what is refused, and on what is estimated."""
+        found = []
+        if self.refused:
+            found.append(
+                f"{self.refused} of {self.networks} networks of random widths have no price: "
+                "layers of some kind were not measured at all."
+            )
+        if self.estimated:
+            found.append(
+                f"{self.estimated} of {self.networks} networks of random widths hold layers whose "
+                f"cost is estimated from others, up to {self.share:.1%} of the whole; such are "
+                f"widths that the device's blocks of {block} channels do not divide."
+            )
+        return found
+
+
+def _table(carried: Carried, records: Sequence[Record]) -> tuple[LookupTable, str]:
+    """The rows that came back, and what failed."""
+
+    def answers(link: Link, settings: Mapping[str, Any], items: Sequence[Item]) -> Iterator[Record]:
+        wanted = {item.id for item in items}
+        return (r for r in records if r["kind"] != "visit" or r["id"] in wanted)
+
+    link = Link((), "The device")
+    uri = f"bundle:{carried.options.provider}"
+    device = OrtPlatform(uri, carried.options, link, talk=answers)
+    entries: dict[LayerShape, Entry] = {}
+    warnings: dict[str, None] = {}
+    failure = ""
+    try:
+        for shape, measurement in device.measure_layers(carried.layers):
+            entries[shape] = Entry.of(measurement)
+            warnings.update(dict.fromkeys(measurement.warnings))
+    except DeviceError as error:
+        failure = str(error)
+    info = device.describe()
+    return LookupTable(info, entries, interpolated=True, warnings=tuple(warnings)), failure
+
+
+def _measured(name: str, records: Sequence[Record]) -> float | None:
+    """Seconds of a whole network; None if it never ran."""
+    visits = [r["ns"] for r in records if r["kind"] == "visit" and r["id"] == name]
+    samples = tuple(ns * 1e-9 for visit in visits for ns in visit)
+    return Measurement(samples).value if samples else None
+
+
+def _carried(folder: Path) -> Carried:
     path = folder / "plan.jsonl"
     try:
         with path.open(encoding="utf-8") as file:
-            about: dict[str, Any] = json.loads(file.readline())["about"]
+            return Carried.from_json(json.loads(file.readline())["about"])
     except OSError as error:
         raise UsageError(f"Cannot read the plan {path}: {error.strerror}.") from error
-    except (ValueError, KeyError):
-        raise UsageError(f"{path} is no plan that 'netadapt table bundle' wrote.") from None
-    return about
+    except (ValueError, KeyError, TypeError, IndexError):
+        raise UsageError(
+            f"{path} is no plan that this netadapt's 'table bundle' wrote; write the bundle anew."
+        ) from None
 
 
 def _records(path: Path) -> Iterator[Record]:

@@ -4,10 +4,11 @@ A layer timed between two others finds more of its data in the caches than it do
 the more so the larger the network. Over the widths of one network the error is close to a power of
 the sum itself, so that two numbers remove it::
 
-    seconds = scale * sum * (sum / 1 ms) ** exponent
+    cost = scale * sum * (sum / 1 ms) ** exponent
 
 They are fitted to a few measured networks of different widths. The correction is monotone: it
-changes no order, neither of networks nor of proposals.
+changes no order, neither of networks nor of proposals. For other resources than time, the
+reference is likewise a thousandth of the base unit.
 """
 
 import math
@@ -41,7 +42,7 @@ class Calibration:
     """The correction.
 
     Attributes:
-        scale: factor at a sum of 1 ms.
+        scale: factor at a sum of a thousandth of the unit: 1 ms.
         exponent: by how much more the correction grows with the sum; above -1.
         networks: what it was fitted to, for the record; empty if to nothing.
     """
@@ -51,7 +52,7 @@ class Calibration:
     networks: str = ""
 
     def apply(self, total: float) -> float:
-        """The corrected sum, in seconds."""
+        """The corrected sum, in the same unit."""
         if self.exponent == 0.0 or total <= 0.0:
             return self.scale * total
         return self.scale * total * math.pow(total / _REFERENCE, self.exponent)
@@ -63,20 +64,20 @@ def fit(pairs: Sequence[tuple[float, float]], *, networks: str) -> Calibration:
     A single network comes out exactly, by scale alone.
 
     Args:
-        pairs: measured seconds, and the sum, of each network.
+        pairs: what was measured, and the sum, of each network.
         networks: their names, for the record.
 
     Raises:
-        DeviceError: a time or a sum is not above zero.
+        DeviceError: a measurement or a sum is not above zero.
     """
-    for measured_s, total in pairs:
-        if measured_s <= 0 or total <= 0:
+    for measured, total in pairs:
+        if measured <= 0 or total <= 0:
             raise DeviceError(
-                f"{networks} was measured at {measured_s} s and priced at {total} s; both must be "
+                f"{networks} was measured at {measured} and priced at {total}; both must be "
                 "above zero to calibrate a table. Measure it again."
             )
     x = [math.log(total / _REFERENCE) for _, total in pairs]
-    y = [math.log(measured_s / total) for measured_s, total in pairs]
+    y = [math.log(measured / total) for measured, total in pairs]
     x_mean, y_mean = fmean(x), fmean(y)
     covariance = sum((a - x_mean) * (b - y_mean) for a, b in zip(x, y, strict=True))
     variance = sum((a - x_mean) ** 2 for a in x)

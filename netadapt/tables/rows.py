@@ -20,7 +20,7 @@ class Entry:
     """What one layer costs inside a network.
 
     Attributes:
-        p10, median, p90: quantiles of its runs in seconds; ``p10`` is the price.
+        p10, median, p90: quantiles of its runs in the unit of the table; ``p10`` is the price.
         runs: how many.
     """
 

@@ -26,33 +26,31 @@ from typing import Any
 from netadapt import __version__
 from netadapt.errors import TableError, named
 from netadapt.files import write_atomically
-from netadapt.network import LayerShape
+from netadapt.network import LayerShape, op_of
 from netadapt.platforms import CANARY, OVERHEAD, REFILL, Effort, LayerTimer, Progress
 from netadapt.platforms.measurement import DeviceInfo
 from netadapt.tables.correction import Calibration, fit
-from netadapt.tables.grid import Surface
+from netadapt.tables.interpolation import Kinds, Surface
 from netadapt.tables.rows import Entry, append, columns, entry_of, row_of
 from netadapt.units import RESOURCES
 
-__all__ = ["UNPRICED", "Entry", "LookupTable"]
+__all__ = ["Entry", "LookupTable"]
 
 FORMAT = 3
 _BYTES = {"float32": 4, "int8": 1}
 _LEAST_SHARE = 0.25
-UNPRICED = frozenset({"other"})
-"""Kinds of layers that no table prices: they cost nothing in a sum."""
 
 
 @dataclass(frozen=True)
 class LookupTable:
-    """Measured layers of one device; also a :class:`netadapt.network.cost.Cost`, in seconds.
+    """Measured layers of one device; also a :class:`netadapt.network.cost.Cost`, in :attr:`unit`.
 
     Attributes:
-        info: the device and every setting that changes its timings.
+        info: the device and every setting that changes its answers.
         entries: what was measured of each layer shape, :data:`OVERHEAD` and :data:`CANARY` too.
         calibration: corrects the sum; found by :meth:`calibrated`.
         interpolated: whether widths between measured ones are priced from their neighbours, by
-            blocks of channels (see :mod:`.grid`); if not, every layer needs its own row.
+            blocks of channels (see :mod:`.interpolation`); if not, every layer needs its own row.
         resource: what the rows are of.
         measured_on: date of the first measurement.
         warnings: what disturbed the measurements, each with its remedy.
@@ -67,6 +65,9 @@ class LookupTable:
     measured_on: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
     warnings: tuple[str, ...] = ()
     netadapt: str = __version__
+    _prices: dict[LayerShape, float] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def unit(self) -> str:
@@ -74,8 +75,8 @@ class LookupTable:
         return RESOURCES[self.resource].unit
 
     @property
-    def overhead_s(self) -> float:
-        """Seconds that a call costs before any layer runs; 0 as long as it was not measured."""
+    def overhead(self) -> float:
+        """What a call costs before any layer runs; 0 as long as it was not measured."""
         entry = self.entries.get(OVERHEAD)
         return entry.p10 if entry else 0.0
 
@@ -89,37 +90,51 @@ class LookupTable:
     def _surface(self) -> Surface:
         return Surface(self.entries, self.info.block, self.info.layout)
 
+    @cached_property
+    def _kinds(self) -> Kinds:
+        return Kinds(self.entries)
+
     def entry(self, shape: LayerShape) -> Entry | None:
         """The row of a layer, or what its neighbours say if the table is interpolated; or None."""
         found = self.entries.get(shape)
         return self._surface.entry(shape) if found is None and self.interpolated else found
 
     def layer(self, shape: LayerShape) -> float:
-        """Seconds of one layer inside a network, before scaling; 0 for what no table prices.
+        """The price of one layer inside a network, before calibration; 0 for what none can price.
+
+        A layer without a row, and without neighbours to interpolate between, is estimated from the
+        nearest row of its kind: see :mod:`.interpolation`, and :meth:`estimated` for which are.
 
         Raises:
-            TableError: it was not measured.
+            TableError: no layer of its kind was measured.
         """
-        entry = self.entry(shape)
+        price = self._prices.get(shape)
+        if price is None:
+            price = self._prices[shape] = self._layer(shape)
+        return price
+
+    def _layer(self, shape: LayerShape) -> float:
+        entry = self.entry(shape) or self._kinds.entry(shape)
         if entry is not None:
-            return max(entry.p10, 0.0) + self._refill_s(shape.weights)
-        if shape.op in UNPRICED:
+            return max(entry.p10, 0.0) + self._refill(shape.weights)
+        if not op_of(shape.op).priced:
             return 0.0
         raise TableError(
-            f"The lookup table has no row for the layer {shape}; measure it on the device with "
-            "'netadapt table build', or give a table that was built for this network."
+            f"The lookup table has no row for the layer {shape}, nor for one like it; measure it "
+            "on the device with 'netadapt table build', or give a table that was built for this "
+            "network."
         )
 
     def network(self, layers: float, weights: int) -> float:
-        """Seconds of a network whose layers take ``layers`` and hold ``weights`` elements."""
-        layers -= self._refill_s(weights)  # of the layers' own, what this network finds in cache
-        return self.calibration.apply(self.overhead_s + layers)
+        """Cost of a network whose layers cost ``layers`` and hold ``weights`` elements."""
+        layers -= self._refill(weights)  # of the layers' own, what this network finds in cache
+        return self.calibration.apply(self.overhead + layers)
 
     def _megabytes(self, weights: int) -> float:
         return weights * _BYTES.get(self.info.precision, 4) * 1e-6
 
-    def _refill_s(self, weights: int) -> float:
-        """Seconds to read those weights that a core finds in its cache if nothing displaces them.
+    def _refill(self, weights: int) -> float:
+        """What reading those weights costs that a core has in its cache if nothing displaces them.
 
         The measured chain held 4 * 192 * 192 bytes in each convolution, of which the cache would
         have kept its share too.
@@ -137,18 +152,26 @@ class LookupTable:
         return max(entry.p10, 0.0) / share * megabytes * kept(megabytes)
 
     def price(self, shapes: Sequence[LayerShape]) -> float:
-        """Seconds of a network given by its layers."""
+        """Cost of a network given by its layers."""
         weights = sum(shape.weights for shape in shapes)
         return self.network(sum(map(self.layer, shapes)), weights)
 
     def missing(self, shapes: Iterable[LayerShape]) -> tuple[LayerShape, ...]:
         """The layers among these that are to be measured before a price can be given."""
         wanted = dict.fromkeys((OVERHEAD, *shapes))
-        return tuple(s for s in wanted if s not in self.entries and s.op not in UNPRICED)
+        return tuple(s for s in wanted if s not in self.entries and op_of(s.op).priced)
 
     def residue(self, shapes: Iterable[LayerShape]) -> tuple[LayerShape, ...]:
         """The layers among these that it can never price."""
-        return tuple(s for s in shapes if s.op in UNPRICED and s not in self.entries)
+        return tuple(s for s in shapes if not op_of(s.op).priced and s not in self.entries)
+
+    def lacking(self, shapes: Iterable[LayerShape]) -> tuple[LayerShape, ...]:
+        """The layers among these that it has neither a row nor neighbours for, each once."""
+        return tuple(shape for shape in self.missing(shapes) if self.entry(shape) is None)
+
+    def estimated(self, shapes: Iterable[LayerShape]) -> tuple[LayerShape, ...]:
+        """The layers among these that it prices from a row of their kind alone, each once."""
+        return tuple(s for s in self.lacking(shapes) if self._kinds.entry(s) is not None)
 
     def require(self, info: DeviceInfo) -> None:
         """Refuse a device or settings other than its own.
@@ -191,7 +214,7 @@ class LookupTable:
             return self
         self.require(platform.describe())
         if REFILL not in self.entries:
-            missing = (missing[0], REFILL, *missing[1:])  # early: any price may need it
+            missing = tuple(dict.fromkeys((missing[0], REFILL, *missing[1:])))  # any may need it
         entries, warnings = dict(self.entries), dict.fromkeys(self.warnings)
         if path is not None:
             self.save(path)
@@ -213,14 +236,14 @@ class LookupTable:
         """This table fitted to measured networks.
 
         Args:
-            networks: seconds measured, and the layers, of each.
+            networks: what was measured, and the layers, of each.
             name: the networks, for the record.
 
         Raises:
-            DeviceError: a time is not above zero.
+            DeviceError: a measurement is not above zero.
         """
         plain = replace(self, calibration=Calibration())
-        pairs = [(measured_s, plain.price(layers)) for measured_s, layers in networks]
+        pairs = [(measured, plain.price(layers)) for measured, layers in networks]
         return replace(self, calibration=fit(pairs, networks=name))
 
     def save(self, path: Path) -> None:

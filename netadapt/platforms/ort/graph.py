@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from netadapt.network import LayerShape, Pair
+from netadapt.network import LayerShape, Pair, op_of
 
 OPSET = 17
 IR_VERSION = 8
@@ -156,15 +156,14 @@ def activate(graph: Graph, x: str, shape: LayerShape) -> str:
     if name == "leaky_relu":
         return graph.add("LeakyRelu", x, alpha=0.1)
     if name == "prelu":
-        rows = shape.op in ("linear", "layer_norm")
-        dims = (shape.cout,) if rows else (shape.cout, 1, 1)
+        dims = (shape.cout,) if op_of(shape.op).rows else (shape.cout, 1, 1)
         return graph.add("PRelu", x, graph.weight(*dims))
     if name == "silu":
         return graph.add("Mul", x, graph.add("Sigmoid", x))
     if name == "mish":
         return graph.add("Mul", x, graph.add("Tanh", graph.add("Softplus", x)))
     if name == "softmax":
-        return graph.add("Softmax", x, axis=-1 if shape.op in ("linear", "layer_norm") else 1)
+        return graph.add("Softmax", x, axis=-1 if op_of(shape.op).rows else 1)
     if name == "gelu":
         return _gelu(graph, x)
     if name == "gelu_tanh":

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from netadapt.errors import DeviceError
-from netadapt.network import LayerShape, Pair
+from netadapt.network import LayerShape, Pair, op_of
 from netadapt.platforms import OVERHEAD, REFILL
 from netadapt.platforms.ort.graph import Graph, activate, window_attributes
 
@@ -80,10 +80,8 @@ def _less_stem(channels: int, hw: Pair, kind: str = "stem") -> list[Term]:
 
 
 def inputs_of(shape: LayerShape) -> tuple[int, ...]:
-    """Channels of each input of a layer; elementwise layers have two if none are given."""
-    if shape.inputs:
-        return shape.inputs
-    return (shape.cin, shape.cin) if shape.op in ("add", "mul") else (shape.cin,)
+    """Channels of each input of a layer; those of its kind if none are given."""
+    return shape.inputs or (shape.cin,) * op_of(shape.op).inputs
 
 
 def is_first(shape: LayerShape) -> bool:
@@ -123,18 +121,18 @@ def terms(shape: LayerShape) -> tuple[Term, ...]:
         )
     found = [Term(1, Probe("layer", shape))]
     widths = inputs_of(shape)
-    if shape.op in _ROWS:
+    if op_of(shape.op).rows:
         found.append(Term(-1, _CALL))
     elif is_first(shape):
         found += [Term(-1, _stem(shape.cout, (1, 1))), *_nodes(1)]
     else:
-        kind = _TAPS.get(shape.op, "stem")
+        kind = op_of(shape.op).tap
         found.append(Term(-1, _stem(widths[0], shape.in_hw, kind)))
         for channels in widths[1:]:
             found += _less_stem(channels, shape.in_hw, kind)
         if shape.op == "scale":
             found += _nodes(-1)
-    if shape.residual and shape.op not in _ROWS:
+    if shape.residual and not op_of(shape.op).rows:
         found += _less_stem(shape.cout, shape.out_hw)
     merged: dict[Probe, float] = {}
     for term in found:
@@ -164,7 +162,7 @@ def build(probe: Probe, batch: int = 1) -> bytes:
         x = graph.stem(shape.cin, shape.in_hw)
         graph.tap(probe.kind, x, shape.in_hw)
         graph.sink(x, shape.cin, shape.in_hw)
-    elif shape.op in _ROWS:
+    elif op_of(shape.op).rows:
         _build_rows(graph, shape)
     elif probe.kind == "alone":
         inputs = [graph.input(channels, *shape.in_hw) for channels in inputs_of(shape)]
@@ -195,7 +193,7 @@ def _build_layer(graph: Graph, shape: LayerShape) -> None:
     else:
         sources = [graph.stem(channels, shape.in_hw) for channels in inputs_of(shape)]
     for source in sources:
-        graph.tap(_TAPS.get(shape.op, "stem"), source, shape.in_hw)
+        graph.tap(op_of(shape.op).tap, source, shape.in_hw)
     x = _BUILDERS[shape.op](graph, sources, shape)
     if skip:
         x = graph.add("Add", x, skip)
@@ -363,13 +361,6 @@ _BUILDERS: dict[str, Builder] = {
     "resize": _resize,
     "move": _move,
 }
-_TAPS = {
-    # a convolution before these would absorb them if it had no second reader
-    **dict.fromkeys(("norm", "add", "act"), "tapped"),
-    # what is scaled is also averaged, in the plain layout: that reordering is the average's
-    "scale": "pooled",
-}
-_ROWS = frozenset({"linear", "layer_norm"})
 
 MEASURABLE = frozenset(_BUILDERS)
 """Every ``LayerShape.op`` that can be timed alone."""

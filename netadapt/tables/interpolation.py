@@ -1,36 +1,43 @@
-"""Which layers of a network to measure, and the price of those between them.
+"""The price of layers between measured ones, and of those that nothing measured surrounds.
 
 A runtime that computes in blocks of channels takes as long for 33 as for 48: latency is flat within
 a block and close to linear in the number of blocks. A few measured widths of each layer therefore
 price all others, by linear interpolation on blocks of input and of output channels. What is
 narrower than a block, or not a multiple of 4, leaves the blocked layout and needs its own row.
+
+Where neighbours do not reach, a table can still *estimate*: the nearest row that differs in its
+channels alone, scaled by work. Work counts the multiply-accumulates, and each element that is read
+or written as :data:`MACS_PER_ELEMENT` of them: what a core computes while it moves one.
 """
 
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from functools import partial
 
-from netadapt.network import LayerShape, Network, least_sizes
+from netadapt.network import LayerShape, op_of
 from netadapt.tables.rows import Entry
 
 Point = tuple[float, float]
 
-_DENSE = frozenset({"conv", "conv_transpose", "linear"})
 _EVEN = 4  # multiples of it stay in a blocked layout
+
+MACS_PER_ELEMENT = 6
+"""Of a core that computes 60 GMAC/s and moves 40 GB/s; another ratio changes few estimates, as the
+nearest row of the same kind has nearly the same mixture of both."""
 
 
 def family_of(shape: LayerShape) -> LayerShape | None:
     """The layer without its widths, the key of those that it is interpolated from; or None."""
-    if shape.op in _DENSE:
+    op = op_of(shape.op)
+    if op.product:
         if shape.groups == 1:
             return replace(shape, cin=shape.cin if shape.cin < _EVEN else 0, cout=0)
         if shape.groups == shape.cin == shape.cout:
             return replace(shape, cin=0, cout=0, groups=0)
         return None
     even = all(width == shape.cin for width in shape.inputs)
-    if shape.op == "other" or shape.groups != 1 or shape.cin != shape.cout or not even:
+    if not op.priced or shape.groups != 1 or shape.cin != shape.cout or not even:
         return None
     return replace(shape, cin=0, cout=0, inputs=(0,) * len(shape.inputs))
 
@@ -49,7 +56,7 @@ def point_of(shape: LayerShape, block: int, even: int = _EVEN) -> Point | None:
         block: channels that the device computes at once.
         even: widths that are no multiple of it leave the layout.
     """
-    blocked = shape.op != "linear" and block > 1
+    blocked = not op_of(shape.op).rows and block > 1
     widths = [c for c in (shape.cin, shape.cout) if c >= _EVEN or shape.op != "conv"]
     if blocked and any(c < block or c % even for c in widths):
         return None
@@ -87,7 +94,7 @@ class Surface:
             return None
         if point in points:
             return points[point][1]
-        if shape.op not in _DENSE or shape.groups != 1:
+        if not op_of(shape.op).product or shape.groups != 1:
             return _between(points, point[0])
         corners = _rectangle(points, point)
         return _bilinear(points, point, *corners) if corners else None
@@ -144,57 +151,41 @@ def _mixed(parts: Iterable[tuple[float, Entry]]) -> Entry:
     return Entry(p10, median, p90, 0)
 
 
-def plan_grid(network: Network, multiple: int, block: int) -> tuple[LayerShape, ...]:
-    """The layers to measure, so that all narrower networks are priced from them.
-
-    The order is that in which the error falls: the network as it is; the ends of each layer's
-    range, with which every width of a block or more has a price; then a half and a quarter of its
-    widths, the layers that compute most first.
+class Kinds:
+    """Measured layers by kind, from the nearest of which others are estimated.
 
     Args:
-        network: the network at its present widths, the widest.
-        multiple: widths are multiples of it.
-        block: channels that the device computes at once.
+        entries: what was measured.
     """
-    least = network.complete(least_sizes(network, multiple))
-    full_shapes, least_shapes = network.at({}), network.at(least)
-    wanted: dict[LayerShape, None] = dict.fromkeys(full_shapes)
-    ranges: dict[LayerShape, tuple[list[set[int]], LayerShape]] = {}
-    for full, small in zip(full_shapes, least_shapes, strict=True):
-        family = family_of(full)
-        if family is None:
-            wanted[small] = None
-            continue
-        spans, widest = ranges.setdefault(family, ([set(), set()], full))
-        ranges[family] = (spans, max(widest, full, key=lambda shape: shape.macs))
-        for span, a, b in zip(spans, (small.cin, small.cout), (full.cin, full.cout), strict=True):
-            span |= {a if full.op == "linear" else max(a, min(block, b)), b}
-    costliest_first = sorted(ranges.values(), key=lambda found: -found[1].macs)
-    for nodes in (_ends, partial(_inner, block=max(multiple, block))):
-        for spans, example in costliest_first:
-            wanted |= dict.fromkeys(_combined(example, nodes(spans[0]), nodes(spans[1])))
-    return tuple(wanted)
+
+    def __init__(self, entries: Mapping[LayerShape, Entry]) -> None:
+        self._kinds: dict[LayerShape, list[tuple[LayerShape, Entry]]] = {}
+        for shape, entry in entries.items():
+            self._kinds.setdefault(_kind_of(shape), []).append((shape, entry))
+
+    def entry(self, shape: LayerShape) -> Entry | None:
+        """The nearest row scaled by work; None if no layer of the kind was measured."""
+        rows = self._kinds.get(_kind_of(shape))
+        if not rows or not op_of(shape.op).priced:
+            return None
+        nearest, entry = min(rows, key=lambda row: _distance(shape, row[0]))
+        return _mixed([(work_of(shape) / work_of(nearest), entry)])
 
 
-def _ends(span: set[int]) -> list[int]:
-    return sorted({min(span), max(span)}, reverse=True)
+def _kind_of(shape: LayerShape) -> LayerShape:
+    """The layer without anything that counts channels."""
+    return replace(shape, cin=0, cout=0, groups=0, inputs=())
 
 
-def _inner(span: set[int], block: int) -> list[int]:
-    """The ends, and a half and a quarter of the widest, in whole blocks."""
-    low, high = min(span), max(span)
-    middle = {max(low, round(high / part / block) * block) for part in (2, 4)}
-    return sorted({low, high, *(m for m in middle if m <= high)}, reverse=True)
+def work_of(shape: LayerShape) -> int:
+    """Multiply-accumulates for one image, elements moved counted among them."""
+    return shape.macs + MACS_PER_ELEMENT * shape.moved
 
 
-def _combined(example: LayerShape, cins: list[int], couts: list[int]) -> list[LayerShape]:
-    if example.op in _DENSE and example.groups == 1:
-        return [replace(example, cin=cin, cout=cout) for cin in cins for cout in couts]
-    widths = [c for c in cins if c in couts]
-    return [
-        replace(
-            example, cin=c, cout=c, groups=c if example.op in _DENSE else 1,
-            inputs=(c,) * len(example.inputs),
-        )
-        for c in widths
-    ]  # fmt: skip
+def _distance(a: LayerShape, b: LayerShape) -> float:
+    """How far apart the channels of two layers of a kind are, as the sum of logarithms of ratios.
+
+    Channels a group count twice: a grouped convolution is another the fewer it has.
+    """
+    pairs = ((a.cin, b.cin), (a.cout, b.cout), (a.cin / a.groups, b.cin / b.groups))
+    return sum(abs(math.log(x / y)) for x, y in pairs)

@@ -1,0 +1,114 @@
+"""From a name to a traced model: the one place where data, architecture and weights come together.
+
+Every job begins here, so that the same words mean the same model in each of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from torch import nn
+
+from netadapt import data
+from netadapt.errors import ShapeError
+from netadapt.models import ImageShape, ModelSpec
+from netadapt.network import Network
+from netadapt.tracing import trace
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which model, with which weights, for which images.
+
+    Attributes:
+        model: a name, see :func:`netadapt.models.build`; for what is only measured, also the path
+            of an ONNX file.
+        args: further arguments of the model.
+        weights: a weight file, or ``pretrained``.
+        input_size: height and width of the images in pixels; None takes the data set's, or what
+            models of that name are made for.
+        num_classes: outputs of the classifier where no data set says.
+        data: a data set by name; it decides the shape of the images and the number of classes.
+        seed: of the splits of the data, and of initial weights.
+        input_shapes: by the name of an input, or without one: what an ONNX file leaves open, and
+            the images that a model by name is built for where no data set says.
+    """
+
+    model: str
+    args: Mapping[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+    input_size: int | None = None
+    num_classes: int = 1000
+    data: str | None = None
+    seed: int = 0
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def image_shape(self) -> ImageShape:
+        """``(channels, height, width)`` that a model by name is built for.
+
+        Raises:
+            ShapeError: another number of sizes was given.
+        """
+        shapes = tuple(self.input_shapes.values())
+        if not shapes:
+            return default_input_shape(self.model, self.input_size)
+        if len(shapes) > 1 or len(shapes[0]) != 3:
+            raise ShapeError(
+                f"{self.model} takes images of channels, height and width, and "
+                f"{' and '.join('x'.join(map(str, shape)) for shape in shapes)} was given."
+            )
+        channels, height, width = shapes[0]
+        return channels, height, width
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A model that was built, with the task that it is for.
+
+    Attributes:
+        name: of the model.
+        task: the data set; None if none was named.
+        spec: what rebuilds the architecture.
+        module: the model, in training mode on the CPU.
+    """
+
+    name: str
+    task: data.Task | None
+    spec: ModelSpec
+    module: nn.Module
+
+    @cached_property
+    def network(self) -> Network:
+        """What is traced from the model, once.
+
+        Raises:
+            ModelError: it cannot be traced.
+        """
+        return trace(self.module, self.spec.input_shape)
+
+
+def assemble(source: Source) -> Assembly:
+    """Load the data, build the model, and give it its weights.
+
+    Raises:
+        UnknownName: there is no such model or data set.
+        DataError: the data cannot be read.
+        ModelError: the model cannot be built, or refuses the weights.
+    """
+    task = None
+    classes = source.num_classes
+    if source.data is None:
+        shape = source.image_shape()
+    else:
+        task = data.load(source.data, input_size=source.input_size, seed=source.seed)
+        shape, classes = task.input_shape, task.num_classes
+    spec = ModelSpec(source.model, classes, shape, dict(source.args))
+    module = spec.build(source.weights, seed=source.seed)
+    return Assembly(source.model, task, spec, module)
+
+
+def default_input_shape(name: str, input_size: int | None) -> ImageShape:
+    """The images that a model of that name is made for, where no data set says."""
+    size = input_size or (299 if name == "inception_v3" else 224)
+    return (3, size, size)
