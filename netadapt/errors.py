@@ -20,6 +20,7 @@ Exit code 0 means that the budget or check was met, 101 an error inside netadapt
 
 import difflib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -48,20 +49,37 @@ class UsageError(NetAdaptError):
     exit_code = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one setting.
+
+    Attributes:
+        setting: its path, such as ``tuning.recipe.lr``.
+        text: the rest of a sentence that begins with the path.
+    """
+
+    setting: str
+    text: str
+
+    def __str__(self) -> str:
+        """The whole sentence."""
+        return f"{self.setting} {self.text}"
+
+
 class SettingsError(UsageError):
     """Settings of a run are not what they should be.
 
     Args:
-        faults: a sentence for each; all are told at once, so that all can be mended at once.
-        source: the file that they are in; empty if they are in none.
+        faults: all that is wrong, so that all can be mended at once.
+        source: the file that the settings are in; empty if they are in none.
     """
 
-    def __init__(self, faults: Iterable[str], source: str = "") -> None:
+    def __init__(self, faults: Iterable[Fault], source: str = "") -> None:
         self.faults = tuple(faults)
         self.source = source
         where = f"{source}: " if source else ""
         if len(self.faults) == 1:
-            super().__init__(where + self.faults[0])
+            super().__init__(f"{where}{self.faults[0]}")
             return
         told = "".join(f"\n  {fault}" for fault in self.faults)
         super().__init__(f"{where}{len(self.faults)} settings are wrong.{told}")

@@ -135,7 +135,7 @@ def _unit(text: str, number: str, unit: str, resource: Resource | None) -> tuple
     for candidate in RESOURCES.values():
         if unit in candidate.scales and "" not in candidate.scales:
             return candidate, candidate.scales[unit]
-    known = ", ".join(u for r in RESOURCES.values() for u in r.scales if u)
+    known = ", ".join(dict.fromkeys(u for r in RESOURCES.values() for u in r.scales if u))
     raise UsageError(f"Budget {text!r} has the unknown unit {unit!r}; known: {known}, %.")
 
 

@@ -8,13 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import googlenet
 
+from netadapt.config import LONG, SHORT, Recipe
 from netadapt.data import ArraySplit, Task
 from netadapt.data.splits import Pixels
 from netadapt.errors import DataError, DeviceError, TrainingError, UsageError
 from netadapt.training import (
-    LONG,
-    SHORT,
-    Recipe,
     accuracy,
     fine_tune,
     open_trainer,

@@ -1,8 +1,10 @@
 """Every setting of a run: what decides its result, and apart from that how it is executed."""
 
 from netadapt.config.check import check, checked
+from netadapt.config.reading import load_toml, read_config
 from netadapt.config.recipe import LONG, SHORT, SHORT_LIMIT, Recipe, Tuning
 from netadapt.config.run import Execution, RunConfig
+from netadapt.config.starter import starter
 
 __all__ = [
     "LONG",
@@ -14,4 +16,7 @@ __all__ = [
     "Tuning",
     "check",
     "checked",
+    "load_toml",
+    "read_config",
+    "starter",
 ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netadapt.config.run import RunConfig
-from netadapt.errors import SettingsError
+from netadapt.errors import Fault, SettingsError
 from netadapt.units import RESOURCES, Budget
 
 
@@ -70,13 +70,13 @@ RANGES: dict[str, Range] = {
 """The range of every setting that is a number; those that may be left out may also be None."""
 
 
-def check(config: RunConfig) -> list[str]:
-    """Every fault of the settings, a sentence each that begins with the setting's path.
+def check(config: RunConfig) -> list[Fault]:
+    """Every fault of the settings.
 
     Names of strategies and the like are not looked up here, and no file or device is.
     """
     return [
-        *_empty(config),
+        *_missing(config),
         *_budgets(config),
         *_devices(config.devices),
         *_numbers(config.to_json()),
@@ -96,25 +96,26 @@ def checked(config: RunConfig) -> RunConfig:
     return config
 
 
-def _empty(config: RunConfig) -> Iterator[str]:
+def _missing(config: RunConfig) -> Iterator[Fault]:
     if not config.model:
-        yield "model is empty; name one, such as mobilenet_v1."
+        yield Fault("model", "is missing; name one, such as mobilenet_v1.")
     if not config.data:
-        yield "data is empty; name a data set, such as digits, or a folder."
+        yield Fault("data", "is missing; name a data set, such as digits, or a folder.")
     if not config.budgets:
-        yield "budgets is empty; give at least one, such as 12ms or 60%."
+        yield Fault("budgets", "is missing; give at least one, such as 12ms or 60%.")
     if not config.devices:
-        yield "devices is empty; name at least one, such as ort:cpu."
+        yield Fault("devices", "is missing; give at least one, such as ort:cpu.")
 
 
-def _budgets(config: RunConfig) -> Iterator[str]:
+def _budgets(config: RunConfig) -> Iterator[Fault]:
     for number, budget in enumerate(config.budgets):
-        yield from (f"budgets[{number}] {fault}" for fault in _budget(budget, config.devices))
+        for text in _budget(budget, config.devices):
+            yield Fault(f"budgets[{number}]", text)
     counted = Counter((budget.resource, budget.device) for budget in config.budgets)
     for (resource, device), times in counted.items():
         if times > 1:
             where = f" on {device}" if device else ""
-            yield f"budgets has {times} bounds on {resource}{where}; give one."
+            yield Fault("budgets", f"has {times} bounds on {resource}{where}; give one.")
 
 
 def _budget(budget: Budget, devices: Mapping[str, str]) -> Iterator[str]:
@@ -139,18 +140,21 @@ def _budget(budget: Budget, devices: Mapping[str, str]) -> Iterator[str]:
 _DEVICE_NAME = re.compile(r"[\w.-]+")
 
 
-def _devices(devices: Mapping[str, str]) -> Iterator[str]:
+def _devices(devices: Mapping[str, str]) -> Iterator[Fault]:
     for name, uri in devices.items():
         if not uri:
-            yield f"devices.{name} is empty; give a URI such as ort:cpu or ssh://pi@raspberrypi."
+            yield Fault(
+                f"devices.{name}", "is empty; give a URI such as ort:cpu or ssh://pi@raspberrypi."
+            )
         if name != uri and not _DEVICE_NAME.fullmatch(name):
-            yield (
-                f"devices has the name {name!r}; a name is made of letters, digits, dots, hyphens "
-                "and underscores."
+            yield Fault(
+                "devices",
+                f"has the name {name!r}; a name is made of letters, digits, dots, hyphens and "
+                "underscores.",
             )
 
 
-def _numbers(values: Mapping[str, Any]) -> Iterator[str]:
+def _numbers(values: Mapping[str, Any]) -> Iterator[Fault]:
     """Numbers out of range, and any that are not finite."""
     for path, value in leaves(values):
         if path.startswith("budgets") or isinstance(value, bool):
@@ -158,13 +162,15 @@ def _numbers(values: Mapping[str, Any]) -> Iterator[str]:
         if isinstance(value, (int, float)):
             allowed = RANGES.get(path)
             if allowed is not None and not (math.isfinite(value) and value in allowed):
-                yield f"{path} is {value:g}; it must be {allowed}."
+                yield Fault(path, f"is {value:g}; it must be {allowed}.")
             elif not math.isfinite(value):
-                yield f"{path} is {value:g}; it must be a finite number."
+                yield Fault(path, f"is {value:g}; it must be a finite number.")
         elif value is not None and not isinstance(value, str):
-            yield (
-                f"{path} is a {type(value).__name__}; settings are numbers, texts, truth values, "
-                "and lists and tables of these."
+            kind = type(value).__name__
+            yield Fault(
+                path,
+                f"is a {kind}; settings are numbers, texts, truth values, and lists and tables of "
+                "these.",
             )
 
 
@@ -180,6 +186,8 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         yield path, value
 
 
-def _trainer(trainer: str) -> Iterator[str]:
+def _trainer(trainer: str) -> Iterator[Fault]:
     if not re.fullmatch(r"cpu|cuda(:\d+)?", trainer):
-        yield f"execution.trainer is {trainer!r}; train on cpu, cuda, or one GPU such as cuda:1."
+        yield Fault(
+            "execution.trainer", f"is {trainer!r}; train on cpu, cuda, or one GPU such as cuda:1."
+        )

@@ -11,11 +11,12 @@ class Recipe:
     Attributes:
         lr: highest learning rate.
         batch_size: images per step.
-        momentum: of the gradients.
-        weight_decay: of weights with two dimensions or more; biases and normalization get none.
+        momentum: momentum of the gradients (Nesterov's).
+        weight_decay: decay of weights with two dimensions or more; biases and normalization get
+            none.
         warmup: share of the steps in which the learning rate rises.
         label_smoothing: share of the target that goes to all classes; cross entropy only.
-        clip_norm: bound on the norm of all gradients together; None for no bound.
+        clip_norm: bound on the norm of all gradients together; ``None`` sets no bound.
         augment: whether training images are moved and mirrored at random.
         bf16: whether to compute in bfloat16 where that is safe (autocast).
     """
@@ -55,7 +56,7 @@ class Tuning:
     Attributes:
         train_epochs: epochs over the training images of a model that has no weights.
         short_steps: optimizer steps of each candidate's short-term fine-tune; ``None`` takes two
-            epochs, but no more than :data:`SHORT_LIMIT` steps.
+            epochs, but no more than 500 steps.
         long_epochs: epochs of the long-term fine-tune at the end.
         screen_batches: training batches that re-estimate batch normalization at screening.
         recipe: settings of training and of the long-term fine-tune.

@@ -1,0 +1,163 @@
+"""Settings from TOML and flags: unknown names, wrong types and wrong units, all told at once."""
+
+import difflib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+from netadapt.config.check import check
+from netadapt.config.run import RunConfig
+from netadapt.config.settings import NOTHING, Setting, settings
+from netadapt.errors import Fault, SettingsError, UsageError
+from netadapt.units import Budget, parse_budget, parse_share
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        UsageError: it cannot be read, or is not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"Cannot read the settings {path}: {error.strerror}.") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"The settings {path} are not TOML: {error}.") from error
+
+
+def read_config(values: Mapping[str, Any], source: str = "") -> RunConfig:
+    """Settings from nested tables of plain values, as TOML gives them.
+
+    Args:
+        values: as in :class:`RunConfig`, but budgets are texts such as ``size=2MB``, devices a list
+            of URIs or a table of names and URIs, and a number may be a text such as ``5%``.
+        source: the file that they are in, for errors.
+
+    Raises:
+        SettingsError: something is wrong; it tells all.
+    """
+    faults: list[Fault] = []
+    config = _table(NOTHING, values, "", faults)
+    told = [fault.setting for fault in faults]
+    faults += [f for f in check(config) if not any(_within(path, f.setting) for path in told)]
+    if faults:
+        raise SettingsError(faults, source)
+    return config  # type: ignore[no-any-return]
+
+
+def _within(path: str, setting: str) -> bool:
+    """Whether a path is that of a setting, or of something in it."""
+    return path == setting or path.startswith((f"{setting}.", f"{setting}["))
+
+
+def _table(default: Any, values: Mapping[str, Any], table: str, faults: list[Fault]) -> Any:
+    """The defaults of a table with the values in place; what is wrong is told, and left out."""
+    known = {s.name: s for s in settings(default, table) if s.table == table}
+    read = {}
+    for name, value in values.items():
+        try:
+            if name not in known:
+                raise _Wrong(_unknown(name, table, list(known)))
+            setting = known[name]
+            if setting.is_table:
+                inner = _expect(Mapping, value, "a table")
+                read[name] = _table(setting.default, inner, setting.path, faults)
+            else:
+                read[name] = _READERS.get(setting.path, _plain)(setting, value, faults)
+        except _Wrong as wrong:
+            faults.append(Fault(f"{table}.{name}" if table else name, str(wrong)))
+    try:
+        return replace(default, **read)
+    except UsageError as error:  # two settings that exclude each other
+        faults.append(Fault(table, f"is refused: {error}"))
+        return default
+
+
+class _Wrong(Exception):
+    """A value is not what its setting takes; says the rest of the fault's sentence."""
+
+
+def _expect(kind: Any, value: Any, expected: str) -> Any:
+    """The value, if it is of the kind; a truth value is no number."""
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise _Wrong(f"is {_shown(value)}; it must be {expected}.")
+    return value
+
+
+def _shown(value: Any) -> str:
+    """A value as TOML has it, but short."""
+    if isinstance(value, Mapping):
+        return "a table"
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _plain(setting: Setting, value: Any, faults: list[Fault]) -> Any:
+    """A truth value, number, text or path."""
+    kind = next(k for k in (*get_args(setting.hint), setting.hint) if k is not type(None))
+    if kind is bool:
+        return _expect(bool, value, "true or false")
+    if kind is int:
+        return _expect(int, value, "a whole number")
+    if kind is str:
+        return _expect(str, value, "a text")
+    if kind is Path:
+        return Path(_expect((str, Path), value, "the path of a file"))
+    expected = "a number, or a percentage such as '5%'"
+    if isinstance(value, str):
+        try:
+            return parse_share(value, setting.path)
+        except UsageError:
+            return _expect(float, value, expected)
+    return _expect((int, float), value, expected)
+
+
+def _model_args(setting: Setting, value: Any, faults: list[Fault]) -> Any:
+    return dict(_expect(Mapping, value, "a table"))
+
+
+def _budgets(setting: Setting, value: Any, faults: list[Fault]) -> tuple[Budget, ...]:
+    texts = [value] if isinstance(value, str) else value
+    read = []
+    for number, text in enumerate(_expect((list, tuple), texts, "a list such as ['60%', '12ms']")):
+        try:
+            read.append(parse_budget(_expect(str, text, "a text such as '60%' or 'size=2MB'")))
+        except (_Wrong, UsageError) as error:
+            reason = str(error) if isinstance(error, _Wrong) else f"is refused: {error}"
+            faults.append(Fault(f"{setting.path}[{number}]", reason))
+    return tuple(read)
+
+
+def _devices(setting: Setting, value: Any, faults: list[Fault]) -> dict[str, str]:
+    expected = "a list of URIs such as ['ort:cpu'], or a table of names and URIs"
+    listed = [value] if isinstance(value, str) else value
+    if isinstance(listed, (list, tuple)):
+        return {uri: uri for uri in (_expect(str, item, "a URI") for item in listed)}
+    named = _expect(Mapping, listed, expected)
+    return {name: _expect(str, uri, expected) for name, uri in named.items()}
+
+
+_READERS = {"budgets": _budgets, "devices": _devices, "model_args": _model_args}
+"""Settings that are more than a plain value."""
+
+
+def _unknown(name: str, table: str, known: list[str]) -> str:
+    """Where a name that is no setting of a table may have been meant to be."""
+    where = f"the table [{table}]" if table else "the top of the settings"
+    places = list(_places(name))
+    if places:
+        return f"is no setting of {where}; it belongs to {' or '.join(places)}."
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}."
+    return f"is no setting of {where}; {hint}"
+
+
+def _places(name: str) -> Iterator[str]:
+    """The tables that have a setting of that name."""
+    for setting in settings():
+        if setting.name == name:
+            yield f"[{setting.table}]" if setting.table else "the top"
