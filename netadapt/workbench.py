@@ -10,14 +10,23 @@ from torch import nn
 
 from netadapt import data, export, training
 from netadapt.config import RunConfig
-from netadapt.export.deployment import as_computed, calibration_images, deployable
+from netadapt.export.deployment import as_computed, as_deployed, calibration_images
+from netadapt.export.exporter import Exporter
 from netadapt.files import write_atomically
 from netadapt.models import ModelSpec, restore, save_weights
 from netadapt.network import Cost, Network, Sizes
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 from netadapt.pruning.surgery import shrink
 from netadapt.runs import Job, Outcome, Phase, Run, Step, Trial
-from netadapt.runs.events import Exported, Figures, Finished, LayerCost, Trained, training_progress
+from netadapt.runs.events import (
+    Exported,
+    Figures,
+    Finished,
+    LayerCost,
+    Trained,
+    Warned,
+    training_progress,
+)
 from netadapt.search.budgets import Bound, load
 from netadapt.search.fleet import Deployment, Device, Fleet
 from netadapt.search.strategies import Proposal
@@ -82,6 +91,7 @@ class Workbench:
     job: Job
     bounds: tuple[Bound, ...] = ()
     _final: dict[str, Measurement] = field(default_factory=dict, init=False, repr=False)
+    _exporters: dict[int, Exporter] = field(default_factory=dict, init=False, repr=False)
     _written: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -208,11 +218,21 @@ class Workbench:
             form = (info.precision, info.batch)
             if form not in written:
                 images = self.images if info.precision == "int8" else None
-                written[form] = deployable(model, self.subject.network.input_shape, info, images)
+                plain = self.exporter(info.batch).shrunk(model, sizes)
+                written[form] = as_deployed(plain, info, images)
             return written[form]
 
         network = self.subject.network
         return Deployment(deploy, sizes, network.macs(sizes), network.params(sizes))
+
+    def exporter(self, batch: int) -> Exporter:
+        """Writes the model at any widths, for so many images at a time; made once."""
+        if batch not in self._exporters:
+            exporter = Exporter(self.subject.module, self.subject.network, batch=batch)
+            if exporter.remark:
+                self.run.append(Warned(exporter.remark))
+            self._exporters[batch] = exporter
+        return self._exporters[batch]
 
     def _finetuned(self, step: Step) -> nn.Module:
         """The step's network after the long fine-tune, which is done once."""
