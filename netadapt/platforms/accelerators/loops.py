@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from netadapt.errors import UnmappableLayer
-from netadapt.network import LayerShape, Pair
+from netadapt.network import LayerShape, LayerSpec, Pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,9 @@ class MatrixProduct:
         return self.groups * self.rows * self.columns * self.pixels
 
 
-def has_weights(shape: LayerShape) -> bool:
+def has_weights(layer: LayerShape | LayerSpec) -> bool:
     """Whether it multiplies by weights: these layers are modelled, others are not."""
-    return shape.op in ("conv", "conv_transpose", "linear")
+    return layer.op in ("conv", "conv_transpose", "linear")
 
 
 def loops_of(shape: LayerShape) -> Loops:
