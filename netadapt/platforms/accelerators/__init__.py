@@ -13,4 +13,6 @@ noise.py            what disturbs analog weights: published presets
 published.py        the chips' own figures, which the models are held against
 report.py           a network's energy by layer, level and kind of data
 platform.py         all of it as platforms that a search can ask
+opening.py          these platforms by their address
+filling.py          widths that fill a crossbar's arrays
 """
