@@ -148,7 +148,7 @@ def test_mobilenet_to_alexnet_is_within_twice_what_the_authors_found():
 def test_counts_of_a_small_convolution_by_hand():
     """2 channels of 4x6, 3 filters of 3x3, output 2x4: all in one pass, for one image."""
     shape = LayerShape("conv", 2, 3, (4, 6), (2, 4), (3, 3))
-    found = accesses(loops_of(shape), RowStationary(e=2, p=3, q=2, r=1, t=1, m=3, n=1), 1)
+    found = accesses(loops_of(shape), RowStationary(e=2, p=3, q=2, r=1, t=1, m=3, n=1, u=1), 1)
     assert found.macs == 3 * 2 * 9 * 8
     assert found.buffer_psum == 2 * 3 * 8
     assert found.buffer_ifmap == 2 * 4 * 6
@@ -159,7 +159,7 @@ def test_counts_of_a_small_convolution_by_hand():
 
 def test_two_channel_passes_move_each_sum_twice():
     shape = LayerShape("conv", 2, 3, (4, 6), (2, 4), (3, 3))
-    found = accesses(loops_of(shape), RowStationary(e=2, p=3, q=1, r=1, t=1, m=3, n=1), 1)
+    found = accesses(loops_of(shape), RowStationary(e=2, p=3, q=1, r=1, t=1, m=3, n=1, u=1), 1)
     assert found.buffer_psum == 2 * (2 * 3 * 8)
 
 
@@ -216,7 +216,7 @@ def test_every_kind_of_layer_has_a_price_above_its_arithmetic(shape):
 def test_a_dilated_convolution_moves_what_ordinary_ones_on_its_phases_move():
     dilated = loops_of(conv(16, 16, 28, dilation=2))
     phase = loops_of(conv(16, 16, 14))
-    mapping = RowStationary(e=14, p=16, q=4, r=1, t=1, m=16, n=1)
+    mapping = RowStationary(e=14, p=16, q=4, r=1, t=1, m=16, n=1, u=1)
     assert (dilated.images, dilated.out_hw) == (4, (14, 14))
     assert (
         accesses(dilated, mapping, 1).buffer_ifmap == 4 * accesses(phase, mapping, 1).buffer_ifmap

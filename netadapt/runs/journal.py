@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
+from netadapt.runs.step import Event, Step
 
 from netadapt.errors import RunError, SettingsChanged
 from netadapt.files import writing
-from netadapt.runs.step import Event, Step
 
 if TYPE_CHECKING:
     from torch import nn

@@ -50,7 +50,7 @@ def layer_energy(
     shape: LayerShape,
     chip: Eyeriss = Eyeriss(),
     zeros: Zeros | None = None,
-    mapping: RowStationary | None = None,
+    mapping: RowStationary[float] | None = None,
     total_s: float | None = None,
 ) -> LayerEnergy:
     """Energy and time of a convolution or linear layer for one image of a batch.

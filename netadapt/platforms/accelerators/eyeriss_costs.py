@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from netadapt.platforms.accelerators.layer_energy import IFMAP, OTHER, PSUM, WEIGHT, Part
+from netadapt.platforms.accelerators.loops import N
 from netadapt.platforms.accelerators.row_stationary import Accesses
 
 
@@ -36,11 +37,16 @@ class CostSet:
     dram_pj: float
     static_w: float
 
-    def energy_j(self, accesses: Accesses) -> float:
-        """Joules of a batch, DRAM included."""
-        return sum(pj for _, _, pj in self._picojoules(accesses, accesses.total_s)) * 1e-12
+    def energy_pj(self, accesses: Accesses[N]) -> N:
+        """Picojoules of a batch, DRAM included."""
+        whole = 0 * accesses.cycles
+        for _, _, pj in self._picojoules(accesses, accesses.total_s):
+            whole = whole + pj
+        return whole
 
-    def parts(self, accesses: Accesses, latency_s: float, images: int = 1) -> tuple[Part, ...]:
+    def parts(
+        self, accesses: Accesses[float], latency_s: float, images: int = 1
+    ) -> tuple[Part, ...]:
         """Joules for one image by level and kind of data.
 
         Args:
@@ -55,8 +61,8 @@ class CostSet:
         )
 
     def _picojoules(
-        self, accesses: Accesses, latency_s: float
-    ) -> tuple[tuple[str, str, float], ...]:
+        self, accesses: Accesses[N], latency_s: N
+    ) -> tuple[tuple[str, str, N | float], ...]:
         """By level and kind of data.
 
         A zero input gates the multiplication, the filter's read and the sum's read and write; the

@@ -2,9 +2,16 @@
 
 from dataclasses import dataclass
 from math import ceil
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from netadapt.errors import UnmappableLayer
 from netadapt.network import LayerShape, LayerSpec, Pair
+
+N = TypeVar("N", float, NDArray[np.float64])
+"""A number, or an array of them: the same formulas price one mapping and search thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +39,9 @@ class Loops:
     images: int
     macs: int
 
-    def rows_in(self, rows_out: int) -> int:
+    def rows_in(self, rows_out: N) -> N:
         """Distinct input rows that so many adjacent output rows need."""
         return (rows_out - 1) * min(self.stride[0], self.kernel[0]) + self.kernel[0]
-
-    def columns_in(self, columns_out: int) -> int:
-        """Input columns that so many adjacent output columns span."""
-        return (columns_out - 1) * self.stride[1] + self.kernel[1]
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class ChipLayer:
 
     name: str
     shape: LayerShape
-    mapping: RowStationary
+    mapping: RowStationary[float]
     power_w: float
     total_s: float
     processing_s: float
@@ -51,7 +51,7 @@ def _conv(cin: int, cout: int, side_in: int, side_out: int, kernel: int, groups:
     )  # fmt: skip
 
 
-_C3_TO_C5 = RowStationary(e=13, p=16, q=3, r=2, t=2, m=64, n=4)
+_C3_TO_C5 = RowStationary(e=13, p=16, q=3, r=2, t=2, m=64, n=4, u=1)
 
 ALEXNET_BATCH = 4
 ALEXNET = tuple(
@@ -59,9 +59,9 @@ ALEXNET = tuple(
         name, _conv(*sizes), mapping, mw * 1e-3, ms * 1e-3, processing_ms * 1e-3, *mb, Zeros(*zeros)
     )
     for name, sizes, mapping, mw, ms, processing_ms, mb, zeros in (
-        ("C1", (3, 96, 227, 55, 11, 1), RowStationary(e=7, p=16, q=1, r=1, t=2, m=96, n=1),
+        ("C1", (3, 96, 227, 55, 11, 1), RowStationary(e=7, p=16, q=1, r=1, t=2, m=96, n=1, u=1),
          332, 20.9, 16.5, (18.5, 5.0), (0.0001, 0.5102)),
-        ("C2", (96, 256, 27, 27, 5, 2), RowStationary(e=27, p=16, q=2, r=1, t=1, m=64, n=1),
+        ("C2", (96, 256, 27, 27, 5, 2), RowStationary(e=27, p=16, q=2, r=1, t=1, m=64, n=1, u=1),
          288, 41.9, 39.2, (77.6, 4.0), (0.387, 0.8066)),
         ("C3", (256, 384, 13, 13, 3, 1), _C3_TO_C5,
          266, 23.6, 21.8, (50.2, 3.0), (0.725, 0.7244)),
@@ -73,10 +73,10 @@ ALEXNET = tuple(
 )  # fmt: skip
 """AlexNet on Eyeriss, 4 images (JSSC 2017, table V)."""
 
-_C1_C2 = RowStationary(e=13, p=8, q=1, r=1, t=4, m=32, n=1)
-_C3 = RowStationary(e=13, p=16, q=2, r=1, t=4, m=64, n=1)
-_C4 = RowStationary(e=28, p=16, q=4, r=1, t=2, m=32, n=1)
-_C5 = RowStationary(e=14, p=16, q=4, r=2, t=2, m=32, n=3)
+_C1_C2 = RowStationary(e=13, p=8, q=1, r=1, t=4, m=32, n=1, u=1)
+_C3 = RowStationary(e=13, p=16, q=2, r=1, t=4, m=64, n=1, u=1)
+_C4 = RowStationary(e=28, p=16, q=4, r=1, t=2, m=32, n=1, u=1)
+_C5 = RowStationary(e=14, p=16, q=4, r=2, t=2, m=32, n=3, u=1)
 
 VGG16_BATCH = 3
 VGG16 = tuple(
