@@ -12,6 +12,7 @@
     │   ├── TableError      2   a lookup table is unreadable, or of another device or settings
     │   └── SettingsChanged 2   a run folder holds a run with other settings
     ├── DeviceError         3   the target device cannot be reached or cannot measure
+    │   └── UnmappableLayer 3   a layer that modelled hardware cannot compute
     ├── TrainingError       4   training diverged (NaN or infinite loss)
     └── RunError            5   the run folder is locked, damaged, or the disk is full
 
@@ -138,6 +139,10 @@ class DeviceError(NetAdaptError):
     """The target device cannot be reached, or cannot measure what it was asked to."""
 
     exit_code = 3
+
+
+class UnmappableLayer(DeviceError):
+    """A layer that modelled hardware cannot compute: it has no price, rather than none at all."""
 
 
 class TrainingError(NetAdaptError):

@@ -70,7 +70,10 @@ alone, for each megabyte.
 NOT_LAYERS = (OVERHEAD, CANARY, REFILL)
 """Table keys that stand for no layer of a network."""
 
-URI_EXAMPLES = "ort:cpu, ort:cpu?threads=2, ssh://pi@raspberrypi, replay:table.csv, synthetic:"
+URI_EXAMPLES = (
+    "ort:cpu, ort:cpu?threads=2, ssh://pi@raspberrypi, replay:table.csv, synthetic:, "
+    "eyeriss:?batch=4, crossbar:, optical:?batch=64"
+)
 
 Progress = Callable[[int, int], None]
 """Called with (done, total) as a measurement proceeds."""
@@ -150,6 +153,19 @@ _OPENERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "replay": ("netadapt.platforms.replay", "open_replay", ()),
     "synthetic": (
         "netadapt.platforms.synthetic", "open_synthetic", ("block", "noise", "seed", "cold"),
+    ),
+    "eyeriss": (
+        "netadapt.platforms.accelerators.opening", "open_eyeriss",
+        ("batch", "costs", "zeros", "dram"),
+    ),
+    "crossbar": (
+        "netadapt.platforms.accelerators.opening", "open_crossbar",
+        ("rows", "columns", "cell_bits", "adc_bits", "weight_bits", "input_bits", "gated",
+         "noise", "seconds", "chips"),
+    ),
+    "optical": (
+        "netadapt.platforms.accelerators.opening", "open_optical",
+        ("kind", "size", "batch", "components", "thermal"),
     ),
 }  # fmt: skip
 """Scheme -> (module, function of (rest, options), names of options)."""

@@ -1,0 +1,156 @@
+"""A network as analog arrays compute it: each chip has its own errors, so accuracy has a spread."""
+
+import copy
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from netadapt.platforms.accelerators.noise import AnalogHardware, Converters
+from netadapt.training.programming import is_analog, program, scaled_by_output
+
+_LEAST = 1e-12
+
+
+class AnalogLayer(nn.Module):
+    """A convolution or linear layer on one chip; its bias is added digitally.
+
+    Inputs are scaled to the largest one: of each vector for a linear layer, of each image for a
+    convolution. One array is as tall as the layer needs: sums of several shorter ones, each with a
+    converter of its own, would add noise.
+
+    Args:
+        layer: not changed.
+        hardware: cells and converters.
+        generator: of the chip, on the layer's device; draws errors here, and noise in each pass.
+    """
+
+    held: Tensor
+    read_noise: Tensor
+    scale: Tensor
+    bias: Tensor | None
+
+    def __init__(
+        self,
+        layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear,
+        hardware: AnalogHardware,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        cells = program(layer.weight, hardware, generator, by_output=scaled_by_output(layer))
+        self.layer = copy.deepcopy(layer)
+        self.layer.bias = None
+        self.register_buffer("held", cells.weight)
+        self.register_buffer("read_noise", cells.read_noise)
+        self._is_linear = isinstance(layer, nn.Linear)
+        channels = (1, -1) if self._is_linear else (1, -1, 1, 1)
+        scale = cells.scale.reshape(-1) * cells.gain
+        self.register_buffer("scale", scale if self._is_linear else scale.reshape(channels))
+        bias = None if layer.bias is None else layer.bias.detach()
+        self.register_buffer(
+            "bias", bias if bias is None or self._is_linear else bias.reshape(channels)
+        )
+        self._converters = hardware.converters
+        self._generator = generator
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Outputs as the chip computes them; new noise at each call."""
+        weight = self.held + self.read_noise * self._normal(self.held)
+        dims = (-1,) if self._is_linear else tuple(range(1, inputs.dim()))
+        largest = inputs.abs().amax(dim=dims, keepdim=True).clamp_min(_LEAST)
+        relative = inputs / largest
+        if self._converters is not None:
+            relative = quantized(relative, self._converters.input_bits)
+        outputs: Tensor = functional_call(self.layer, {"weight": weight}, (relative,))
+        if self._converters is not None:
+            outputs = self._converted(outputs, self._converters)
+        outputs = outputs * (self.scale * largest)
+        return outputs if self.bias is None else outputs + self.bias
+
+    def _converted(self, outputs: Tensor, converters: Converters) -> Tensor:
+        noisy = outputs + converters.output_noise * self._normal(outputs)
+        step = 2 * converters.bound / ((1 << converters.adc_bits) - 2)
+        return ((noisy / step).round() * step).clamp(-converters.bound, converters.bound)
+
+    def _normal(self, like: Tensor) -> Tensor:
+        return torch.randn(
+            like.shape, generator=self._generator, device=like.device, dtype=like.dtype
+        )
+
+
+def quantized(relative: Tensor, bits: int) -> Tensor:
+    """Numbers in -1..1 rounded to signed steps of ``bits`` bits."""
+    steps = (1 << (bits - 1)) - 1
+    return (relative * steps).round() / steps
+
+
+def on_chip(model: nn.Module, hardware: AnalogHardware, seed: int) -> nn.Module:
+    """A copy of ``model`` in evaluation mode, its convolutions and linear layers on one chip.
+
+    Args:
+        model: not changed. Batch normalization may be folded or not: it scales whole outputs, as
+            the cells' own scale does.
+        hardware: cells and converters.
+        seed: another chip for each.
+    """
+    weights = next(model.parameters(), None)
+    device = torch.device("cpu") if weights is None else weights.device
+    generator = torch.Generator(device).manual_seed(seed)
+    chip = copy.deepcopy(model).eval()
+    if is_analog(chip):
+        return AnalogLayer(chip, hardware, generator)
+    known: dict[nn.Module, AnalogLayer] = {}
+    for name, module in list(chip.named_modules(remove_duplicate=False)):
+        if is_analog(module):
+            if module not in known:
+                known[module] = AnalogLayer(module, hardware, generator)
+            parent, _, attribute = name.rpartition(".")
+            setattr(chip.get_submodule(parent), attribute, known[module])
+    return chip
+
+
+@dataclass(frozen=True, slots=True)
+class AnalogScore:
+    """A metric over several chips of one design.
+
+    Attributes:
+        scores: one for each chip.
+    """
+
+    scores: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """What a chip reaches on average."""
+        return statistics.fmean(self.scores)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation between chips; 0 for a single one."""
+        return statistics.stdev(self.scores) if len(self.scores) > 1 else 0.0
+
+
+def analog_score(
+    model: nn.Module,
+    metric: Callable[[nn.Module], float],
+    hardware: AnalogHardware,
+    *,
+    chips: int = 10,
+    seed: int = 0,
+) -> AnalogScore:
+    """Score a model as chips compute it.
+
+    Args:
+        model: not changed.
+        metric: called with the model on each chip, in evaluation mode, without gradients.
+        hardware: cells and converters.
+        chips: how many; fewer than 10 say little about the spread.
+        seed: of the first chip; the same seed draws the same chips.
+    """
+    with torch.no_grad():
+        return AnalogScore(
+            tuple(metric(on_chip(model, hardware, seed + chip)) for chip in range(chips))
+        )

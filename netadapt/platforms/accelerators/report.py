@@ -1,0 +1,117 @@
+"""A network's energy by layer, level and kind of data, on hardware that is modelled."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from netadapt.network import LayerShape
+from netadapt.platforms.accelerators import crossbar, eyeriss, optics
+from netadapt.platforms.accelerators.crossbar import Crossbar
+from netadapt.platforms.accelerators.eyeriss import Eyeriss, zeros_by_layer
+from netadapt.platforms.accelerators.layer_energy import LayerEnergy, total
+from netadapt.platforms.accelerators.loops import has_weights
+from netadapt.platforms.accelerators.optics import Optics
+
+Hardware = Eyeriss | Crossbar | Optics
+"""What a layer can be priced on."""
+
+
+@lru_cache(maxsize=1 << 17)
+def layer_energy(shape: LayerShape, hardware: Hardware) -> LayerEnergy:
+    """Energy and time of one layer with weights, for one image; remembered.
+
+    Raises:
+        UnmappableLayer: the hardware cannot compute it.
+    """
+    match hardware:
+        case Eyeriss():
+            return eyeriss.layer_energy(shape, hardware)
+        case Crossbar():
+            return crossbar.layer_energy(shape, hardware)
+        case Optics():
+            return optics.layer_energy(shape, hardware)
+
+
+@dataclass(frozen=True, slots=True)
+class EnergyReport:
+    """A network on modelled hardware, for one image of a batch.
+
+    Attributes:
+        model: name of the network.
+        hardware: technology, precision and batch, as they stand beside every figure.
+        batch: images that are computed together.
+        names: of the layers that are priced.
+        layers: what each of them costs.
+        residue: names of the layers that the model leaves out: those without weights.
+    """
+
+    model: str
+    hardware: str
+    batch: int
+    names: tuple[str, ...]
+    layers: tuple[LayerEnergy, ...]
+    residue: tuple[str, ...]
+
+    @property
+    def total(self) -> LayerEnergy:
+        """All layers together."""
+        return total(self.layers)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as plain JSON values; joules and seconds for one image."""
+        whole = self.total
+        return {
+            "modelled": True,
+            "hardware": self.hardware,
+            "batch": self.batch,
+            "energy_j": whole.energy_j,
+            "energy_without_dram_j": whole.without("dram"),
+            "latency_s": whole.latency_s,
+            "parts": _parts(whole),
+            "layers": [
+                {"name": name, "energy_j": layer.energy_j, "latency_s": layer.latency_s,
+                 "parts": _parts(layer)}
+                for name, layer in zip(self.names, self.layers, strict=True)
+            ],
+            "not_modelled": list(self.residue),
+        }  # fmt: skip
+
+
+def _parts(layer: LayerEnergy) -> list[dict[str, Any]]:
+    return [
+        {"level": part.level, "data": part.data, "energy_j": part.energy_j} for part in layer.parts
+    ]
+
+
+def energy_report(
+    model: str,
+    layers: Sequence[tuple[str, LayerShape]],
+    hardware: Hardware,
+    ifmap_zeros: Mapping[str, float] | None = None,
+) -> EnergyReport:
+    """Price a network layer by layer.
+
+    Args:
+        model: its name.
+        layers: name and shape of each layer, in the order in which they run.
+        hardware: what it runs on.
+        ifmap_zeros: share of zeros in the input of each layer, by its name, for hardware that
+            gains by them; that of ``hardware`` for layers that are not named.
+
+    Raises:
+        UnmappableLayer: the hardware cannot compute one of the layers with weights.
+    """
+    priced = [(name, shape) for name, shape in layers if has_weights(shape)]
+    names = tuple(name for name, _ in priced)
+    if ifmap_zeros and isinstance(hardware, Eyeriss):
+        zeros = zeros_by_layer(ifmap_zeros, names, hardware.zeros)
+        energies = tuple(
+            eyeriss.layer_energy(shape, hardware, share)
+            for (_, shape), share in zip(priced, zeros, strict=True)
+        )
+    else:
+        energies = tuple(layer_energy(shape, hardware) for _, shape in priced)
+    residue = tuple(name for name, shape in layers if not has_weights(shape))
+    batch = 1 if isinstance(hardware, Crossbar) else hardware.batch
+    return EnergyReport(model, str(hardware), batch, names, energies, residue)
