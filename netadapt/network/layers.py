@@ -9,7 +9,11 @@ Pair = tuple[int, int]
 OPS = {
     "conv": "2-d convolution, normalization folded in",
     "conv_transpose": "2-d transposed convolution, normalization folded in",
+    "conv_nd": "3-d convolution; sizes are the first one, and the product of the others",
+    "deform_conv": "2-d convolution at computed positions",
     "linear": "matrix product over the last axis, for in_hw[0] * in_hw[1] rows",
+    "matmul": "product of two tensors, summed over cin, for in_hw[0] * in_hw[1] rows; no weights",
+    "recurrent": "all gates of a recurrent layer, for in_hw[1] steps",
     "norm": "batch normalization that no convolution precedes, so that none absorbs it",
     "layer_norm": "layer normalization over channels",
     "group_norm": "group normalization",
@@ -90,15 +94,16 @@ class LayerShape:
     @property
     def weights(self) -> int:
         """Weight elements, without bias; zero for ops without weights."""
-        if self.op in ("conv", "conv_transpose"):
+        if self.op in ("conv", "conv_transpose", "conv_nd", "deform_conv"):
             return self.cin * self.cout * self.kernel[0] * self.kernel[1] // self.groups
-        return self.cin * self.cout if self.op == "linear" else 0
+        return self.cin * self.cout if self.op in ("linear", "recurrent") else 0
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image, of convolutions and linear layers only."""
+        """Multiply-accumulates for one image, of convolutions and matrix products."""
         pixels = self.in_hw if self.op == "conv_transpose" else self.out_hw
-        return self.weights * pixels[0] * pixels[1]
+        products = self.cin * self.cout if self.op == "matmul" else self.weights
+        return products * pixels[0] * pixels[1]
 
     def __str__(self) -> str:
         """Compact and unique, such as ``conv 32>64 k3x3 s1x1 p1x1 112x112 bias relu``."""

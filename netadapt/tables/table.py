@@ -38,7 +38,7 @@ __all__ = ["UNPRICED", "Entry", "LookupTable"]
 FORMAT = 2
 _BYTES = {"float32": 4, "int8": 1}
 _LEAST_SHARE = 0.25
-UNPRICED = frozenset({"other"})
+UNPRICED = frozenset({"other", "conv_nd", "deform_conv", "matmul", "recurrent"})
 """Kinds of layers that no table prices: they cost nothing in a sum."""
 
 
