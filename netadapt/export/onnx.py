@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from netadapt.errors import ModelError
-from netadapt.tracing import unwrap
+from netadapt.tracing import duplicate, unwrap
 
 TOLERANCE = 1e-3
 """Largest accepted difference of ONNX Runtime from torch, relative to the largest output."""
@@ -51,7 +51,7 @@ def export_program(
     Raises:
         ModelError: torch.export cannot capture the model, or ONNX Runtime cannot compute its type.
     """
-    model = unwrap(model)
+    model = duplicate(unwrap(model))  # an export leaves what the code keeps on itself
     dtype = next((p.dtype for p in model.parameters()), torch.float32)
     if dtype not in (torch.float32, torch.float16):
         raise ModelError(
@@ -109,9 +109,10 @@ def onnx_difference(data: bytes, model: nn.Module, images: Tensor) -> float:
     session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     taken = session.get_inputs()[0]
     worst = 0.0
+    model = duplicate(model)
     with evaluating(model), torch.no_grad():
         for batch in torch.split(images, taken.shape[0]):
-            expected = first_output(model(batch))
+            expected = first_output(model(batch.clone()))  # it may be changed in place
             found = torch.from_numpy(session.run(None, {taken.name: batch.numpy()})[0])
             scale = max(float(expected.abs().max()), 1e-6)
             off = float((found.float() - expected.float()).abs().max()) / scale

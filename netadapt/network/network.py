@@ -49,6 +49,9 @@ class ChannelGroup:
         fixed: why it may not shrink, as a phrase; empty if it may.
         exact: false if removing a channel also changes what others compute (layer normalization
             divides by statistics over channels), so that masked and pruned models differ.
+        least: the fewest units that must stay.
+        summed: whether its channels are added up without a weight to each, as in a product of two
+            tensors, so that nothing reads less of a channel but what produces it.
     """
 
     id: str
@@ -57,6 +60,8 @@ class ChannelGroup:
     channels_per_unit: int = 1
     fixed: str = ""
     exact: bool = True
+    least: int = 1
+    summed: bool = False
 
     def choices(self, multiple: int) -> tuple[int, ...]:
         """Sizes that it may shrink to, descending: full blocks of channels, at least one multiple.
@@ -67,7 +72,7 @@ class ChannelGroup:
         if self.fixed:
             return ()
         step = multiple // math.gcd(multiple, self.channels_per_unit)
-        return tuple(range((self.size - 1) // step * step, 0, -step))
+        return tuple(range((self.size - 1) // step * step, self.least - 1, -step))
 
     def smaller(self, size: int, multiple: int) -> tuple[int, ...]:
         """The choices below ``size``, descending."""
@@ -91,19 +96,19 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class AttrSpec:
-    """A module attribute that holds a width, such as ``out_channels`` or ``groups``.
+    """A module attribute that holds a width, or a sequence of them.
 
     Attributes:
         module: qualified name.
-        attr: name of the attribute.
-        width: its value.
-        as_tuple: whether the attribute holds the value in a 1-tuple (``normalized_shape``).
+        attr: name of the attribute, such as ``out_channels``, ``groups`` or a user's own.
+        widths: its value, or its items.
+        sequence: whether the attribute is a tuple or a list (``normalized_shape``).
     """
 
     module: str
     attr: str
-    width: Width
-    as_tuple: bool = False
+    widths: tuple[Width, ...]
+    sequence: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +212,16 @@ class Network:
             if tensor.parameter
         )
 
-    def attributes(self, sizes: Sizes) -> dict[str, dict[str, int | tuple[int]]]:
-        """``{module: {attribute: value}}`` for the given sizes: what a loader has to set."""
+    def attributes(self, sizes: Sizes) -> dict[str, dict[str, int | tuple[int, ...]]]:
+        """``{module: {attribute: value}}`` for the given sizes: what a loader has to set.
+
+        Where the value is a tuple, the attribute may as well be a list.
+        """
         complete = self.complete(sizes)
-        found: dict[str, dict[str, int | tuple[int]]] = {}
+        found: dict[str, dict[str, int | tuple[int, ...]]] = {}
         for spec in self.attrs:
-            value = spec.width.at(complete)
-            found.setdefault(spec.module, {})[spec.attr] = (value,) if spec.as_tuple else value
+            values = tuple(width.at(complete) for width in spec.widths)
+            found.setdefault(spec.module, {})[spec.attr] = values if spec.sequence else values[0]
         return found
 
     def kept_indices(self, keep: Mapping[str, Sequence[int]]) -> dict[tuple[str, int], list[int]]:

@@ -1,6 +1,5 @@
 """Check that groups are what the trace says: pruned models compute what masked ones do."""
 
-import copy
 import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from netadapt.network import ChannelGroup, Network, shrinkable
 from netadapt.pruning.surgery import Keep, mask, shrink
-from netadapt.tracing import unwrap
+from netadapt.tracing import duplicate, unwrap
 
 Mode = Literal["eval", "train"]
 Status = Literal["equal", "shape-only", "failed"]
@@ -74,7 +73,7 @@ def verify_groups(
         not exact are left out of the comparison of values, and their shapes compared.
     """
     chosen = [network.groups[g] for g in groups] if groups is not None else [*shrinkable(network)]
-    exact = copy.deepcopy(unwrap(model)).double()
+    exact = duplicate(unwrap(model)).double()
     images = as_images(exact, network, inputs, seed)
     rng = random.Random(seed)
     keep = {group.id: half(group, rng) for group in chosen}
@@ -99,7 +98,7 @@ def plan(groups: Sequence[ChannelGroup], keep: Keep, together: bool) -> Iterator
 
 def half(group: ChannelGroup, rng: random.Random) -> tuple[int, ...]:
     """A random half of a group's units, at least one."""
-    return tuple(sorted(rng.sample(range(group.size), max(1, group.size // 2))))
+    return tuple(sorted(rng.sample(range(group.size), max(group.least, group.size // 2))))
 
 
 def check(

@@ -1,14 +1,14 @@
 """Remove channels from a module: a new module, with the argument left as it was."""
 
-import copy
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 from netadapt.errors import ModelError
 from netadapt.network import Network
-from netadapt.tracing import unwrap
+from netadapt.tracing import duplicate, unwrap
 
 Keep = Mapping[str, Sequence[int]]
 
@@ -37,34 +37,42 @@ def shrink(model: nn.Module, network: Network, keep: Keep) -> nn.Module:
         kept.setdefault(name, {})[dim] = indices
     # Tensors to cut enter the memo cut, so that no tensor is copied whole first, and ties hold.
     memo: dict[int, object] = {id(held[n]): cut(held[n], dims) for n, dims in kept.items()}
-    shrunken = copy.deepcopy(model, memo)
+    shrunken = duplicate(model, memo=memo)
     sizes = {group: len(units) for group, units in keep.items()}
-    for path, attrs in network.attributes(sizes).items():
-        module = shrunken.get_submodule(path)
-        for attr, value in attrs.items():
-            setattr(module, attr, value)
+    set_attributes(shrunken, network.attributes(sizes))
     return shrunken
+
+
+def set_attributes(model: nn.Module, attributes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Set widths that modules hold: ``{module: {attribute: value}}``, sequences in their type."""
+    for path, attrs in attributes.items():
+        module = model.get_submodule(path)
+        for attr, value in attrs.items():
+            listed = isinstance(getattr(module, attr, None), list)
+            items = isinstance(value, list | tuple)
+            setattr(module, attr, list(value) if listed else tuple(value) if items else value)
 
 
 def mask(model: nn.Module, network: Network, keep: Keep) -> nn.Module:
     """A copy of the model, of full size, that reads nothing of the units that do not stay.
 
     The weights by which layers sum over those channels are zero, so that it computes exactly
-    what :func:`shrink` gives, whatever the activations between are.
+    what :func:`shrink` gives, whatever the activations between are. Where channels are summed
+    without weights, what produces them is zero too.
 
     Raises:
         ModelError, ValueError: as :func:`shrink`.
     """
     model = unwrap(model)
     checked(model, network, keep)
-    masked = copy.deepcopy(model)
+    masked = duplicate(model)
     held = named_tensors(masked)
     with torch.no_grad():
         for group_id, units in keep.items():
             group = network.groups[group_id]
             gone = sorted(set(range(group.size)) - set(units))
             for slot in group.slots:
-                if slot.role == "in" and gone:
+                if gone and (slot.role == "in" or group.summed):
                     indices = torch.tensor([i for unit in gone for i in slot.index[unit]])
                     tensor = held[slot.tensor]
                     tensor.index_fill_(slot.dim, indices.to(tensor.device), 0)

@@ -75,7 +75,13 @@ def reasons(ledger: Ledger, roots: Ids) -> dict[int, str]:
 def build(ledger: Ledger, roots: Ids, label: Ids, fixed: dict[int, str]) -> Grouping:
     """The groups for labelled channels, numbered by their first producer."""
     order, slots = collect(ledger, roots, label)
-    inexact = {int(label[channel]) for channel in ledger.inexact}
+    inexact, several, summed = (
+        {int(label[channel]) for channel in channels}
+        for channels in (
+            ledger.inexact, ledger.several, ledger.summed
+        )
+    )  # fmt: skip
+    lifted = {int(label[channel]) for channel in ledger.lifted}
     taken: dict[str, int] = {}
     groups = []
     for old in order:
@@ -96,7 +102,9 @@ def build(ledger: Ledger, roots: Ids, label: Ids, fixed: dict[int, str]) -> Grou
                 slots=held,
                 channels_per_unit=len(root.index[0]),
                 fixed=why,
-                exact=old not in inexact,
+                exact=old not in inexact and not (old in summed and old in lifted),
+                least=2 if old in several else 1,
+                summed=old in summed,
             )
         )
     renumber = np.full(int(label.max(initial=-1)) + 1, NONE, dtype=np.int64)

@@ -7,12 +7,10 @@ its output, in this order, as ONNX Runtime fuses them.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from torch import fx
-
 from netadapt.network import LayerSpec, Width
 from netadapt.tracing._groups import Grouping
 from netadapt.tracing._ledger import Ids
-from netadapt.tracing._values import Findings, Record
+from netadapt.tracing._values import Findings, Node, Record
 
 FUSED_ACTS = frozenset({
     "relu", "relu6", "sigmoid", "tanh", "leaky_relu", "hardsigmoid", "hardswish", "silu", "gelu",
@@ -21,7 +19,10 @@ FUSED_ACTS = frozenset({
 """Activations that a layer absorbs."""
 
 
-WEIGHTED = frozenset({"conv", "conv_transpose", "linear", "norm", "layer_norm", "group_norm"})
+WEIGHTED = frozenset({
+    "conv", "conv_transpose", "conv_nd", "deform_conv", "linear", "recurrent", "norm", "layer_norm",
+    "group_norm",
+})  # fmt: skip
 """Operations that have weights."""
 
 
@@ -29,8 +30,8 @@ def fuse(found: Findings) -> list[Record]:
     """Records with normalizations, residual sums and activations absorbed."""
     at = {record.node: record for record in found.records}
     users = Users(found)
-    tails: dict[fx.Node, Record] = {}  # last node of each layer so far that may absorb a sum
-    absorbed: dict[fx.Node, Record] = {}
+    tails: dict[Node, Record] = {}  # last node of each layer so far that may absorb a sum
+    absorbed: dict[Node, Record] = {}
     for record in found.records:
         if record.node in absorbed:
             continue
@@ -57,9 +58,9 @@ def fuse(found: Findings) -> list[Record]:
     return [record for record in found.records if record.node not in absorbed]
 
 
-def last_branch(add: Record, tails: dict[fx.Node, Record], users: "Users") -> Record | None:
+def last_branch(add: Record, tails: dict[Node, Record], users: "Users") -> Record | None:
     """Of the convolutions that feed a sum and nothing else, the one that runs last."""
-    sources = [users.origin(node) for node in add.node.all_input_nodes]
+    sources = [users.origin(node) for node in add.node.inputs]
     if len(sources) != 2:
         return None
     feeding = [n for n in sources if n in tails and users.sole(n) is add.node]
@@ -72,26 +73,24 @@ class Users:
 
     def __init__(self, found: Findings) -> None:
         self._aliases = found.aliases
-        self._queries = found.queries
 
-    def origin(self, node: fx.Node) -> fx.Node:
+    def origin(self, node: Node) -> Node:
         """The node that computed what this one hands on."""
         while node in self._aliases:
             node = self._aliases[node]
         return node
 
-    def of(self, node: fx.Node) -> list[fx.Node]:
+    def of(self, node: Node) -> list[Node]:
         """All nodes that use it."""
-        direct = [user for user in node.users if user not in self._queries]
         return [
             user
-            for one in direct
+            for one in node.users
             for user in (
                 self.of(one) if one in self._aliases and self._aliases[one] is node else [one]
             )
         ]
 
-    def sole(self, node: fx.Node) -> fx.Node | None:
+    def sole(self, node: Node) -> Node | None:
         """The only node that uses it, if there is just one."""
         users = self.of(node)
         return users[0] if len(users) == 1 else None

@@ -5,6 +5,7 @@ those that may not be removed, and enter every place that holds channels as a ve
 ``NONE`` stands for a channel that is nobody's to remove, such as one of the network's input.
 """
 
+import copy
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
@@ -13,6 +14,10 @@ import numpy.typing as npt
 
 Ids = npt.NDArray[np.int64]
 Role = Literal["out", "in", "channelwise"]
+Place = tuple[str, int]
+"""A tensor's name, and one of its dimensions."""
+Origin = tuple[str, str, int | None]
+"""A module, its attribute, and the position in it if the attribute is a sequence."""
 
 NONE = -1
 
@@ -33,14 +38,30 @@ class Ledger:
     def __init__(self, canonical: Mapping[str, str], shapes: Mapping[str, tuple[int, ...]]) -> None:
         self.canonical = canonical
         self.shapes = shapes
-        self.slots: dict[tuple[str, int], Ids] = {}
-        self.roles: dict[tuple[str, int], list[Role]] = {}
+        self.slots: dict[Place, Ids] = {}
+        self.roles: dict[Place, list[Role]] = {}
         self.producers: dict[str, str] = {}
-        self.attrs: dict[tuple[str, str], tuple[Ids, bool]] = {}
+        self.attrs: dict[Origin, Ids] = {}
+        self.constants: set[Origin] = set()
         self.fixed: dict[int, str] = {}
         self.inexact: set[int] = set()
+        self.summed: set[int] = set()
+        self.lifted: set[int] = set()
+        self.several: set[int] = set()
         self.untouched: dict[str, str] = {}
+        self.used: set[str] = set()
         self._parent: list[int] = []
+        self._kept: dict[str, str] = {}
+        self._lineage: dict[int, tuple[Ids, frozenset[Place]]] = {}
+
+    def copy(self) -> "Ledger":
+        """A ledger that goes on from here and leaves this one as it is."""
+        other = copy.copy(self)
+        for name, held in vars(self).items():
+            if isinstance(held, dict | set | list) and name not in ("canonical", "shapes"):
+                setattr(other, name, held.copy())
+        other.roles = {place: [*roles] for place, roles in self.roles.items()}
+        return other
 
     def fresh(self, size: int) -> Ids:
         """Ids of new channels, tied to nothing."""
@@ -92,17 +113,27 @@ class Ledger:
         """Note that removing any of these channels changes what is computed for the others."""
         self.inexact.update(channel for channel in ids.tolist() if channel != NONE)
 
-    def proportional(self, a: Ids, b: Ids) -> bool:
-        """Whether the sizes of two vectors keep their ratio whatever channels are removed."""
-        roots_a, counts_a = self._census(a)
-        roots_b, counts_b = self._census(b)
-        same = np.array_equal(roots_a, roots_b)
-        return same and np.array_equal(counts_a * len(b), counts_b * len(a))
+    def sum_over(self, ids: Ids) -> None:
+        """Note that a channel's values are added up without weights that could be zeroed."""
+        self.summed.update(channel for channel in ids.tolist() if channel != NONE)
 
-    def _census(self, ids: Ids) -> tuple[Ids, Ids]:
+    def lift(self, ids: Ids) -> None:
+        """Note that these channels may differ from zero although what produces them is zero."""
+        self.lifted.update(channel for channel in ids.tolist() if channel != NONE)
+
+    def leave_two(self, ids: Ids) -> None:
+        """Let no fewer than two of these channels stay, for one alone would be dropped."""
+        self.several.update(channel for channel in ids.tolist() if channel != NONE)
+
+    def census(self, ids: Ids) -> dict[int, int]:
+        """How often each unit occurs, and ``NONE``."""
+        values, counts = np.unique(self.units(ids), return_counts=True)
+        return dict(zip(values.tolist(), counts.tolist(), strict=True))
+
+    def units(self, ids: Ids) -> Ids:
+        """For each channel the one that stands for its unit, as far as is known."""
         roots = [channel if channel == NONE else self.find(channel) for channel in ids.tolist()]
-        values, counts = np.unique(np.array(roots, dtype=np.int64), return_counts=True)
-        return values, counts
+        return np.array(roots, dtype=np.int64)
 
     def slot(self, tensor: str, dim: int, role: Role, ids: Ids, producer: str = "") -> None:
         """Enter that ``tensor`` holds these channels along ``dim``.
@@ -117,22 +148,69 @@ class Ledger:
             producer: for rows of a weight, the layer that they make the output of.
         """
         place = (self.canonical[tensor], dim)
+        if place not in self.slots and place[0] in self._kept:
+            self.fix(ids, self._kept[place[0]])
         held = self.slots.setdefault(place, ids)
         self.tie(held, ids, f"shares the tensor {place[0]} with a layer of fixed width")
+        self._assume(place, role, producer)
+
+    def _assume(self, place: Place, role: Role, producer: str) -> None:
         roles = self.roles.setdefault(place, [])
         if role not in roles:
             roles.append(role)
         if producer:
             self.producers.setdefault(place[0], producer)
 
-    def attr(self, module: str, attr: str, ids: Ids, as_tuple: bool = False) -> None:
+    def param(self, tensor: str, dim: int) -> Ids:
+        """The channels that a tensor's dimension is found to hold, or new ones."""
+        place = (self.canonical[tensor], dim)
+        if place not in self.slots:
+            self.slot(tensor, dim, "channelwise", self.fresh(self.shapes[place[0]][dim]))
+        ids = self.slots[place].copy()
+        self._lineage[id(ids)] = (ids, frozenset({place}))
+        return ids
+
+    def places(self, ids: Ids) -> frozenset[Place]:
+        """Where these channels lie, if only parameters and buffers went into the tensor."""
+        return self._lineage.get(id(ids), (ids, frozenset()))[1]
+
+    def descend(self, ids: Ids, *sources: Ids) -> Ids:
+        """The same channels, whose places are those of all sources, if each has any."""
+        places = [self.places(source) for source in sources]
+        if places and all(places):
+            ids = ids.copy()
+            self._lineage[id(ids)] = (ids, frozenset().union(*places))
+        return ids
+
+    def act_as(self, ids: Ids, role: Role, producer: str = "") -> None:
+        """Give a role to all places that a computed weight's dimension comes from."""
+        for place in self.places(ids):
+            self._assume(place, role, producer)
+
+    def keep(self, tensor: str, why: str) -> None:
+        """Forbid any change to a tensor, whatever else it is used for."""
+        name = self.canonical[tensor]
+        self._kept.setdefault(name, why)
+        for (held, _), ids in self.slots.items():
+            if held == name:
+                self.fix(ids, why)
+
+    def attr(self, origin: Origin, ids: Ids) -> None:
         """Enter that a module attribute holds the number of these channels."""
-        self.attrs.setdefault((module, attr), (ids, as_tuple))
+        held = self.attrs.setdefault(origin, ids)
+        if len(held) == len(ids):
+            self.tie(held, ids, f"has its width from {said(origin)}, which is fixed")
 
     def leave(self, modules: Iterable[str], why: str) -> None:
         """Note why the parameters of these modules are left as they are."""
         for module in modules:
             self.untouched.setdefault(module, why)
+
+    def settle(self) -> None:
+        """Fix what hangs on an attribute that also serves as a constant."""
+        for origin in self.constants & self.attrs.keys():
+            why = f"has its width from {said(origin)}, which the code also uses as a constant"
+            self.fix(self.attrs[origin], why)
 
     def roots(self) -> Ids:
         """For every id, the one that stands for all tied to it."""
@@ -142,11 +220,24 @@ class Ledger:
         return parent
 
 
+def said(origin: Origin) -> str:
+    """An attribute as a user would write it."""
+    module, attr, index = origin
+    name = f"{module}.{attr}".lstrip(".")
+    return name if index is None else f"{name}[{index}]"
+
+
 def freeze(ledger: Ledger, value: Any, why: str) -> None:
-    """Fix every channel that occurs anywhere in an argument."""
-    ids = getattr(value, "ids", None)
-    if isinstance(ids, np.ndarray):
-        ledger.fix(ids, why)
+    """Fix every channel that occurs anywhere in an argument, and every tensor of the model."""
+    name, axes = getattr(value, "name", ""), getattr(value, "axes", None)
+    if axes is not None:
+        for ids in axes.values():
+            ledger.fix(ids, why)
+        if name:
+            ledger.keep(name, why)
+            ledger.leave([name.rpartition(".")[0]], why)
+    elif hasattr(value, "freeze"):
+        value.freeze(why)
     elif isinstance(value, Mapping):
         freeze(ledger, list(value.values()), why)
     elif isinstance(value, slice):

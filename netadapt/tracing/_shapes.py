@@ -1,4 +1,4 @@
-"""Rules of operations that rearrange a tensor: reshape, permute, concatenate."""
+"""Rules of operations that see a tensor in another shape: views, permutations, repetition."""
 
 import math
 from collections.abc import Sequence
@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from netadapt.tracing._values import BAKED, Call, Dim, Value, position
+from netadapt.tracing._ledger import Ids
+from netadapt.tracing._numbers import Number
+from netadapt.tracing._values import BAKED, Call, Value, position, varies
 
 
 def integers(args: tuple[Any, ...]) -> list[Any]:
@@ -18,70 +20,123 @@ def integers(args: tuple[Any, ...]) -> list[Any]:
 
 def reshape(call: Call, input: Value, *sizes: Any, shape: Any = None, size: Any = None) -> Any:
     """View as other sizes; a constant number of channels in the code fixes them."""
-    return rearrange(call, input, integers(sizes) or list(shape or size))
+    asked = integers(sizes) or list(shape or size or ())
+    if any(not isinstance(size, int) for size in asked):
+        return call.like(input)  # a view as another type
+    return rearrange(call, input, asked)
 
 
 def reshape_as(call: Call, input: Value, other: Value) -> Any:
     """View in the shape of another tensor."""
-    sizes: list[Any] = list(other.shape)
-    if other.axis is not None and other.ids is not None:
-        sizes[other.axis] = Dim(other.shape[other.axis], other.ids)
-    return rearrange(call, input, sizes)
+    from netadapt.tracing._functions import sizes_of
+
+    return rearrange(call, input, list(sizes_of(other, call.ledger, None)))
 
 
 def flatten(call: Call, input: Value, start_dim: int = 0, end_dim: int = -1) -> Any:
     """Several dimensions seen as one."""
     start, end = position(start_dim, len(input.shape)), position(end_dim, len(input.shape))
-    if input.axis is None:
-        return call.value(None, None)
-    if not start <= input.axis <= end:
-        return call.value(input.axis - (end - start) * (input.axis > end), input.ids)
-    sizes: list[Any] = list(call.shape)
-    sizes[start] = -1
-    return rearrange(call, input, sizes)
+    shift = end - start
+    axes = {dim - shift * (dim > end): ids for dim, ids in input.axes.items()
+            if not start <= dim <= end}  # fmt: skip
+    within = {dim: ids for dim, ids in input.axes.items() if start <= dim <= end}
+    if within and shift:
+        merged = merge(call, input, start, end + 1)
+        if merged is not None:
+            axes[start] = merged
+    else:
+        axes.update(within)
+    return call.value(axes)
+
+
+def merge(call: Call, input: Value, start: int, stop: int) -> Ids | None:
+    """The channels along several dimensions seen as one; of two with channels, both are fixed."""
+    axes = [dim for dim in range(start, stop) if dim in input.axes and input.shape[dim] > 1]
+    if not axes:
+        axes = [dim for dim in range(start, stop) if dim in input.axes]
+    if len(axes) != 1:
+        for dim in axes:
+            why = f"feeds {call.what}, which merges it with channels of another dimension"
+            call.ledger.fix(input.axes[dim], why)
+        return None
+    (axis,) = axes
+    lead, trail = math.prod(input.shape[start:axis]), math.prod(input.shape[axis + 1 : stop])
+    flat: Ids = np.tile(np.repeat(input.axes[axis], trail), lead)
+    return call.ledger.descend(flat, input.axes[axis])
 
 
 def unflatten(call: Call, input: Value, dim: int, sizes: Sequence[Any]) -> Any:
     """One dimension seen as several."""
     start = position(dim, len(input.shape))
-    into: list[Any] = list(call.shape)
-    into[start : start + len(sizes)] = sizes
-    if start != input.axis and input.axis is not None:
-        shifted = input.axis + (len(sizes) - 1 if input.axis > start else 0)
-        return call.value(shifted, input.ids)
-    return rearrange(call, input, into)
+    asked: list[Any] = [-1 if d in input.axes else size for d, size in enumerate(input.shape)]
+    asked[start : start + 1] = sizes
+    return rearrange(call, input, asked)
 
 
 def rearrange(call: Call, input: Value, sizes: list[Any]) -> Any:
     """The common rule of all views.
 
-    The dimensions of input and output fall into blocks of the same number of elements. Only the
-    block with the channels matters. If it becomes several dimensions, exactly one of them may be
-    free to shrink; elements at one position of it, of all others, are removed together.
+    The dimensions of input and output fall into blocks of the same number of elements, of which
+    those with channels matter. If one becomes several dimensions, one of them may be free to
+    shrink; elements at one position of it, of all others, are removed together.
     """
-    if input.axis is None or input.ids is None:
-        call.freeze(sizes, why=", which sizes another tensor by it")
-        return call.value(None, None)
-    (i, i_end), (j, j_end) = block(input.shape, call.shape, input.axis)
-    lead, trail = (
-        math.prod(input.shape[i : input.axis]),
-        math.prod(input.shape[input.axis + 1 : i_end]),
-    )
-    flat = np.tile(np.repeat(input.ids, trail), lead)
-    free = [d for d in range(j, j_end) if isinstance(sizes[d], Dim) or sizes[d] == -1]
-    outside = [size for d, size in enumerate(sizes) if not j <= d < j_end]
-    if len(free) != 1 or any(isinstance(size, Dim) for size in outside):
-        return call.freeze(input, sizes, why=BAKED)
+    axes: dict[int, Ids] = {}
+    done: set[int] = set()
+    for axis in sorted(input.axes):
+        (i, i_end), (j, j_end) = block(input.shape, call.shape, axis)
+        if i in done:
+            continue
+        done.add(i)
+        flat = merge(call, input, i, i_end)
+        if flat is not None:
+            found = divide(call, flat, j, j_end, sizes)
+            if found is not None:
+                axes[found[0]] = found[1]
+    for dim, size in enumerate(sizes):
+        if varies(size) and dim not in axes and size.from_attributes:
+            size.pin()
+        elif varies(size) and dim not in axes and call.shape[dim] > 1:
+            call.freeze(size, why=", which sizes another tensor by it")
+    return call.value(axes)
+
+
+def divide(call: Call, flat: Ids, j: int, j_end: int, sizes: list[Any]) -> Any:
+    """Channels seen as the dimensions ``j`` to ``j_end``: which one holds which."""
+    if j_end - j == 1 and (sizes[j] == -1 or varies(sizes[j])):
+        if sizes[j] != -1 and not sizes[j].follows(flat):
+            return fixed(call, flat, ", by the number of channels of another tensor")
+        return j, flat
+    free = free_dims(sizes, range(j, j_end))
+    if len(free) != 1:
+        return fixed(call, flat, BAKED)
     (axis,) = free
-    size = sizes[axis]
-    if isinstance(size, Dim) and not call.ledger.proportional(size.ids, flat):
-        if len(size.ids) != len(flat):
-            return call.freeze(input, sizes, why=", by the number of channels of another tensor")
-        # Often of one that will meet this tensor later, as in squeeze-excite: they stay equal.
-        call.ledger.tie(size.ids, flat, f"is viewed by {call.what} as wide as fixed channels")
     rows = np.moveaxis(flat.reshape(call.shape[j:j_end]), axis - j, -1)
+    rows = rows.reshape(-1, call.shape[axis])
     why = f"is viewed by {call.what} together with channels of a fixed width"
-    return call.value(axis, call.ledger.couple(rows.reshape(-1, call.shape[axis]), why))
+    ids = call.ledger.descend(call.ledger.couple(rows, why), flat)
+    size = sizes[axis]
+    if varies(size) and not size.follows(ids):
+        return fixed(call, flat, ", by the number of channels of another tensor")
+    return axis, ids
+
+
+def fixed(call: Call, ids: Ids, why: str) -> None:
+    """Fix channels that a call takes, and say why."""
+    call.ledger.fix(ids, f"feeds {call.what}{why}")
+
+
+def free_dims(sizes: list[Any], dims: Sequence[int]) -> list[int]:
+    """Of the dimensions that channels are divided into, the one whose size follows them.
+
+    A size that is left open comes first, then one that was derived from the channels, then the
+    largest that a module holds as an attribute; other attributes then are constants.
+    """
+    open_ = [d for d in dims if type(sizes[d]) is int and sizes[d] == -1]
+    derived = [d for d in dims if varies(sizes[d]) and not sizes[d].from_attributes]
+    held = [d for d in dims if varies(sizes[d]) and sizes[d].from_attributes]
+    if open_ or derived:
+        return open_ + derived
+    return sorted(held, key=lambda d: -sizes[d])[:1]
 
 
 def block(a: Sequence[int], b: Sequence[int], axis: int) -> tuple[tuple[int, int], tuple[int, int]]:
@@ -114,9 +169,19 @@ def transpose(call: Call, input: Value, dim0: int, dim1: int) -> Any:
     return reordered(call, input, order)
 
 
+def swapaxes(call: Call, input: Value, axis0: int, axis1: int) -> Any:
+    """Two dimensions swapped, by numpy's names."""
+    return transpose(call, input, axis0, axis1)
+
+
 def matrix_transpose(call: Call, input: Value) -> Any:
     """The last two dimensions swapped."""
     return transpose(call, input, -2, -1) if len(input.shape) > 1 else call.like(input)
+
+
+def adjoint(call: Call, input: Value) -> Any:
+    """All dimensions of a tensor in reverse order, as its attribute ``T`` gives them."""
+    return reordered(call, input, list(range(len(input.shape)))[::-1])
 
 
 def movedim(call: Call, input: Value, source: Any, destination: Any) -> Any:
@@ -131,134 +196,135 @@ def movedim(call: Call, input: Value, source: Any, destination: Any) -> Any:
 
 def reordered(call: Call, input: Value, order: list[int]) -> Any:
     """Record a movement of data to the order given; a swap with 1-pixel dimensions is free."""
-    axis = None if input.axis is None else order.index(input.axis)
-    result = call.value(axis, input.ids)
+    result = call.value({order.index(dim): ids for dim, ids in input.axes.items()})
     wide = [d for d in order if input.shape[d] != 1]
     if wide != sorted(wide):
         call.layer("move", input, result)
     return result
 
 
-def cat(call: Call, tensors: Sequence[Value], dim: int = 0, **options: Any) -> Any:
-    """Tensors joined along a dimension."""
-    place = position(options.get("axis", dim), len(call.shape))
-    axes = {value.axis for value in tensors if value.axis is not None}
-    if len(axes) > 1:
-        return call.freeze(list(tensors), why=" along two different dimensions")
-    if len(tensors) == 1:
-        call.alias()
-        return call.like(tensors[0])
-    if axes == {place}:
-        parts = [value.along(place) for value in tensors]
-        result = call.value(place, np.concatenate(parts))
-    else:
-        result = unified(call, tensors, axes)
-        parts = []
-    if place == (result.axis if result.axis is not None else 1):
-        parts = parts or [value.along(place) for value in tensors]
-        call.layer("concat", tensors[0], result, cin=result.along(place), inputs=tuple(parts))
-    else:
-        call.layer("other", tensors[0], result)
-    return result
-
-
-def unified(call: Call, tensors: Sequence[Value], axes: set[int]) -> Value:
-    """Tensors whose channels lie along another dimension than the one they are joined along."""
-    if not axes:
-        return call.value(None, None)
-    (axis,) = axes
-    first = tensors[0].along(axis)
-    for value in tensors[1:]:
-        why = f"meets a tensor of fixed width in {call.what}"
-        call.ledger.tie(first, value.along(axis), why)
-    return call.value(axis, first)
-
-
-def stack(call: Call, tensors: Sequence[Value], dim: int = 0) -> Any:
-    """Tensors joined along a new dimension."""
-    axes = {value.axis for value in tensors if value.axis is not None}
-    if len(axes) > 1:
-        return call.freeze(list(tensors), why=" along two different dimensions")
-    place = position(dim, len(call.shape))
-    shifted = Value(call.shape)
-    if axes:
-        (axis,) = axes
-        first = tensors[0].along(axis)
-        for value in tensors[1:]:
-            call.ledger.tie(first, value.along(axis), f"meets fixed channels in {call.what}")
-        shifted = call.value(axis + (axis >= place), first)
-    call.layer("other", tensors[0], shifted)
-    return shifted
-
-
 def unsqueeze(call: Call, input: Value, dim: int) -> Any:
     """A new dimension of size one."""
     place = position(dim, len(call.shape))
-    axis = None if input.axis is None else input.axis + (input.axis >= place)
-    return call.value(axis, input.ids)
+    return call.value({axis + (axis >= place): ids for axis, ids in input.axes.items()})
 
 
 def squeeze(call: Call, input: Value, dim: Any = None) -> Any:
     """Dimensions of size one dropped."""
+    ndim = len(input.shape)
     if dim is None:
-        if input.axis is not None and input.shape[input.axis] == 1:
-            return call.freeze(input)
-        gone = [d for d, size in enumerate(input.shape) if size == 1]
-        call.freeze(input, why=", which would drop a dimension of one channel")
+        asked = range(1, ndim) if input.shape[0] != 1 else range(ndim)
     else:
-        asked = [dim] if isinstance(dim, int) else dim
-        gone = [d for d in (position(d, len(input.shape)) for d in asked) if input.shape[d] == 1]
-        if input.axis in [position(d, len(input.shape)) for d in asked]:
-            return call.freeze(input, why=", which would drop a dimension of one channel")
-    axis = None if input.axis is None else input.axis - sum(d < input.axis for d in gone)
-    return call.value(axis, input.ids)
+        asked = [position(d, ndim) for d in ([dim] if isinstance(dim, int) else dim)]
+    gone = [d for d in asked if input.shape[d] == 1]
+    axes = {}
+    for axis, ids in input.axes.items():
+        if axis in gone or (dim is not None and axis in asked):
+            call.ledger.fix(ids, f"feeds {call.what}, which would drop a dimension of one channel")
+        if axis not in gone:
+            axes[axis - sum(d < axis for d in gone)] = ids
+    if dim is None:  # two channels may stay, one would be dropped
+        for ids in axes.values():
+            call.ledger.leave_two(ids)
+    return call.value(axes)
 
 
-def expand(call: Call, input: Value, *sizes: Any, size: Any = None) -> Any:
+def expand(call: Call, input: Value, *sizes: Any, size: Any = None, **_: Any) -> Any:
     """Dimensions of size one repeated without a copy."""
     asked = integers(sizes) or list(size)
     shift = len(call.shape) - len(input.shape)
-    axis = None if input.axis is None else input.axis + shift
-    other = [size for d, size in enumerate(asked) if d != axis]
-    if axis is None or input.shape[axis - shift] == 1:
-        return call.freeze(input, asked)
-    kept = asked[axis] == -1 or isinstance(asked[axis], Dim)
-    if not kept or any(isinstance(size, Dim) for size in other):
-        return call.freeze(input, asked, why=BAKED)
-    if isinstance(asked[axis], Dim):
-        call.ledger.tie(input.along(axis - shift), asked[axis].ids, f"sizes {call.what}")
-    return call.value(axis, input.ids)
+    axes = {}
+    for dim, asked_size in enumerate(asked):
+        axis = dim - shift
+        if axis in input.axes and input.shape[axis] == call.shape[dim]:
+            ids = input.axes[axis]
+            if not (asked_size == -1 or (varies(asked_size) and asked_size.follows(ids))):
+                call.ledger.fix(ids, f"feeds {call.what}{BAKED}")
+            axes[dim] = ids
+        elif axis in input.axes:
+            call.ledger.fix(input.axes[axis], f"feeds {call.what}, which repeats its one channel")
+        elif varies(asked_size) and (axis < 0 or input.shape[axis] == 1):
+            made = asked_size.vector()
+            if made is None:
+                call.freeze(asked_size, why=", which sizes another tensor by it")
+            else:
+                axes[dim] = made
+        elif varies(asked_size):
+            call.freeze(asked_size, why=", which sizes a tensor of fixed width by it")
+    return call.value(axes)
 
 
 def expand_as(call: Call, input: Value, other: Value) -> Any:
     """Dimensions of size one repeated to the shape of another tensor."""
     shift = len(other.shape) - len(input.shape)
-    if other.axis is None or other.ids is None:
-        call.freeze(input)
-        return call.value(None, None)
-    dim = other.axis - shift
-    if input.axis not in (None, dim):
-        return call.freeze(input, other, why=" along two different dimensions")
-    if dim >= 0 and input.shape[dim] != 1:
-        call.ledger.tie(other.ids, input.along(dim), f"meets fixed channels in {call.what}")
-    return call.value(other.axis, other.ids)
+    axes = dict(other.axes)
+    why = f"meets fixed channels in {call.what}"
+    for dim in range(max(shift, 0), len(other.shape)):
+        axis = dim - shift
+        if input.shape[axis] == other.shape[dim] > 1 and (axis in input.axes or dim in axes):
+            ids = input.along(axis)
+            call.ledger.tie(ids, other.along(dim), why)
+            axes[dim] = axes.get(dim, ids)
+        elif axis in input.axes and input.shape[axis] != other.shape[dim]:
+            call.ledger.fix(input.axes[axis], f"feeds {call.what}, which repeats its one channel")
+    return call.value(axes)
 
 
-def shape(call: Call, input: Value, dim: int | None = None) -> Any:
-    """The sizes of a tensor; along the channels, a number that follows them."""
-    sizes: list[int | Dim] = list(input.shape)
-    if input.axis is not None and input.ids is not None:
-        sizes[input.axis] = Dim(input.shape[input.axis], input.ids)
-    return tuple(sizes) if dim is None else sizes[dim]
+def repeat(call: Call, input: Value, *sizes: Any, repeats: Any = None, dims: Any = None) -> Any:
+    """A tensor set beside itself, a number of times along each dimension."""
+    times = integers(sizes) or list(repeats or dims)
+    shift = len(call.shape) - len(input.shape)
+    times = [1] * (len(call.shape) - len(times)) + times
+    axes = {}
+    for dim, count in enumerate(times):
+        axis = dim - shift
+        ids = input.axes.get(axis)
+        if ids is not None and isinstance(count, Number):
+            call.freeze(ids_value(input, axis), count, why=" as often as it has channels")
+        elif ids is not None:
+            axes[dim] = call.ledger.descend(np.tile(ids, count), ids)
+        elif isinstance(count, Number):
+            made = count.vector() if axis < 0 or input.shape[axis] == 1 else None
+            if made is None:
+                call.freeze(count, why=", which sizes another tensor by it")
+            else:
+                axes[dim] = made
+    result = call.value(axes)
+    call.layer("move", input, result)
+    return result
 
 
-def attribute(call: Call, input: Any, name: str, *_: Any) -> Any:
-    """``tensor.shape`` and other attributes."""
-    if isinstance(input, Value):
-        if name == "shape":
-            return shape(call, input)
-        if name in ("T", "mT", "H", "mH"):
-            return matrix_transpose(call, input)
-        if name not in ("ndim", "device", "dtype", "is_cuda", "requires_grad", "layout"):
-            return call.freeze(input)
-    return call.out
+def ids_value(input: Value, axis: int) -> Value:
+    """One dimension's channels alone."""
+    return Value(input.shape, {axis: input.axes[axis]})
+
+
+def repeat_interleave(call: Call, input: Value, repeats: Any, dim: Any = None, **_: Any) -> Any:
+    """Each element a number of times."""
+    if not isinstance(repeats, int) or isinstance(repeats, Number) or dim is None:
+        return call.freeze(input, repeats, why=", whose number of copies varies")
+    place, axes = position(dim, len(input.shape)), dict(input.axes)
+    if place in axes:
+        axes[place] = call.ledger.descend(np.repeat(axes[place], repeats), axes[place])
+    result = call.value(axes)
+    call.layer("move", input, result)
+    return result
+
+
+def made(call: Call, *args: Any, **options: Any) -> Any:
+    """A tensor of sizes given, whose width follows what sizes it."""
+    sizes = options.get("size")
+    if sizes is None:
+        sizes = integers(tuple(a for a in args if isinstance(a, int | list | tuple)))
+    axes = {}
+    if len(sizes) != len(call.shape):
+        return call.freeze(sizes)
+    for dim, size in enumerate(sizes):
+        if varies(size):
+            ids = size.vector()
+            if ids is None:
+                call.freeze(size, why=", which sizes another tensor by it")
+            else:
+                axes[dim] = ids
+                call.ledger.lift(ids)
+    return call.value(axes)

@@ -1,22 +1,22 @@
-"""From a model to a :class:`netadapt.network.Network`: capture, walk, group, describe."""
+"""From a model to a :class:`netadapt.network.Network`: run, group, describe."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import nn
-from torch._subclasses.fake_tensor import FakeTensorMode
 
 from netadapt.errors import ModelError
 from netadapt.network import AttrSpec, FixedLayer, Network, TensorSpec, Width
-from netadapt.tracing._capture import Captured, by_export, by_fx, mode, quiet
-from netadapt.tracing._groups import Grouping, group_channels
+from netadapt.tracing._groups import SINGLE, Grouping, group_channels
 from netadapt.tracing._layers import fuse, layer_spec, training_only, vectors
-from netadapt.tracing._ledger import Ledger
+from netadapt.tracing._ledger import Ledger, nobody
+from netadapt.tracing._run import run
+from netadapt.tracing._shadow import Fakes
 from netadapt.tracing._values import Findings, Record
-from netadapt.tracing._walk import Walk
 from netadapt.tracing.unwrap import unwrap
 
-BATCH_SIZES = (2, 1)  # 1 for code that was written for one image; 2 keeps the batch apart
+ATTEMPTS = ((False, 2), (False, 1), (True, 2), (True, 1))
+"""Whether to compute with numbers, and how many images: two keep the batch apart from channels."""
 
 
 def trace(
@@ -41,11 +41,47 @@ def trace(
     """
     model = unwrap(model)
     examples = as_inputs(model, inputs)
-    ledger = new_ledger(model)
-    seen, records = follow(model, examples, ledger)
+    network, single = described(model, examples, training, frozenset())
+    if single:
+        # What is tied too much to lose whole groups may lose the same channels of each.
+        evenly, _ = described(model, examples, training, single)
+        if free_units(evenly) > free_units(network):
+            network = evenly
+    return network
+
+
+def described(
+    model: nn.Module, examples: tuple[torch.Tensor, ...], training: bool, even: frozenset[str]
+) -> tuple[Network, frozenset[str]]:
+    """The network, and layers with groups that lose none though nothing else forbids it.
+
+    Args:
+        model: the model.
+        examples: its inputs.
+        training: whether to follow the training mode too.
+        even: layers with groups that are to lose the same channels of each group.
+    """
+    fakes = Fakes()
+    ledger, found = follow(model, examples, new_ledger(model), fakes, even, training=False)
+    records = fuse(found)
     if training:
-        records += training_only(follow(model, examples, ledger, seen)[1], records)
-    return describe(model, tuple(examples[0].shape[1:]), ledger, records)
+        ledger, more = follow(model, examples, ledger, fakes, even, training=True)
+        found.grouped |= more.grouped
+        records += training_only(fuse(more), records)
+    ledger.settle()
+    network = describe(model, tuple(examples[0].shape[1:]), ledger, records)
+    stuck = {
+        slot.tensor.rpartition(".")[0]
+        for group in network.groups.values()
+        if group.fixed == SINGLE
+        for slot in group.slots
+    }
+    return network, frozenset(stuck & found.grouped)
+
+
+def free_units(network: Network) -> int:
+    """How many units may be removed one by one."""
+    return sum(group.size for group in network.groups.values() if not group.fixed)
 
 
 def as_inputs(
@@ -76,53 +112,62 @@ def new_ledger(model: nn.Module) -> Ledger:
 def follow(
     model: nn.Module,
     examples: tuple[torch.Tensor, ...],
-    ledger: Ledger,
-    seen: Captured | None = None,
-) -> tuple[Captured, list[Record]]:
-    """The layers of one mode's code, by the first front end that can follow it.
+    before: Ledger,
+    fakes: Fakes,
+    even: frozenset[str],
+    *,
+    training: bool,
+) -> tuple[Ledger, Findings]:
+    """What one mode's code does to channels, by the first attempt that runs to its end.
 
-    What a failed attempt has entered into the ledger stays: it saw true facts, if not all.
+    Each attempt writes into a copy of the ledger, so that one that fails leaves nothing.
 
     Args:
         model: the model.
         examples: its inputs.
-        ledger: where findings go.
-        seen: None to follow evaluation mode; otherwise its graph, to follow training mode,
-            which has no layers to add where its graph is the same.
+        before: what is known already.
+        fakes: makes tensors without storage.
+        even: layers with groups that are to lose the same channels of each group.
+        training: whether to run the code for training.
+
+    Raises:
+        ModelError: the model does not run.
     """
-    training, failures = seen is not None, []
-    for name, front_end in FRONT_ENDS.items():
-        for batch in BATCH_SIZES:
-            try:
-                captured = front_end(model, training, with_batch(examples, batch))
-                if seen is not None and captured.same_as(seen):
-                    return captured, []
-                found = Findings(ledger)
-                walk(model, captured, with_batch(examples, batch), found)
-            except Exception as error:  # whatever the model's code may raise
-                failures.append(f"{name}: {sentence(error)}")
-            else:
-                return captured, fuse(found)
-    said = "; ".join(dict.fromkeys(failures))
-    state = "training" if training else "evaluation"
+    failure: Exception = RuntimeError("no attempt")
+    for real, batch in ATTEMPTS:
+        found = Findings(before.copy(), batch, even)
+        inputs = with_batch(examples, batch, real)
+        try:
+            run(model, inputs, training, found, None if real else fakes)
+        except Exception as error:  # whatever the model's code may raise
+            failure = error
+        else:
+            return found.ledger, found
+    if training:  # code for training that runs with targets only: what it adds is not known
+        return before, Findings(before)
+    shapes = ", ".join("x".join(map(str, x.shape)) for x in with_batch(examples, 1, False))
     raise ModelError(
-        f"{type(model).__name__} cannot be traced in {state} mode ({said}). "
-        "Trace the part of it that can be followed, such as its backbone."
-    )
+        f"{type(model).__name__} does not run on an input of {shapes}: {sentence(failure)}"
+    ) from failure
 
 
-FRONT_ENDS: dict[str, Callable[[nn.Module, bool, tuple[torch.Tensor, ...]], Captured]] = {
-    "torch.fx": lambda model, training, inputs: by_fx(model, training, len(inputs)),
-    "torch.export": by_export,
-    "torch.fx, stepping over modules": lambda model, training, inputs: by_fx(
-        model, training, len(inputs), step_over=True
-    ),
-}
+def with_batch(
+    examples: tuple[torch.Tensor, ...], batch: int, real: bool
+) -> tuple[torch.Tensor, ...]:
+    """Tensors shaped as the examples with another batch size: noise, or on no memory."""
 
+    def made(example: torch.Tensor) -> torch.Tensor:
+        if not example.ndim:
+            return example
+        shape = (batch, *example.shape[1:])
+        if not real:
+            return example.new_zeros(1).expand(shape)
+        like = torch.zeros(shape, dtype=example.dtype, device=example.device)
+        if not example.is_floating_point():
+            return like
+        return like.copy_(torch.randn(shape, generator=torch.Generator().manual_seed(0)))
 
-def with_batch(examples: tuple[torch.Tensor, ...], batch: int) -> tuple[torch.Tensor, ...]:
-    """Zeros shaped as the examples, with another batch size, on no memory to speak of."""
-    return tuple(x.new_zeros(1).expand(batch, *x.shape[1:]) if x.ndim else x for x in examples)
+    return tuple(map(made, examples))
 
 
 def sentence(error: Exception) -> str:
@@ -131,21 +176,11 @@ def sentence(error: Exception) -> str:
     return lines[0] if len(lines[0]) <= 120 else f"{lines[0][:120]}..."
 
 
-def walk(
-    model: nn.Module, captured: Captured, inputs: tuple[torch.Tensor, ...], found: Findings
-) -> None:
-    """Walk a captured graph with fake tensors, in evaluation mode."""
-    fakes = FakeTensorMode(allow_non_fake_inputs=True)
-    with mode(model, False), quiet(), fakes, torch.no_grad():
-        given = [x.new_empty(x.shape) for x in map(fakes.from_tensor, inputs)]
-        Walk(model, captured.graph, list(given), captured.names, found).run()
-
-
 def describe(
     model: nn.Module, input_shape: tuple[int, ...], ledger: Ledger, records: list[Record]
 ) -> Network:
     """The findings as a frozen value."""
-    counted = [*vectors(records), *(ids for ids, _ in ledger.attrs.values())]
+    counted = [*vectors(records), *ledger.attrs.values()]
     grouping = group_channels(ledger, counted)
     known: dict[int, Width] = {}
     return Network(
@@ -153,7 +188,7 @@ def describe(
         layers=tuple(layer_spec(record, grouping, known) for record in records),
         groups={group.id: group for group in grouping.groups},
         tensors=tensors(model, ledger, grouping),
-        attrs=attributes(ledger, grouping),
+        attrs=attributes(model, ledger, grouping),
         fixed=fixed_layers(model, ledger, grouping),
     )
 
@@ -174,13 +209,18 @@ def tensors(model: nn.Module, ledger: Ledger, grouping: Grouping) -> tuple[Tenso
     )
 
 
-def attributes(ledger: Ledger, grouping: Grouping) -> tuple[AttrSpec, ...]:
+def attributes(model: nn.Module, ledger: Ledger, grouping: Grouping) -> tuple[AttrSpec, ...]:
     """Every module attribute that follows the size of a group."""
     found = []
-    for (module, attr), (ids, as_tuple) in ledger.attrs.items():
-        width = grouping.width(ids)
-        if width.terms:
-            found.append(AttrSpec(module, attr, width, as_tuple))
+    for module, attr in dict.fromkeys((module, attr) for module, attr, _ in ledger.attrs):
+        held = getattr(model.get_submodule(module), attr)
+        sequence = not isinstance(held, int)
+        widths = tuple(
+            grouping.width(ledger.attrs.get((module, attr, i if sequence else None), nobody(value)))
+            for i, value in enumerate(held if sequence else [held])
+        )
+        if any(width.terms for width in widths):
+            found.append(AttrSpec(module, attr, widths, sequence))
     return tuple(found)
 
 
@@ -203,6 +243,11 @@ def fixed_layers(model: nn.Module, ledger: Ledger, grouping: Grouping) -> tuple[
     touched = {tensor for tensor, _ in ledger.slots}
     for path, module in model.named_modules():
         names = [f"{path}.{name}".lstrip(".") for name, _ in module.named_parameters(recurse=False)]
-        if names and not any(ledger.canonical[name] in touched for name in names):
-            found.setdefault(path, ledger.untouched.get(path, "is not reached by the forward pass"))
+        names = [ledger.canonical[name] for name in names]
+        if names and not any(name in touched for name in names):
+            known = "has no channels" if any(name in ledger.used for name in names) else UNREACHED
+            found.setdefault(path, ledger.untouched.get(path, known))
     return tuple(FixedLayer(layer, why) for layer, why in found.items())
+
+
+UNREACHED = "is not reached by the forward pass"

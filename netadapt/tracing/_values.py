@@ -1,56 +1,67 @@
-"""What flows through a trace in place of tensors and sizes, and what a rule is told of a call."""
+"""What flows through a trace in place of tensors, and what a rule is told of a call."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import nn
 
 from netadapt.network import Pair
-from netadapt.tracing._ledger import Ids, Ledger, freeze, nobody
+from netadapt.tracing._ledger import NONE, Ids, Ledger, Role, freeze, nobody
+from netadapt.tracing._numbers import Number
+
+Axes = Mapping[int, Ids]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Value:
-    """A tensor: its shape, and along which dimension it holds which channels.
+    """A tensor: its shape, and along which dimensions it holds which channels.
 
     Attributes:
         shape: its dimensions, the batch among them.
-        axis: the dimension that channels may be removed from; None if there is none.
-        ids: the channels along ``axis``.
-        name: qualified name, if it is a parameter or buffer as it stands.
+        axes: the dimensions that something may be removed from, with the channels along each.
+        name: qualified name, if it is a parameter or buffer as it stands. Which channels lie along
+            its dimensions shows when it is used.
     """
 
     shape: tuple[int, ...]
-    axis: int | None = None
-    ids: Ids | None = None
+    axes: Axes = field(default_factory=dict)
     name: str = ""
 
+    @property
+    def axis(self) -> int | None:
+        """The dimension of channels as layers count them: 1, otherwise the last that has any."""
+        return 1 if 1 in self.axes else max(self.axes, default=None)
+
     def along(self, dim: int) -> Ids:
-        """The channels along a dimension that is the axis, or that holds nobody's."""
-        return self.ids if dim == self.axis and self.ids is not None else nobody(self.shape[dim])
+        """The channels along a dimension, nobody's where there are none."""
+        return self.axes[dim] if dim in self.axes else nobody(self.shape[dim])
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Dim:
-    """An integer that the model derives from a number of channels while it runs.
+@dataclass(eq=False, slots=True)
+class Node:
+    """One call, in the graph of what feeds what.
 
     Attributes:
-        size: its value now; proportional to the number of channels in ``ids``.
-        ids: these channels.
+        name: of the module that is called, otherwise of the operation.
+        inputs: the calls whose tensors it takes.
+        users: the calls that take its tensors, in order.
+        constant: whether the network's input has no part in it, so that it runs once at most.
     """
 
-    size: int
-    ids: Ids
+    name: str
+    inputs: tuple["Node", ...] = ()
+    constant: bool = False
+    users: dict["Node", None] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Record:
     """One layer as a rule saw it: a :class:`netadapt.network.LayerSpec` with ids for widths."""
 
-    node: fx.Node
+    node: Node
     name: str
     op: str
     cin: Ids
@@ -72,37 +83,44 @@ class Record:
 
 @dataclass(slots=True)
 class Findings:
-    """What the rules write while they walk one graph.
+    """What the rules write while a model runs once.
 
     Attributes:
-        ledger: channels; shared by all graphs of a model.
+        ledger: channels; shared by all runs of a model.
+        batch: how many images run.
+        even: layers with groups that lose the same number of channels in each group, although
+            they could lose whole groups.
         records: layers, in order.
-        aliases: nodes that hand on their input unchanged, with the input.
-        queries: nodes that return no tensor, such as a shape.
+        aliases: calls that hand on their input unchanged, with the input.
+        grouped: layers with groups that lose whole groups.
     """
 
     ledger: Ledger
+    batch: int = 1
+    even: frozenset[str] = frozenset()
     records: list[Record] = field(default_factory=list)
-    aliases: dict[fx.Node, fx.Node] = field(default_factory=dict)
-    queries: set[fx.Node] = field(default_factory=set)
+    aliases: dict[Node, Node] = field(default_factory=dict)
+    grouped: set[str] = field(default_factory=set)
 
 
 @dataclass(slots=True)
 class Call:
-    """One call in the graph, as a rule sees it.
+    """One call of an operation, as a rule sees it.
 
     Attributes:
-        node: the graph node.
-        name: qualified name of the module called, otherwise of the node.
+        node: its place in the graph.
+        name: qualified name of the module called, otherwise of the operation, numbered.
+        op: the operation's own name, such as ``conv2d``.
         what: the operation in words, such as ``torch.sort``.
         owner: qualified name of the module whose code makes the call, or which is called.
         model: the whole model.
-        out: what the call returned, with shapes only.
+        out: what the call returned.
         found: where findings go.
     """
 
-    node: fx.Node
+    node: Node
     name: str
+    op: str
     what: str
     owner: str
     model: nn.Module
@@ -119,76 +137,82 @@ class Call:
         """Shape of the one tensor returned."""
         return tuple(self.out.shape)
 
-    @property
-    def module(self) -> nn.Module:
-        """The module called."""
-        return self.model.get_submodule(self.owner)
-
-    def value(self, axis: int | None, ids: Ids | None) -> Value:
-        """The returned tensor, holding these channels along ``axis``."""
-        if axis is None or ids is None:
-            return Value(self.shape)
-        assert len(ids) == self.shape[axis], f"{self.what}: {len(ids)} channels, {self.shape}"
-        return Value(self.shape, axis, ids)
+    def value(self, axes: Axes, shape: Sequence[int] | None = None) -> Value:
+        """The returned tensor, holding these channels; those that are nobody's are left out."""
+        sizes = self.shape if shape is None else tuple(shape)
+        for dim, ids in axes.items():
+            assert len(ids) == sizes[dim], f"{self.what}: {len(ids)} channels, {sizes}"
+        return Value(sizes, {dim: ids for dim, ids in axes.items() if (ids != NONE).any()})
 
     def like(self, value: Value) -> Value:
         """The returned tensor, holding its channels where ``value`` does."""
-        return self.value(value.axis, value.ids)
+        return self.value(self.solid(value).axes)
 
-    def param(self, attr: str) -> Value | None:
-        """A parameter or buffer of the module called; without a name if it is computed."""
-        tensor = getattr(self.module, attr)
-        if tensor is None:
-            return None
-        name = f"{self.owner}.{attr}" if self.owner else attr
-        return Value(tuple(tensor.shape), name=name if name in self.ledger.canonical else "")
-
-    @property
-    def weight(self) -> Value:
-        """The weight of the module called."""
-        found = self.param("weight")
-        assert found is not None, f"{self.what} has no weight"
-        return found
+    def solid(self, value: Any) -> Any:
+        """A parameter or buffer with the channels of its own that lie along its dimensions."""
+        if not isinstance(value, Value) or not value.name:
+            return value
+        shape, name = value.shape, self.ledger.canonical[value.name]
+        dims = [0, 1] if len(shape) > 2 and shape[0] > 1 else range(len(shape))
+        held = {dim for tensor, dim in self.ledger.slots if tensor == name}
+        axes = {d: self.ledger.param(name, d) for d in {*dims, *held} if shape[d] > 1}
+        return Value(shape, axes)
 
     def freeze(self, *values: Any, why: str = "") -> Any:
         """Fix every channel in the arguments; returns the output with nobody's channels."""
-        reason = f"feeds {self.what}{why}"
-        freeze(self.ledger, values, reason)
+        freeze(self.ledger, values, f"feeds {self.what}{why}")
         return plain(self.out)
 
-    def channels(self, value: Value, dim: int) -> Ids:
-        """Channels of ``value`` along ``dim``; if it holds them elsewhere, they are fixed."""
-        if value.axis not in (None, dim):
-            self.freeze(value, why=f", which expects channels along dimension {dim}")
-        return value.along(dim)
+    def hold(self, value: Value | None, dim: int, ids: Ids, role: Role = "channelwise",
+             producer: str = "") -> None:  # fmt: skip
+        """Enter that a tensor, most often a parameter, has these channels along a dimension."""
+        if value is None:
+            return
+        if value.name:
+            self.ledger.slot(value.name, dim, role, ids, producer)
+            return
+        why = f"feeds {self.what} with a weight of fixed width"
+        held = value.along(dim)
+        self.ledger.tie(held, ids, why)
+        self.ledger.act_as(held, role, producer)
 
-    def attr(self, module: str, attr: str, ids: Ids, as_tuple: bool = False) -> bool:
+    def attr(self, module: str, attr: str, ids: Ids) -> bool:
         """Tie a module attribute to these channels if it holds their number now."""
         held = getattr(self.model.get_submodule(module), attr, None)
-        if held != ((len(ids),) if as_tuple else len(ids)):
+        if not isinstance(held, int) or held != len(ids):
             return False
-        self.ledger.attr(module, attr, ids, as_tuple)
+        self.ledger.attr((module, attr, None), ids)
         return True
 
     def alias(self) -> None:
         """Note that this call costs nothing and hands on its first input."""
-        if self.node.all_input_nodes:
-            self.found.aliases[self.node] = self.node.all_input_nodes[0]
+        if self.node.inputs:
+            self.found.aliases[self.node] = self.node.inputs[0]
 
     def layer(self, op: str, source: Value, result: Value, **fields: Any) -> None:
         """Record a layer that turns ``source`` into ``result``."""
+        if self.node.constant:
+            return
         cin, in_hw = plane(source)
         cout, out_hw = plane(result)
         found = {"cin": cin, "cout": cout, "in_hw": in_hw, "out_hw": out_hw, **fields}
         found.setdefault("name", fields.get("module") or self.name)
+        for name in ("kernel", "stride", "padding", "dilation", "in_hw", "out_hw"):
+            if name in found:
+                found[name] = tuple(int(size) for size in found[name])
         self.found.records.append(Record(node=self.node, op=op, **found))
+
+    def rename(self, op: str) -> None:
+        """Give the layer that this call recorded last another kind."""
+        if self.found.records and self.found.records[-1].node is self.node:
+            self.found.records[-1].op = op
 
 
 BAKED = ", which has the number of channels as a constant in the code"
 """Why an operation fixes channels that it could otherwise follow."""
 
 Rule = Callable[..., Any]
-"""``(call, *args, **kwargs) -> output`` with :class:`Value` and :class:`Dim` for tensors, sizes."""
+"""``(call, *args, **kwargs) -> output`` with :class:`Value` for tensors."""
 
 
 def plane(value: Value) -> tuple[Ids, Pair]:
@@ -217,10 +241,16 @@ def plain(out: Any) -> Any:
 def pair(value: int | Sequence[int]) -> Pair:
     """Height and width from an option that may be given once for both; 1-d becomes a row."""
     if isinstance(value, int):
-        return (value, value)
-    return (1, value[0]) if len(value) == 1 else (value[0], value[1])
+        return (int(value), int(value))
+    sizes = [int(size) for size in value]
+    return (1, sizes[0]) if len(sizes) == 1 else (sizes[0], math.prod(sizes[1:]))
 
 
 def position(dim: int, ndim: int) -> int:
     """A dimension counted from the front."""
-    return dim % ndim if ndim else 0
+    return int(dim) % ndim if ndim else 0
+
+
+def varies(size: Any) -> bool:
+    """Whether a size is one that the code derives from others."""
+    return isinstance(size, Number)

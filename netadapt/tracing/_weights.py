@@ -1,7 +1,7 @@
 """Rules of layers with weights: convolutions, linear layers, normalizations.
 
-Each has the signature of its ``torch.nn.functional`` namesake, whatever the front end saw: modules
-are lowered to these by :mod:`netadapt.tracing._modules`.
+Each has the signature of its ``torch.nn.functional`` namesake. A weight may be a parameter as it
+stands or be computed from parameters, as by weight normalization.
 """
 
 import math
@@ -11,9 +11,8 @@ from typing import Any
 import numpy as np
 
 from netadapt.tracing._ledger import Ids, Role, nobody
-from netadapt.tracing._values import Call, Dim, Value, pair
-
-COMPUTED = ", whose weight is computed from other tensors"
+from netadapt.tracing._numbers import Number
+from netadapt.tracing._values import Call, Value, pair
 
 
 def holder(value: Value | None, call: Call) -> str:
@@ -21,76 +20,127 @@ def holder(value: Value | None, call: Call) -> str:
     return value.name.rpartition(".")[0] if value is not None and value.name else call.owner
 
 
-def titled(weight: Value) -> str:
+def titled(call: Call, weight: Value) -> str:
     """Name of the layer that a weight belongs to: of its module, or of the tensor itself."""
-    return weight.name.removesuffix(".weight")
+    if weight.name:
+        return weight.name.removesuffix(".weight")
+    places = call.ledger.places(weight.along(0)) | call.ledger.places(weight.along(1))
+    owners = {tensor.rpartition(".")[0].partition(".parametrizations")[0] for tensor, _ in places}
+    return call.owner if call.owner in owners or not owners else min(owners) or call.name
 
 
-def attach(call: Call, param: Value | None, ids: Ids, role: Role = "channelwise") -> None:
-    """Enter that a 1-d parameter has one element for each channel."""
-    if param is None:
-        return
-    if param.name:
-        call.ledger.slot(param.name, 0, role, ids)
-    else:
-        call.ledger.tie(param.along(0), ids, f"feeds {call.what}{COMPUTED}")
+def produced(call: Call, weight: Value, dim: int, size: int) -> Ids:
+    """The channels that a weight's dimension makes, new ones unless it was used before."""
+    if not weight.name:
+        return weight.along(dim).copy()
+    held = call.ledger.slots.get((call.ledger.canonical[weight.name], dim))
+    return call.ledger.fresh(size) if held is None else held
 
 
-def grouped(call: Call, into: Ids, groups: int | Dim, module: str) -> Ids | None:
-    """Tie what a grouped convolution can only lose together; one channel for each group.
-
-    Whole groups are removed, so that ``groups`` changes and the widths of a group do not.
-    Returns None, and removes nothing, if the number of groups is baked into the code.
-    """
-    count = groups.size if isinstance(groups, Dim) else groups
-    why = f"shares a group of {call.what} with channels of a fixed width"
-    heads = call.ledger.couple(into.reshape(count, -1).T, why)
-    if isinstance(groups, Dim):
-        held = call.ledger.proportional(groups.ids, heads)
-    else:
-        held = call.attr(module, "groups", heads)
-    return heads if held else None
+def passing(call: Call, input: Value, weight: Value, dim: int, **geometry: Any) -> dict[int, Ids]:
+    """Channels along the batch and along positions, which a convolution over them blurs."""
+    axes = {}
+    for axis, ids in input.axes.items():
+        if axis == dim:
+            continue
+        k = axis - dim - 1
+        if axis < dim or (weight.shape[k + 2] == 1 and input.shape[axis] == call.shape[axis]):
+            axes[axis] = ids
+        elif input.shape[axis] == call.shape[axis]:
+            call.ledger.blur(ids)  # each sees its neighbours, which removal changes
+            axes[axis] = ids
+        else:
+            call.ledger.fix(ids, f"feeds {call.what}, which mixes the channels")
+    return axes
 
 
 def convolve(
-    call: Call, input: Value, weight: Value, bias: Value | None, groups: int | Dim, swap: bool,
+    call: Call, input: Value, weight: Value, bias: Value | None, groups: Any, swap: bool,
     **geometry: Any,
 ) -> Any:  # fmt: skip
     """Any convolution; ``swap`` if the weight is ``[C_in, C_out / groups, ...]`` (transposed)."""
-    if not weight.name:
-        return call.freeze(input, weight, bias, why=COMPUTED)
-    ledger, module = call.ledger, holder(weight, call)
+    input = call.solid(input)
     dim = len(input.shape) - len(weight.shape) + 1  # 0 if there is no batch dimension
-    into = call.channels(input, dim)
-    count = groups.size if isinstance(groups, Dim) else groups
-    c_out = call.shape[dim]
+    into, c_out, name = input.along(dim), call.shape[dim], titled(call, weight)
+    rows, columns = (1, 0) if swap else (0, 1)
+    axes = passing(call, input, weight, dim)
     heads: Ids | None = None
-    if count == 1:
-        out = ledger.fresh(c_out)
-        ledger.slot(weight.name, 1 if swap else 0, "out", out, titled(weight))
-        ledger.slot(weight.name, 0 if swap else 1, "in", into)
+    if groups == 1:
+        out = produced(call, weight, rows, c_out)
+        call.hold(weight, columns, into, "in")
+        call.hold(weight, rows, out, "out", name)
     else:
-        heads = grouped(call, into, groups, module)
-        if heads is None:
-            ledger.leave([module], f"its number of groups is a constant in {call.what}")
-            return call.freeze(input, why=", whose number of groups is a constant in the code")
-        out = np.repeat(heads, c_out // count)
-        if swap:
-            ledger.slot(weight.name, 0, "channelwise", into, titled(weight))
-        else:
-            role: Role = "out" if len(into) > count else "channelwise"
-            ledger.slot(weight.name, 0, role, out, titled(weight))
-    attach(call, bias, out, "out")
+        out, heads = grouped(call, weight, into, groups, swap)
+    call.hold(bias, 0, out, "out")
+    module = holder(weight, call)
     call.attr(module, "in_channels", into)
     call.attr(module, "out_channels", out)
-    result = call.value(dim, out)
-    flat = len(weight.shape) <= 4  # 1-d and 2-d
-    kind = ("conv_transpose" if swap else "conv") if flat else "other"
+    result = call.value({**axes, dim: out})
+    spatial = len(weight.shape) - 2
+    kind = ("conv_transpose" if swap else "conv") if spatial < 3 else "conv_nd"
     call.layer(
-        kind, input, result, name=titled(weight), cin=into, kernel=pair(weight.shape[2:]),
-        groups=heads, bias=bias is not None, module=module, **(geometry if flat else {}),
+        kind, input, result, name=name, cin=into, cout=out, in_hw=pixels(input, dim),
+        out_hw=pixels(result, dim), kernel=pair(weight.shape[2:]), groups=heads,
+        bias=bias is not None, module=module, **(geometry if spatial < 3 else {}),
     )  # fmt: skip
     return result
+
+
+def pixels(value: Value, dim: int) -> tuple[int, int]:
+    """Height and width of a convolution's input or output; one dimension is a row."""
+    sizes = value.shape[dim + 1 :]
+    return (1, *sizes) if len(sizes) == 1 else (sizes[0], math.prod(sizes[1:]))
+
+
+def grouped(call: Call, weight: Value, into: Ids, groups: Any, swap: bool) -> tuple[Ids, Ids]:
+    """What a grouped convolution makes, and one channel for each of its groups.
+
+    It loses whole groups, so that ``groups`` changes and their widths do not; or the same
+    channels of each group, whichever leaves more choices. The latter always works.
+    """
+    count, name = int(groups), titled(call, weight)
+    a, b = len(into) // count, weight.shape[1] if swap else weight.shape[0] // count
+    why = f"shares a group of {call.what} with channels of a fixed width"
+    whole = a == 1 or (count > max(a, b) and name not in call.found.even)
+    if not (whole and isinstance(groups, Number)):
+        if isinstance(groups, Number):
+            groups.freeze(why)
+        if a == 1:
+            call.ledger.fix(into, f"feeds {call.what}, whose number of groups is a constant in "
+                                  "the code")  # fmt: skip
+        return even(call, weight, into, count, (a, b), swap), nobody(count)
+    call.found.grouped.add(name)
+    heads = call.ledger.couple(into.reshape(count, -1).T, why)
+    if not groups.follows(heads):
+        call.ledger.fix(heads, f"feeds {call.what}, whose number of groups is fixed")
+    out = np.repeat(heads, b)
+    if swap:
+        call.hold(weight, 0, into, "channelwise", name)
+    else:
+        role: Role = "out" if a > 1 else "channelwise"
+        call.hold(weight, 0, out, role, name)
+    return out, heads
+
+
+def even(
+    call: Call, weight: Value, into: Ids, count: int, widths: tuple[int, int], swap: bool
+) -> Ids:
+    """Tie the channels at one position of every group, in the input and in what is made."""
+    a, b = widths
+    why = f"shares a position in groups of {call.what} with channels of a fixed width"
+    heads_in = call.ledger.couple(into.reshape(count, a), why)
+    name = titled(call, weight)
+    if swap:
+        heads = produced(call, weight, 1, b)
+        call.hold(weight, 0, np.tile(heads_in, count), "in")
+        call.hold(weight, 1, heads, "out", name)
+        return np.tile(heads, count)
+    held = produced(call, weight, 0, count * b)
+    made = call.ledger.couple(held.reshape(count, b), why)
+    out = np.tile(made, count)
+    call.hold(weight, 1, heads_in, "in")
+    call.hold(weight, 0, out, "out", name)
+    return out
 
 
 def geometry(
@@ -100,7 +150,9 @@ def geometry(
     ndim = len(weight.shape) - 2
 
     def each(value: Any) -> tuple[int, ...]:
-        return (value,) * ndim if isinstance(value, int) else tuple(value) * (ndim // len(value))
+        if isinstance(value, int):
+            return (int(value),) * ndim
+        return tuple(int(v) for v in value) * (ndim // len(value))
 
     if padding == "valid":
         padding = 0
@@ -118,7 +170,7 @@ def one(values: tuple[int, ...]) -> tuple[int, int]:
 
 def conv(
     call: Call, input: Value, weight: Value, bias: Value | None = None, stride: Any = 1,
-    padding: Any = 0, dilation: Any = 1, groups: int | Dim = 1,
+    padding: Any = 0, dilation: Any = 1, groups: Any = 1,
 ) -> Any:  # fmt: skip
     """Convolution with weight ``[C_out, C_in / groups, ...]``."""
     return convolve(
@@ -128,7 +180,7 @@ def conv(
 
 def conv_transpose(
     call: Call, input: Value, weight: Value, bias: Value | None = None, stride: Any = 1,
-    padding: Any = 0, output_padding: Any = 0, groups: int | Dim = 1, dilation: Any = 1,
+    padding: Any = 0, output_padding: Any = 0, groups: Any = 1, dilation: Any = 1,
 ) -> Any:  # fmt: skip
     """Transposed convolution with weight ``[C_in, C_out / groups, ...]``."""
     return convolve(
@@ -136,28 +188,48 @@ def conv_transpose(
     )
 
 
+def convolution(
+    call: Call, input: Value, weight: Value, bias: Value | None, stride: Any, padding: Any,
+    dilation: Any, transposed: bool, output_padding: Any, groups: Any,
+) -> Any:  # fmt: skip
+    """ATen's operator for every convolution."""
+    options = geometry(weight, stride, padding, dilation)
+    return convolve(call, input, weight, bias, groups, bool(transposed), **options)
+
+
+def deform_conv(
+    call: Call, input: Value, offset: Value, weight: Value, bias: Value | None = None,
+    stride: Any = 1, padding: Any = 0, dilation: Any = 1, mask: Value | None = None,
+) -> Any:  # fmt: skip
+    """Convolution at computed positions."""
+    call.freeze(offset, mask, why=" as positions")
+    input = call.solid(input)
+    groups = len(input.along(1)) // weight.shape[1]
+    result = convolve(call, input, weight, bias, groups, False,
+                      **geometry(weight, stride, padding, dilation))  # fmt: skip
+    call.rename("deform_conv")
+    return result
+
+
 def linear(call: Call, input: Value, weight: Value, bias: Value | None = None) -> Any:
     """Matrix product over the last dimension, weight ``[out, in]``."""
+    input = call.solid(input)
     last = len(input.shape) - 1
-    if not weight.name:
-        return call.freeze(input, weight, bias, why=COMPUTED)
-    if len(weight.shape) != 2 or input.axis not in (None, last):
-        # Channels lie in another dimension, and pass through; the weight mixes positions only.
-        call.ledger.leave([holder(weight, call)], "it mixes positions, not channels")
-        call.freeze(weight, bias)
-        return call.like(input) if len(weight.shape) == 2 else call.freeze(input)
-    ledger, into, module = call.ledger, input.along(last), holder(weight, call)
-    out = ledger.fresh(weight.shape[0])
-    ledger.slot(weight.name, 0, "out", out, titled(weight))
-    ledger.slot(weight.name, 1, "in", into)
-    attach(call, bias, out, "out")
+    if len(weight.shape) != 2:
+        return call.freeze(input, weight, bias, why=" with a vector for a weight")
+    into, module, name = input.along(last), holder(weight, call), titled(call, weight)
+    out = produced(call, weight, 0, weight.shape[0])
+    call.hold(weight, 1, into, "in")
+    call.hold(weight, 0, out, "out", name)
+    call.hold(bias, 0, out, "out")
     call.attr(module, "in_features", into)
     call.attr(module, "out_features", out)
-    result = call.value(last, out)
+    others = {axis: ids for axis, ids in input.axes.items() if axis != last}
+    result = call.value({**others, last: out})
     middle = input.shape[1:-1]
     rows = (math.prod(middle[:1]), math.prod(middle[1:]))
     call.layer(
-        "linear", input, result, name=titled(weight), cin=into, cout=out, in_hw=rows, out_hw=rows,
+        "linear", input, result, name=name, cin=into, cout=out, in_hw=rows, out_hw=rows,
         bias=bias is not None, module=module,
     )  # fmt: skip
     return result
@@ -168,12 +240,17 @@ def batch_norm(
     weight: Value | None = None, bias: Value | None = None, *_: Any, **__: Any,
 ) -> Any:  # fmt: skip
     """Normalization of each channel by its own statistics, of the batch or as learned."""
-    ids = call.channels(input, 1)
+    input = call.solid(input)
+    ids, axes = input.along(1), dict(input.axes)
+    for axis in input.axes.keys() - {1}:
+        call.ledger.fix(axes.pop(axis), f"feeds {call.what}, which expects channels along "
+                                        "dimension 1")  # fmt: skip
     for param in (weight, bias, running_mean, running_var):
-        attach(call, param, ids)
+        call.hold(param, 0, ids)
     module = holder(weight or running_mean, call)
-    call.attr(module, "num_features", ids)
-    result = call.value(1, ids) if input.axis in (None, 1) else call.freeze(input)
+    if weight is not None or running_mean is not None:
+        call.attr(module, "num_features", ids)
+    result = call.value(axes)
     call.layer("norm", input, result, module=module)
     return result
 
@@ -181,73 +258,109 @@ def batch_norm(
 def instance_norm(call: Call, input: Value, *args: Any, **kwargs: Any) -> Any:
     """Normalization of each channel of each image by its own statistics."""
     result = batch_norm(call, input, *args, **kwargs)
-    call.found.records[-1].op = "other"  # no convolution can absorb it
+    call.rename("other")  # no convolution can absorb it
     return result
 
 
+def aten_batch_norm(
+    call: Call, input: Value, weight: Any, bias: Any, running_mean: Any, running_var: Any, *_: Any
+) -> Any:
+    """ATen's operators, whose arguments are in another order."""
+    return batch_norm(call, input, running_mean, running_var, weight, bias)
+
+
 def layer_norm(
-    call: Call, input: Value, normalized_shape: Sequence[int | Dim], weight: Value | None = None,
-    bias: Value | None = None, eps: float = 1e-5, *_: Any,
+    call: Call, input: Value, normalized_shape: Sequence[Any], weight: Value | None = None,
+    bias: Value | None = None, eps: float | None = 1e-5, *_: Any,
 ) -> Any:  # fmt: skip
-    """Normalization over the last dimensions; over channels, it mixes them."""
+    """Normalization over the last dimensions; over channels, each depends on the others."""
+    input = call.solid(input)
+    first = len(input.shape) - len(normalized_shape)
+    for k, size in enumerate(normalized_shape):
+        ids = input.axes.get(first + k)
+        if ids is None:
+            if isinstance(size, Number):
+                size.freeze(f"feeds {call.what}, which normalizes another tensor by it")
+            continue
+        if not (isinstance(size, Number) and size.follows(ids)):
+            call.ledger.fix(ids, f"feeds {call.what} over a constant number of channels")
+        call.ledger.blur(ids)
+        call.hold(weight, k, ids)
+        call.hold(bias, k, ids)
     module = holder(weight, call)
+    call.ledger.leave([module], "it normalizes positions or fixed channels")
     result = call.like(input)
-    dims = range(len(input.shape) - len(normalized_shape), len(input.shape))
-    if input.axis is not None and input.ids is not None and input.axis in dims:
-        (size, *more) = normalized_shape
-        if more:
-            return call.freeze(input, weight, bias, why=" over more than the channels")
-        runtime = isinstance(size, Dim) and call.ledger.proportional(size.ids, input.ids)
-        if not runtime and not call.attr(module, "normalized_shape", input.ids, as_tuple=True):
-            return call.freeze(input, weight, bias, why=" over a constant number of channels")
-        call.ledger.blur(input.ids)
-        attach(call, weight, input.ids)
-        attach(call, bias, input.ids)
-    else:
-        call.freeze(weight, bias)
-        call.ledger.leave([module], "it normalizes positions or fixed channels")
     call.layer("layer_norm", input, result, module=module)
     return result
 
 
 def group_norm(
-    call: Call, input: Value, num_groups: int | Dim, weight: Value | None = None,
+    call: Call, input: Value, num_groups: Any, weight: Value | None = None,
     bias: Value | None = None, eps: float = 1e-5, *_: Any,
 ) -> Any:  # fmt: skip
-    """Normalization over groups of channels, which can only be removed whole."""
-    ids, module = call.channels(input, 1), holder(weight, call)
-    if num_groups == 1:
-        call.ledger.blur(ids)
-        heads = nobody(1)
-    else:
-        found = grouped_norm(call, ids, num_groups, module)
-        if found is None:
-            return call.freeze(input, weight, bias, why=" with a constant number of groups")
-        heads = found
-    attach(call, weight, ids)
-    attach(call, bias, ids)
-    call.attr(module, "num_channels", ids)
+    """Normalization over groups of channels: whole groups are removed, or some of each."""
+    input = call.solid(input)
+    ids, module = input.along(1), holder(weight, call)
+    heads = norm_groups(call, ids, num_groups, module)
+    call.hold(weight, 0, ids)
+    call.hold(bias, 0, ids)
+    if weight is not None:
+        call.attr(module, "num_channels", ids)
     result = call.like(input)
     call.layer("group_norm", input, result, groups=heads, module=module)
     return result
 
 
-def grouped_norm(call: Call, ids: Ids, num_groups: int | Dim, module: str) -> Ids | None:
-    """Tie the channels of each group; one of each, or None if their number is a constant."""
-    count = num_groups.size if isinstance(num_groups, Dim) else num_groups
+def norm_groups(call: Call, ids: Ids, num_groups: Any, module: str) -> Ids:
+    """Tie channels by whole groups if their number may change, otherwise by position in them."""
+    count = int(num_groups)
     why = f"shares a group of {call.what} with channels of a fixed width"
-    heads = call.ledger.couple(ids.reshape(count, -1).T, why)
-    if isinstance(num_groups, Dim):
-        return heads if call.ledger.proportional(num_groups.ids, heads) else None
-    return heads if call.attr(module, "num_groups", heads) else None
+    if count > 1 and isinstance(num_groups, Number) and module not in call.found.even:
+        call.found.grouped.add(module)
+        heads = call.ledger.couple(ids.reshape(count, -1).T, why)
+        if num_groups.follows(heads):
+            return heads
+        call.ledger.fix(heads, f"feeds {call.what} with a fixed number of groups")
+        return nobody(count)
+    if isinstance(num_groups, Number):
+        num_groups.freeze(why)
+    if count > 1:
+        call.ledger.couple(ids.reshape(count, -1), why)
+    call.ledger.blur(ids)
+    return nobody(count)
 
 
 def prelu(call: Call, input: Value, weight: Value) -> Any:
     """Leaky ReLU whose slope is learned, for all channels or for each."""
     result = call.like(input)
-    if weight.shape and weight.shape[0] > 1:
-        ids = call.channels(input, 1)
-        attach(call, weight, ids)
+    if weight.shape and math.prod(weight.shape) > 1:
+        ids = result.along(1) if len(result.shape) > 1 else result.along(0)
+        call.hold(weight, 0, ids)
         call.attr(holder(weight, call), "num_parameters", ids)
     call.layer("act", input, result, act="prelu", module=holder(weight, call))
+    return result
+
+
+def embedding(call: Call, input: Value, weight: Value, *_: Any, **__: Any) -> Any:
+    """Rows of a table, whose columns are channels."""
+    call.freeze(input)
+    table = call.solid(weight)
+    call.ledger.fix(table.axes.get(0), f"feeds {call.what} as a table")
+    last = len(call.shape) - 1
+    return call.value({last: table.axes[1]} if 1 in table.axes else {})
+
+
+def recurrent(call: Call, input: Value, hidden: Any, weights: Any, *rest: Any) -> Any:
+    """A recurrent layer, which stays as it is; counted for every step."""
+    result = call.freeze(input, hidden, weights, why=", a recurrent layer, which stays as it is")
+    steps = math.prod(input.shape[:-1]) // max(call.found.batch, 1)
+    listed = (
+        [w for w in weights if isinstance(w, Value)] if isinstance(weights, tuple | list) else []
+    )
+    matrices = [w.shape for w in listed if len(w.shape) == 2]
+    for k in range(0, len(matrices) - 1, 2):
+        cin = matrices[k][1] + matrices[k + 1][1]
+        name = call.name if k == 0 else f"{call.name}.{k // 2}"
+        call.layer("recurrent", input, result[0], name=name, cin=nobody(cin),
+                   cout=nobody(matrices[k][0]), in_hw=(1, steps), out_hw=(1, steps))  # fmt: skip
     return result
