@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from netadapt import data, training
+from netadapt.assembly import Assembly, Source, assemble
 from netadapt.config import RunConfig
-from netadapt.models import ModelSpec, restore, save_weights
+from netadapt.models import restore, save_weights
 from netadapt.network import Network, cost_of
 from netadapt.platforms import open_platform
 from netadapt.plugins import lookup
@@ -25,8 +26,7 @@ from netadapt.search.fleet import Device, Fleet, infos
 from netadapt.search.loop import Space, check_reachable, search
 from netadapt.search.selection import SELECTIONS
 from netadapt.search.strategies import STRATEGIES
-from netadapt.tracing import trace
-from netadapt.workbench import Subject, Workbench, job_of
+from netadapt.workbench import Workbench, job_of
 
 FORMAT = 2
 
@@ -96,7 +96,7 @@ def adapt(
         format=FORMAT,
         settings={
             "config": config.result_json(), "model": subject.spec.to_json(),
-            "data": subject.task.describe(), "devices": infos(devices),
+            "data": subject.data.describe(), "devices": infos(devices),
         },
         execution=config.to_json()["execution"],
         versions=versions(),
@@ -112,7 +112,7 @@ def adapt(
     return result
 
 
-def open_subject(config: RunConfig) -> Subject:
+def open_subject(config: RunConfig) -> Assembly:
     """Load the data and build and trace the model, as a configuration has it.
 
     Raises:
@@ -124,10 +124,16 @@ def open_subject(config: RunConfig) -> Subject:
         ("importance", config.importance, IMPORTANCES),
     ):
         lookup(what, name, registry)
-    task = data.load(config.data, input_size=config.input_size, seed=config.seed)
-    spec = ModelSpec(config.model, task.num_classes, task.input_shape, dict(config.model_args))
-    module = spec.build(config.weights, seed=config.seed)
-    return Subject(task, spec, module, trace(module, task.input_shape))
+    return assemble(
+        Source(
+            config.model,
+            config.model_args,
+            config.weights,
+            config.input_size,
+            data=config.data,
+            seed=config.seed,
+        )
+    )
 
 
 def open_devices(config: RunConfig) -> tuple[Device, ...]:
@@ -141,7 +147,7 @@ def open_devices(config: RunConfig) -> tuple[Device, ...]:
     return tuple(Device(name, platform, platform.describe()) for name, platform in opened.items())
 
 
-def _adapt(config: RunConfig, run: Run, subject: Subject, devices: tuple[Device, ...]) -> None:
+def _adapt(config: RunConfig, run: Run, subject: Assembly, devices: tuple[Device, ...]) -> None:
     """Everything up to the last line of the journal."""
     network = subject.network
     multiple = multiple_of(config, devices)
@@ -156,15 +162,7 @@ def _adapt(config: RunConfig, run: Run, subject: Subject, devices: tuple[Device,
         originals = {key: m.value for key, m in measured.items()}
     else:
         originals = first.measured
-    space = Space(
-        network=network,
-        bounds=bounds(asked, originals),
-        strategy=lookup("strategy", config.strategy, STRATEGIES),
-        schedule=config.schedule,
-        selection=lookup("selection", config.selection, SELECTIONS),
-        multiple=multiple,
-        finalists=config.finalists,
-    )
+    space = space_of(config, subject, devices, originals)
     workbench.bounds = space.bounds
     if first is None:
         for bound in space.bounds:
@@ -175,6 +173,29 @@ def _adapt(config: RunConfig, run: Run, subject: Subject, devices: tuple[Device,
         restore(subject.module, run.weights_path("original"))
     search(space, workbench, run)
     run.append(workbench.finished())
+
+
+def space_of(
+    config: RunConfig,
+    subject: Assembly,
+    devices: Sequence[Device],
+    originals: Mapping[str, float],
+) -> Space:
+    """What decides the course of the search, for what the unpruned network measured, by key.
+
+    Raises:
+        UsageError: a name is unknown, or the unpruned network is within all budgets.
+    """
+    asked = meters(config.budgets, [device.name for device in devices])
+    return Space(
+        network=subject.network,
+        bounds=bounds(asked, originals),
+        strategy=lookup("strategy", config.strategy, STRATEGIES),
+        schedule=config.schedule,
+        selection=lookup("selection", config.selection, SELECTIONS),
+        multiple=multiple_of(config, devices),
+        finalists=config.finalists,
+    )
 
 
 def multiple_of(config: RunConfig, devices: Sequence[Device]) -> int:
@@ -198,7 +219,7 @@ def _first_step(workbench: "Workbench", space: Space, spreads: Mapping[str, floa
     if run.last(Trained, what="original") is not None:
         restore(subject.module, run.weights_path("original"))
     else:
-        if needs_training(config, subject.task):
+        if needs_training(config, subject.data):
             epochs = config.tuning.train_epochs
             phase = workbench.train(subject.module, epochs, seed=config.seed, what="train")
         else:
@@ -221,7 +242,7 @@ def _first_step(workbench: "Workbench", space: Space, spreads: Mapping[str, floa
                 for bound in space.bounds
             },
             accuracy=training.accuracy(
-                subject.module, subject.task, "holdout", trainer=config.execution.trainer
+                subject.module, subject.data, "holdout", trainer=config.execution.trainer
             ),
             weights="original",
         )
@@ -238,10 +259,10 @@ def needs_training(config: RunConfig, task: data.Task) -> bool:
     return not Path(config.weights).is_file() and task.num_classes != 1000
 
 
-def describe_network(subject: Subject, multiple: int) -> Traced:
+def describe_network(subject: Assembly, multiple: int) -> Traced:
     """A traced network for the journal."""
     network: Network = subject.network
-    task = subject.task
+    task = subject.data
     return Traced(
         groups=tuple(
             Group(g.id, g.size, g.channels_per_unit, g.fixed) for g in network.groups.values()

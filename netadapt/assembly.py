@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from netadapt import data
-from netadapt.errors import ShapeError
+from netadapt.errors import ShapeError, UsageError
 from netadapt.models import ImageShape, ModelSpec
 from netadapt.network import Network
 from netadapt.tracing import trace
@@ -77,6 +77,17 @@ class Assembly:
     task: data.Task | None
     spec: ModelSpec
     module: nn.Module
+
+    @property
+    def data(self) -> data.Task:
+        """The task, of jobs that cannot do without.
+
+        Raises:
+            UsageError: no data set was named.
+        """
+        if self.task is None:
+            raise UsageError("No data set was named; name one to learn from.")
+        return self.task
 
     @cached_property
     def network(self) -> Network:

@@ -5,16 +5,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from netadapt import data, export
+from netadapt import export
+from netadapt.assembly import Source, assemble
 from netadapt.errors import UsageError
 from netadapt.export.deployment import calibration_images, deployable
 from netadapt.files import write_atomically
-from netadapt.models import ModelSpec, restore
+from netadapt.models import restore
 from netadapt.platforms.measurement import DeviceInfo
 from netadapt.pruning.surgery import shrink
 from netadapt.runs import Record, Step, last, read_journal, steps_of, weights_path
 from netadapt.runs.events import Started, Trained
-from netadapt.tracing import trace
 from netadapt.workbench import INT8_NAME
 
 
@@ -34,21 +34,28 @@ def export_run(run: Path, out: Path, *, step: int | None = None) -> dict[str, An
     started = last(records, Started)
     assert started is not None  # the first line of every journal
     config = started.settings["config"]
-    spec = ModelSpec.from_json(started.settings["model"])
-    task = data.load(config["data"], input_size=config["input_size"], seed=config["seed"])
-    original = spec.build()
-    network = trace(original, spec.input_shape)
-    model = shrink(original, network, chosen.keep)
+    subject = assemble(
+        Source(
+            config["model"],
+            config["model_args"],
+            input_size=config["input_size"],
+            data=config["data"],
+            seed=config["seed"],
+        )
+    )
+    model = shrink(subject.module, subject.network, chosen.keep)
     restore(model, weights_path(run, weights))
-    images = next(iter(task.batches("holdout", batch_size=4)))[0]
+    images = next(iter(subject.data.batches("holdout", batch_size=4)))[0]
     written = export.write_result(
-        out, model, spec=spec, network=network, sizes=chosen.sizes, images=images
+        out, model, spec=subject.spec, network=subject.network, sizes=chosen.sizes, images=images
     )
     devices: Mapping[str, Any] = started.settings["devices"]
     for values in devices.values():
         info = replace(DeviceInfo.from_json(values), batch=1)
         if info.precision == "int8":
-            onnx = deployable(model, spec.input_shape, info, calibration_images(task))
+            onnx = deployable(
+                model, subject.spec.input_shape, info, calibration_images(subject.data)
+            )
             write_atomically(out / INT8_NAME, onnx)
             written["files"][INT8_NAME] = len(onnx)
     return written

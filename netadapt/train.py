@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from netadapt import data, training
+from netadapt import training
+from netadapt.assembly import Source, assemble
 from netadapt.config import Tuning
-from netadapt.models import ModelSpec
 from netadapt.models.weights import save_weights
 from netadapt.runs import Listener, silent
 from netadapt.runs.events import training_progress
@@ -30,9 +30,9 @@ def train(
     Returns:
         ``metric``, ``accuracy`` (in [0, 1]), ``test_images``, ``seconds``, ``weights``.
     """
-    task = data.load(data_name, input_size=input_size, seed=seed)
-    spec = ModelSpec(model, task.num_classes, task.input_shape, dict(model_args))
-    module = spec.build(weights, seed=seed)
+    source = Source(model, model_args, weights, input_size, data=data_name, seed=seed)
+    assembly = assemble(source)
+    task, module = assembly.data, assembly.module
     result = training.fine_tune(
         module,
         task,

@@ -8,12 +8,13 @@ from typing import Any
 
 from torch import nn
 
-from netadapt import data, export, training
+from netadapt import export, training
+from netadapt.assembly import Assembly
 from netadapt.config import RunConfig
 from netadapt.export.deployment import as_computed, as_deployed, calibration_images
 from netadapt.export.exporter import Exporter
 from netadapt.files import write_atomically
-from netadapt.models import ModelSpec, restore, save_weights
+from netadapt.models import restore, save_weights
 from netadapt.network import Cost, Network, Sizes
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 from netadapt.pruning.surgery import shrink
@@ -37,24 +38,7 @@ INT8_NAME = "adapted.int8.onnx"
 """The result in 8 bits, where that is what was measured."""
 
 
-@dataclass(frozen=True)
-class Subject:
-    """A model with its task.
-
-    Attributes:
-        task: images, loss and metric.
-        spec: rebuilds the architecture.
-        module: the model, with its weights.
-        network: what was traced from it.
-    """
-
-    task: data.Task
-    spec: ModelSpec
-    module: nn.Module
-    network: Network
-
-
-def job_of(config: RunConfig, subject: Subject, devices: Sequence[Device]) -> Job:
+def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device]) -> Job:
     """What all trials of a run share."""
     tuning, info = config.tuning, devices[0].info
     return Job(
@@ -63,7 +47,7 @@ def job_of(config: RunConfig, subject: Subject, devices: Sequence[Device]) -> Jo
         input_size=config.input_size,
         importance=config.importance,
         short=tuning.short,
-        steps=tuning.steps_for(len(subject.task.train)),
+        steps=tuning.steps_for(len(subject.data.train)),
         screen_batches=tuning.screen_batches,
         seed=config.seed,
         trainer=config.execution.trainer,
@@ -85,7 +69,7 @@ class Workbench:
     """
 
     config: RunConfig
-    subject: Subject
+    subject: Assembly
     fleet: Fleet
     run: Run
     job: Job
@@ -97,12 +81,12 @@ class Workbench:
     @cached_property
     def evaluator(self) -> Evaluator:
         """Tries candidates in this process."""
-        return Evaluator(self.subject.task, self.subject.module, self.subject.network)
+        return Evaluator(self.subject.data, self.subject.module, self.subject.network)
 
     @cached_property
     def images(self) -> Any:
         """Training images that give 8-bit activations their ranges."""
-        return calibration_images(self.subject.task)
+        return calibration_images(self.subject.data)
 
     def costs(self, sizes: Sizes) -> Mapping[str, Cost]:
         """See :meth:`Fleet.costs`."""
@@ -146,7 +130,7 @@ class Workbench:
         """Fine-tune at length, export, and measure what was exported."""
         model = self._finetuned(step)
         started_s = time.monotonic()
-        images = next(iter(self.subject.task.batches("holdout", batch_size=4)))[0]
+        images = next(iter(self.subject.data.batches("holdout", batch_size=4)))[0]
         self._written = export.write_result(
             self.run.folder, model, spec=self.subject.spec, network=self.subject.network,
             sizes=step.sizes, images=images,
@@ -193,7 +177,7 @@ class Workbench:
         """Train a model at length, in place, with the run's recipe."""
         result = training.fine_tune(
             model,
-            self.subject.task,
+            self.subject.data,
             recipe=self.config.tuning.recipe,
             epochs=epochs,
             seed=seed,
@@ -264,7 +248,7 @@ class Workbench:
         scored = as_computed(onnx, info) if info.precision == "int8" else model
         return {
             "accuracy": training.accuracy(
-                scored, self.subject.task, "test", trainer=self.config.execution.trainer
+                scored, self.subject.data, "test", trainer=self.config.execution.trainer
             ),
             "macs": network.macs(sizes),
             "params": network.params(sizes),

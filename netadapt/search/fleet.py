@@ -106,15 +106,21 @@ class Fleet:
         return {meter.key: self._cost(meter, sizes) for meter in self.meters}
 
     def _cost(self, meter: Meter, sizes: Sizes) -> Cost:
+        return self.formula(meter) or self._completed(self._device(meter), sizes)
+
+    def formula(self, meter: Meter) -> Cost | None:
+        """What prices a resource without measuring; None where only a table can."""
         if meter.resource == "macs":
             return MACS
         if meter.resource == "params":
             return WEIGHTS
-        device = next(d for d in self.devices if d.name == meter.device)
+        device = self._device(meter)
         if meter.resource == "size":
             return Stored(BYTES_PER_WEIGHT.get(device.info.precision, 4))
-        modelled = _modelled(device.platform, meter.resource)
-        return modelled or self._completed(device, sizes)
+        return _modelled(device.platform, meter.resource)
+
+    def _device(self, meter: Meter) -> Device:
+        return next(device for device in self.devices if device.name == meter.device)
 
     def _completed(self, device: Device, sizes: Sizes) -> LookupTable:
         """The device's table, with every layer measured that the next proposals may need."""
@@ -214,8 +220,8 @@ class Fleet:
             elif meter.resource == "params":
                 found[meter.key] = _counted(deployment.params, "parameters")
             elif meter.resource == "size":
-                device = next(d for d in self.devices if d.name == meter.device)
-                found[meter.key] = _counted(len(deployment.deploy(device.info)), "B")
+                onnx = deployment.deploy(self._device(meter).info)
+                found[meter.key] = _counted(len(onnx), "B")
             else:
                 found[meter.key] = readings[meter.device][meter.resource]
         return found

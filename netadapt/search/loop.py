@@ -146,9 +146,9 @@ def _remeasured(step: Step, final: Mapping[str, float]) -> Step:
 def _iterate(step: Step, space: Space, workshop: Workshop, run: Run) -> Step:
     """Propose, try, keep the best, measure it, record it."""
     costs = workshop.costs(step.sizes)
-    targets = _targets(step, space, costs)
-    scales = {key: Scale(step.costs[key].bias, targets[key]) for key in targets}
-    loads = Loads(space.network, step.sizes, costs, scales)
+    aim = aims(step, space, costs)
+    targets = {key: scale.target for key, scale in aim.items()}
+    loads = Loads(space.network, step.sizes, costs, aim)
     proposals = space.strategy(space.network, loads.sizes, loads, space.multiple)
     if not proposals:
         raise _nothing_left(step, space, run)
@@ -164,9 +164,9 @@ def _iterate(step: Step, space: Space, workshop: Workshop, run: Run) -> Step:
     return _take(judge, proposals, best, targets)
 
 
-def _targets(step: Step, space: Space, costs: Mapping[str, Cost]) -> dict[str, float]:
+def aims(step: Step, space: Space, costs: Mapping[str, Cost]) -> dict[str, Scale]:
     """The cost to get down to next, of each bound: the schedule's, but not below the budget."""
-    targets = {}
+    found = {}
     for bound in space.bounds:
         present = step.costs[bound.key]
         reach = 0.0
@@ -180,8 +180,8 @@ def _targets(step: Step, space: Space, costs: Mapping[str, Cost]) -> dict[str, f
             original=bound.original,
             reach=reach,
         )
-        targets[bound.key] = max(bound.limit, scheduled)
-    return targets
+        found[bound.key] = Scale(present.bias, max(bound.limit, scheduled))
+    return found
 
 
 def _nothing_left(step: Step, space: Space, run: Run) -> BudgetUnreachable:

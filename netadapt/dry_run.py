@@ -1,0 +1,212 @@
+"""What a run would do, before it does it: ``netadapt adapt --dry-run``.
+
+The unpruned network is measured, and a training step is timed; nothing is trained, no table is
+built, and nothing is written.
+"""
+
+import copy
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from netadapt import training
+from netadapt.adapt import needs_training, open_devices, open_subject, space_of
+from netadapt.assembly import Assembly
+from netadapt.config import RunConfig
+from netadapt.network import MACS, Cost, cost_of
+from netadapt.platforms import LayerTimer
+from netadapt.provenance import machine, versions
+from netadapt.runs import Run, Step, StepCost
+from netadapt.runs.events import Started
+from netadapt.search.budgets import load, meters
+from netadapt.search.fleet import WHOLE, Device, Fleet
+from netadapt.search.loop import Space, aims, check_reachable
+from netadapt.search.pricing import Loads
+from netadapt.tables.build import LAYERS, open_table
+from netadapt.tables.plan import TableRequest, measuring_s, plan
+from netadapt.workbench import Workbench, job_of
+
+_MOST_ITERATIONS = 10_000
+_BYTES_PER_PARAMETER = 4
+_RESULT_FORMATS = 4  # of about the size of the network: .onnx, .pt2, .pt and the weights of the run
+
+
+@dataclass(frozen=True, slots=True)
+class TablePlan:
+    """What is to be measured of layers on one device.
+
+    Attributes:
+        device: its name.
+        rows: how many layers.
+        seconds: about how long that takes.
+    """
+
+    device: str
+    rows: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a run would do.
+
+    Attributes:
+        bounds: each budget in base units, with what the unpruned network measures.
+        tables: what is to be measured first.
+        stand_in: keys of the bounds that MACs stood in for, as their table is not measured yet.
+        proposals: of the first iteration: name, new sizes, and the load they are predicted at.
+        iterations: how many the schedule needs, if each reaches its targets.
+        trials: tried in each iteration, over all rungs.
+        phases: about how many seconds each phase takes.
+        disk_bytes: about how much the run folder will hold.
+    """
+
+    bounds: tuple[dict[str, Any], ...]
+    tables: tuple[TablePlan, ...]
+    stand_in: tuple[str, ...]
+    proposals: tuple[dict[str, Any], ...]
+    iterations: int
+    trials: int
+    phases: Mapping[str, float]
+    disk_bytes: int
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields as plain JSON values, and the seconds of all phases together."""
+        return {"schema": 1, **asdict(self), "seconds": sum(self.phases.values())}
+
+
+def plan_run(config: RunConfig) -> Preview:
+    """Look ahead at a run.
+
+    Raises:
+        BudgetUnreachable: even the smallest network is predicted above a budget.
+        NetAdaptError: see :mod:`netadapt.errors`; whatever would stop the run at its start.
+    """
+    subject, devices = open_subject(config), open_devices(config)
+    with TemporaryDirectory() as folder:
+        started = Started(2, {}, {}, versions(), machine=machine())
+        with Run(Path(folder) / "run", started) as run:
+            asked = meters(config.budgets, [device.name for device in devices])
+            fleet = Fleet(devices, tuple(asked), subject.network, multiple=1, run=run)
+            bench = Workbench(config, subject, fleet, run, job_of(config, subject, devices))
+            originals = {k: m.value for k, m in fleet.original(bench.original()).items()}
+            space = space_of(config, subject, devices, originals)
+            tables = tuple(_table_plan(config, subject, d, space.multiple) for d in devices)
+            costs, stand_in = _costs(config, devices, fleet, space)
+    check_reachable(space, costs)
+    first = _first_step(space, costs)
+    aim = aims(first, space, costs)
+    loads = Loads(space.network, {}, costs, aim)
+    proposals = space.strategy(space.network, loads.sizes, loads, space.multiple)
+    iterations = _iterations(first, space, costs)
+    finalists = space.finalists if 0 < space.finalists < len(proposals) else len(proposals)
+    screened = len(proposals) if finalists < len(proposals) else 0
+    phases = _phases(config, subject, iterations, screened, finalists)
+    phases["tables"] = sum(table.seconds for table in tables)
+    size = _BYTES_PER_PARAMETER * space.network.params({})
+    return Preview(
+        bounds=tuple(
+            {"key": b.key, "unit": b.unit, "limit": b.limit, "original": b.original}
+            for b in space.bounds
+        ),
+        tables=tables,
+        stand_in=stand_in,
+        proposals=tuple(
+            {"name": p.name, "changes": dict(p.changes), "load": p.load} for p in proposals
+        ),
+        iterations=iterations,
+        trials=screened + finalists,
+        phases=phases,
+        disk_bytes=size * (iterations + finalists + _RESULT_FORMATS),
+    )
+
+
+def _table_plan(config: RunConfig, subject: Assembly, device: Device, multiple: int) -> TablePlan:
+    """The rows that a device's table lacks."""
+    if not isinstance(device.platform, LayerTimer):
+        return TablePlan(device.name, 0, 0.0)
+    table = open_table(config.table, Path("no-table-of-its-own.csv"), device.info)
+    request = TableRequest(subject.network, {}, multiple)
+    shapes = plan(request, device.info, table.entries)
+    return TablePlan(device.name, len(shapes), measuring_s(shapes, LAYERS))
+
+
+def _costs(
+    config: RunConfig, devices: tuple[Device, ...], fleet: Fleet, space: Space
+) -> tuple[dict[str, Cost], tuple[str, ...]]:
+    """What prices the network by each key, with MACs for tables that are not there yet."""
+    costs: dict[str, Cost] = {}
+    stand_in = []
+    for meter in fleet.meters:
+        known = fleet.formula(meter)
+        if known is None and config.table is not None and meter.device == devices[0].name:
+            known = open_table(config.table, config.table, devices[0].info)
+            if known.lacking(space.network.at({})):
+                known = None
+        if known is None:
+            stand_in.append(meter.key)
+        costs[meter.key] = known or MACS
+    return costs, tuple(stand_in)
+
+
+def _first_step(space: Space, costs: Mapping[str, Cost]) -> Step:
+    layers = space.network.at({})
+    return Step(
+        0, "", {},
+        {
+            b.key: StepCost(b.original, cost_of(costs[b.key], layers), b.original)
+            for b in space.bounds
+        },
+        accuracy=0.0,
+    )  # fmt: skip
+
+
+def _iterations(first: Step, space: Space, costs: Mapping[str, Cost]) -> int:
+    """How many iterations the schedule needs if each reaches its targets, and no more."""
+    step, iterations = first, 0
+    while load(step.measured, space.bounds) > 1 and iterations < _MOST_ITERATIONS:
+        iterations += 1
+        reached = {
+            key: StepCost(aim.target, step.costs[key].predicted, aim.target)
+            for key, aim in aims(step, space, costs).items()
+        }
+        step = Step(iterations, "", {}, reached, accuracy=0.0)
+    return iterations
+
+
+def _phases(
+    config: RunConfig, subject: Assembly, iterations: int, screened: int, finalists: int
+) -> dict[str, float]:
+    """Seconds of each phase, from a timed training step and a timed forward pass."""
+    task, tuning = subject.data, config.tuning
+    step_s, image_s = _timed(config, subject)
+    images = len(task.train)
+    epoch_s = step_s * max(1, images // tuning.recipe.batch_size)
+    holdout_s = image_s * len(task.holdout)
+    screen_s = image_s * tuning.screen_batches * 128 + holdout_s
+    tune_s = step_s * tuning.steps_for(images) + holdout_s
+    training_s = tuning.train_epochs * epoch_s if needs_training(config, task) else 0.0
+    return {
+        "training": training_s + tuning.long_epochs * epoch_s,
+        "screening": iterations * screened * screen_s,
+        "tuning": iterations * finalists * tune_s,
+        "measuring": (iterations + 2) * len(config.devices) * (1.0 + 4 * WHOLE.min_seconds),
+    }
+
+
+def _timed(config: RunConfig, subject: Assembly) -> tuple[float, float]:
+    """Seconds of a training step, and of an image that only goes forward."""
+    model, task = copy.deepcopy(subject.module), subject.data
+    trainer, recipe = config.execution.trainer, config.tuning.recipe
+    training.fine_tune(model, task, recipe=recipe, steps=1, trainer=trainer)  # warms up
+    steps = 3
+    result = training.fine_tune(model, task, recipe=recipe, steps=steps, trainer=trainer)
+    started_s = time.perf_counter()
+    images = training.recalibrate_bn(model, task, batches=2, trainer=trainer)
+    forward_s = time.perf_counter() - started_s
+    # A model without batch normalization is not run at all: a forward pass is a third of a step.
+    image_s = forward_s / images if images else result.seconds / result.images_seen / 3
+    return result.seconds / steps, image_s
