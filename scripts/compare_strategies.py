@@ -42,6 +42,21 @@ def run_arm(
         return adapt(config, folder / f"{strategy}-{budget}-{seed}", notify=console)
 
 
+def figures(result: Result) -> dict[str, object]:
+    """What a run came to."""
+    before, after = result.finished.before, result.finished.after
+    old_s, new_s = before.costs["latency"], after.costs["latency"]
+    return {
+        "latency_before_ms": f"{old_s * 1e3:.4f}",
+        "latency_after_ms": f"{new_s * 1e3:.4f}",
+        "latency_ratio": f"{new_s / old_s:.4f}",
+        "accuracy_before": f"{before.accuracy:.4f}",
+        "accuracy_after": f"{after.accuracy:.4f}",
+        "macs_after": after.macs,
+        "params_after": after.params,
+    }
+
+
 def main() -> None:
     """Run every arm and write the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -62,20 +77,8 @@ def main() -> None:
                 for strategy in ("one_group", "uniform"):
                     result = run_arm(strategy, budget, seed, model=args.model, data=args.data,
                                      weights=weights, folder=folder)  # fmt: skip
-                    rows.append(
-                        {
-                            "strategy": strategy,
-                            "budget": budget,
-                            "seed": seed,
-                            "latency_before_ms": f"{result.before['cost'] * 1e3:.4f}",
-                            "latency_after_ms": f"{result.after['cost'] * 1e3:.4f}",
-                            "latency_ratio": f"{result.after['cost'] / result.before['cost']:.4f}",
-                            "accuracy_before": f"{result.before['accuracy']:.4f}",
-                            "accuracy_after": f"{result.after['accuracy']:.4f}",
-                            "macs_after": int(result.after["macs"]),
-                            "params_after": int(result.after["params"]),
-                        }
-                    )
+                    arm = {"strategy": strategy, "budget": budget, "seed": seed}
+                    rows.append({**arm, **figures(result)})
     write_csv(args.out, rows, sys.argv)
 
 
