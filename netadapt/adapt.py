@@ -12,7 +12,7 @@ from typing import Any
 
 from netadapt import data, training
 from netadapt.assembly import Assembly, Source, assemble
-from netadapt.config import RunConfig
+from netadapt.config import RunConfig, checked
 from netadapt.models import restore, save_weights
 from netadapt.network import Network, cost_of
 from netadapt.platforms import open_platform
@@ -90,6 +90,7 @@ def adapt(
         BudgetUnreachable: nothing is left to remove; the run is kept.
         NetAdaptError: see :mod:`netadapt.errors`.
     """
+    checked(config)
     subject = open_subject(config)
     devices = open_devices(config)
     started = Started(

@@ -1,44 +1,40 @@
 """Train a model on a data set and write its weights: ``netadapt train``."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from netadapt import training
 from netadapt.assembly import Source, assemble
-from netadapt.config import Tuning
+from netadapt.config import RunConfig
 from netadapt.models.weights import save_weights
 from netadapt.runs import Listener, silent
 from netadapt.runs.events import training_progress
 
 
-def train(
-    model: str,
-    data_name: str,
-    out: Path,
-    *,
-    model_args: Mapping[str, Any],
-    weights: str | None,
-    input_size: int | None,
-    tuning: Tuning,
-    seed: int,
-    trainer: str,
-    notify: Listener = silent,
-) -> dict[str, Any]:
-    """Train from scratch, or from ``weights``; write the result and report the test metric.
+def train(config: RunConfig, out: Path, *, notify: Listener = silent) -> dict[str, Any]:
+    """Train the model of a run, from scratch or from its weights, and write what it has learned.
+
+    Args:
+        config: the settings; those of searching, and the budgets, are not read.
+        out: where to write the weights.
+        notify: called with events that tell how far it has come.
 
     Returns:
-        ``metric``, ``accuracy`` (in [0, 1]), ``test_images``, ``seconds``, ``weights``.
+        ``metric``, ``accuracy`` (on test images, in [0, 1]), ``test_images``, ``seconds``,
+        ``weights``.
     """
-    source = Source(model, model_args, weights, input_size, data=data_name, seed=seed)
-    assembly = assemble(source)
+    source = Source(
+        config.model, config.model_args, config.weights, config.input_size, data=config.data,
+        seed=config.seed,
+    )  # fmt: skip
+    assembly, trainer = assemble(source), config.execution.trainer
     task, module = assembly.data, assembly.module
     result = training.fine_tune(
         module,
         task,
-        recipe=tuning.recipe,
-        epochs=tuning.train_epochs,
-        seed=seed,
+        recipe=config.tuning.recipe,
+        epochs=config.tuning.train_epochs,
+        seed=config.seed,
         trainer=trainer,
         progress=training_progress(notify, "train"),
     )

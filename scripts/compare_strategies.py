@@ -16,7 +16,7 @@ from provenance import write_csv
 
 from netadapt.adapt import Result, adapt
 from netadapt.cli.console import Console
-from netadapt.config import RunConfig, Tuning
+from netadapt.config import RunConfig
 from netadapt.search.schedule import Schedule
 from netadapt.train import train
 from netadapt.units import parse_budget
@@ -71,8 +71,7 @@ def main() -> None:
         folder = Path(name)
         for seed in range(args.seeds):
             weights = folder / f"weights-{seed}.safetensors"
-            train(args.model, args.data, weights, model_args={}, weights=None, input_size=None,
-                  tuning=Tuning(), seed=seed, trainer="cpu")  # fmt: skip
+            train(RunConfig(args.model, args.data, budgets=(), seed=seed), weights)
             for budget in args.budgets:
                 for strategy in ("one_group", "uniform"):
                     result = run_arm(strategy, budget, seed, model=args.model, data=args.data,

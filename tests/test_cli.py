@@ -151,6 +151,7 @@ def test_bad_requests_are_one_sentence(tmp_path, capsys, changes, code, words):
         (["--on", "orc:cpu"], 2, "platform"),
         (["--weights", "nothing.pt"], 2, "nothing.pt"),
         (["--initial-reduction", "5ms"], 2, "percentage"),
+        (["--lr", "nan", "--finalists", "-1"], 2, "2 settings are wrong"),
         (["--trainer", "cuda:9"], 3, "not available"),
         (["--lr", "1e9", "--epochs", "3"], 4, "diverged"),
     ],

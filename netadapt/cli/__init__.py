@@ -6,14 +6,16 @@ from collections.abc import Sequence
 import click
 
 from netadapt import __version__
-from netadapt.cli.adapt import adapt, train
+from netadapt.cli.adapt import adapt
 from netadapt.cli.carbon import carbon
 from netadapt.cli.doctor import doctor
+from netadapt.cli.init import init
 from netadapt.cli.inspect import inspect
 from netadapt.cli.measure import measure
 from netadapt.cli.result import export, ls
 from netadapt.cli.statement import statement
 from netadapt.cli.table import table
+from netadapt.cli.train import train
 from netadapt.cli.when import when
 from netadapt.cli.where import where
 from netadapt.errors import NetAdaptError
@@ -42,11 +44,11 @@ Exit codes:
 @click.version_option(__version__, prog_name="netadapt")
 @click.option("--debug", is_flag=True, help="Show the traceback of any error.")
 def cli(debug: bool) -> None:
-    """Shrink a CNN until it meets a latency budget measured on your device."""
+    """Shrink a CNN until it meets budgets measured on your device."""
 
 
 for _command in (
-    *(adapt, train, inspect, measure, table, doctor, export, ls),
+    *(adapt, init, train, inspect, measure, table, doctor, export, ls),
     *(carbon, where, when, statement),
 ):
     cli.add_command(_command)
@@ -56,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with a documented exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        code = cli.main(given, prog_name="netadapt", standalone_mode=False)
+        code = cli.main(given, prog_name="netadapt", standalone_mode=False, obj=given)
     except click.ClickException as error:
         error.show()
         code = 2

@@ -97,13 +97,6 @@ def classes_option(function: F) -> F:
     )(function)  # fmt: skip
 
 
-def trainer_option(function: F) -> F:
-    """Where to train."""
-    return click.option(
-        "--trainer", default="cpu", show_default=True, help="Train on cpu or cuda."
-    )(function)  # fmt: skip
-
-
 def platform_option(function: F) -> F:
     """What to measure on."""
     return click.option(
@@ -147,3 +140,36 @@ def quiet_option(function: F) -> F:
 def existing_file() -> click.Path:
     """A file that must exist."""
     return click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def run_options(function: F) -> F:
+    """The model, the images and how to train: what every run needs."""
+    for option in reversed(
+        [
+            click.argument("model", required=False),
+            click.option("--config", type=existing_file(), metavar="FILE",
+                         help="Settings in TOML, as 'netadapt init' prints; flags override them."),
+            click.option("--model-arg", "-a", type=ModelArguments(), multiple=True,
+                         help="Argument of the model, such as width=0.5. Repeatable."),
+            click.option("--weights", metavar="FILE",
+                         help="Trained weights (.safetensors, .pt), or 'pretrained' to download "
+                         "torchvision's."),
+            click.option("--input-size", type=int, metavar="PIXELS",
+                         help="Height and width of the images."),
+            click.option("--data", metavar="NAME|FOLDER",
+                         help="digits, cifar10, or a folder with train/ and test/."),
+            click.option("--task", metavar="MODULE:CALLABLE",
+                         help="Your own images, loss and metric, instead of --data."),
+            click.option("--epochs", type=float,
+                         help="Epochs of training from scratch.  [default: 30]"),
+            click.option("--lr", type=float, help="Highest learning rate.  [default: 0.045]"),
+            click.option("--batch-size", type=int, help="Images per step.  [default: 128]"),
+            click.option("--bf16/--no-bf16", default=None,
+                         help="Train in bfloat16 where that is safe.  [default: no]"),
+            click.option("--seed", type=int,
+                         help="Of splits, weights and image order.  [default: 0]"),
+            click.option("--trainer", help="Train on cpu or cuda.  [default: cpu]"),
+        ]
+    ):  # fmt: skip
+        function = option(function)
+    return function

@@ -70,13 +70,17 @@ RANGES: dict[str, Range] = {
 """The range of every setting that is a number; those that may be left out may also be None."""
 
 
-def check(config: RunConfig) -> list[Fault]:
+def check(config: RunConfig, *, budgeted: bool = True) -> list[Fault]:
     """Every fault of the settings.
 
     Names of strategies and the like are not looked up here, and no file or device is.
+
+    Args:
+        config: the settings.
+        budgeted: whether a budget is needed.
     """
     return [
-        *_missing(config),
+        *_missing(config, budgeted),
         *_budgets(config),
         *_devices(config.devices),
         *_numbers(config.to_json()),
@@ -96,12 +100,12 @@ def checked(config: RunConfig) -> RunConfig:
     return config
 
 
-def _missing(config: RunConfig) -> Iterator[Fault]:
+def _missing(config: RunConfig, budgeted: bool) -> Iterator[Fault]:
     if not config.model:
         yield Fault("model", "is missing; name one, such as mobilenet_v1.")
     if not config.data:
         yield Fault("data", "is missing; name a data set, such as digits, or a folder.")
-    if not config.budgets:
+    if budgeted and not config.budgets:
         yield Fault("budgets", "is missing; give at least one, such as 12ms or 60%.")
     if not config.devices:
         yield Fault("devices", "is missing; give at least one, such as ort:cpu.")

@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -29,13 +30,14 @@ def load_toml(path: Path) -> dict[str, Any]:
         raise UsageError(f"The settings {path} are not TOML: {error}.") from error
 
 
-def read_config(values: Mapping[str, Any], source: str = "") -> RunConfig:
+def read_config(values: Mapping[str, Any], source: str = "", *, budgeted: bool = True) -> RunConfig:
     """Settings from nested tables of plain values, as TOML gives them.
 
     Args:
         values: as in :class:`RunConfig`, but budgets are texts such as ``size=2MB``, devices a list
             of URIs or a table of names and URIs, and a number may be a text such as ``5%``.
         source: the file that they are in, for errors.
+        budgeted: whether a budget is needed.
 
     Raises:
         SettingsError: something is wrong; it tells all.
@@ -43,7 +45,8 @@ def read_config(values: Mapping[str, Any], source: str = "") -> RunConfig:
     faults: list[Fault] = []
     config = _table(NOTHING, values, "", faults)
     told = [fault.setting for fault in faults]
-    faults += [f for f in check(config) if not any(_within(path, f.setting) for path in told)]
+    later = check(config, budgeted=budgeted)
+    faults += [f for f in later if not any(_within(path, f.setting) for path in told)]
     if faults:
         raise SettingsError(faults, source)
     return config  # type: ignore[no-any-return]
@@ -132,13 +135,23 @@ def _budgets(setting: Setting, value: Any, faults: list[Fault]) -> tuple[Budget,
     return tuple(read)
 
 
+_NAMED_DEVICE = re.compile(r"([\w.-]+)=(.+)")
+
+
 def _devices(setting: Setting, value: Any, faults: list[Fault]) -> dict[str, str]:
     expected = "a list of URIs such as ['ort:cpu'], or a table of names and URIs"
     listed = [value] if isinstance(value, str) else value
-    if isinstance(listed, (list, tuple)):
-        return {uri: uri for uri in (_expect(str, item, "a URI") for item in listed)}
-    named = _expect(Mapping, listed, expected)
-    return {name: _expect(str, uri, expected) for name, uri in named.items()}
+    if isinstance(listed, Mapping):
+        return {name: _expect(str, uri, expected) for name, uri in listed.items()}
+    devices: dict[str, str] = {}
+    for item in _expect((list, tuple), listed, expected):
+        uri = _expect(str, item, "a URI")
+        match = _NAMED_DEVICE.fullmatch(uri)
+        name, uri = (match[1], match[2]) if match else (uri, uri)
+        if name in devices:
+            raise _Wrong(f"has two devices of the name {name!r}; give each another, as NAME=URI.")
+        devices[name] = uri
+    return devices
 
 
 _READERS = {"budgets": _budgets, "devices": _devices, "model_args": _model_args}

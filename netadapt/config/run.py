@@ -33,7 +33,8 @@ class RunConfig:
     Attributes:
         model: name of the model, see :func:`netadapt.models.build`.
         data: name of the data set, see :func:`netadapt.data.load`.
-        budgets: what to reach, all of it; a budget without a device holds on every device.
+        budgets: what to reach, all of it; a budget without a device holds on every device that has
+            none of its own for that resource.
         devices: where networks are measured: a name for each device, and its URI. The name is the
             URI itself where no other is given.
         model_args: further arguments of the model.

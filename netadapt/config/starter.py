@@ -29,9 +29,9 @@ _HEAD = """\
 # Each setting is shown with its default; one behind a '#' is an example of what has none. Flags
 # override the file. Paths start at the working directory.
 #
-# budgets may name any resource, and a device:
+# Budgets may be of any resource, and for one device:
 #   budgets = ["60%", "size=2MB", "phone:12ms"]
-# devices may have names, in a table after all plain settings:
+# Devices may have names, in a table after all plain settings:
 #   [devices]
 #   phone = "ssh://pi@raspberrypi"
 """

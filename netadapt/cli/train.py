@@ -1,0 +1,47 @@
+"""``netadapt train``."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from netadapt.cli.options import json_option, quiet_option, run_options
+from netadapt.cli.settings import resolve
+from netadapt.cli.text import echo_json
+from netadapt.units import format_metric
+
+_EPILOG = """\b
+Examples:
+  netadapt train mobilenet_v1 --data digits -o digits.safetensors
+  netadapt train mobilenet_v1 -a width=0.5 -a stem=cifar --data cifar10 --epochs 60 -o v1.pt
+"""
+
+
+@click.command(epilog=_EPILOG)
+@run_options
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="Where to write the weights (.safetensors).",
+)
+@json_option
+@quiet_option
+def train(config: Path | None, out: Path, as_json: bool, quiet: bool, **given: Any) -> int:
+    """Train MODEL on a data set and write its weights; what adapt does if it is given none."""
+    settings = resolve(config, given, budgeted=False)
+    from netadapt.cli.console import Console
+    from netadapt.train import train as run_train
+
+    with Console(quiet=quiet) as console:
+        report = run_train(settings, out, notify=console)
+    if as_json:
+        echo_json(report)
+    else:
+        score = format_metric(report["accuracy"], share=report["metric_is_share"])
+        click.echo(
+            f"{report['metric']} on {report['test_images']} test images: {score} "
+            f"after {report['seconds']:.0f} s of training. Weights: {out}"
+        )
+    return 0

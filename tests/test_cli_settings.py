@@ -1,0 +1,107 @@
+"""Flags and files of settings, as the command line puts them together."""
+
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from netadapt.cli.adapt import adapt
+from netadapt.cli.settings import FLAGS, resolve
+from netadapt.cli.train import train
+from netadapt.config import RunConfig, read_config
+from netadapt.config.settings import settings
+from netadapt.errors import SettingsError, UsageError
+from netadapt.units import parse_budget
+
+LEAST = {"model": "mobilenet_v1", "data": "digits", "budget": ("60%",)}
+
+
+def faults(path=None, **given):
+    with pytest.raises(SettingsError) as error:
+        resolve(path, given)
+    return [str(fault) for fault in error.value.faults]
+
+
+def test_without_further_flags_there_are_the_defaults():
+    assert resolve(None, LEAST) == RunConfig("mobilenet_v1", "digits", (parse_budget("60%"),))
+
+
+def test_every_flag_is_an_option_and_gives_a_setting():
+    options = {name for option in adapt.params for name in option.opts}
+    known = {setting.path for setting in settings()}
+    for flag, paths in FLAGS.items():
+        assert (flag.lower() if flag == "MODEL" else flag) in options
+        assert set(paths) <= known, flag
+    shared = {option.name for option in train.params}
+    assert {"config", "model", "data", "task", "epochs", "lr", "seed", "trainer"} <= shared
+
+
+def test_flags_override_the_file(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text(
+        'model = "mobilenet_v1"\ndata = "digits"\nbudgets = ["60%", "size=2MB"]\nseed = 3\n'
+        "[model_args]\nwidth = 0.5\nstem = 'cifar'\n[devices]\nphone = 'ssh://pi@pi'\n"
+        "[tuning.recipe]\nlr = 0.1\nmomentum = 0.8\nbf16 = true\n"
+    )
+    given = {
+        "seed": 4, "budget": ("phone:12ms",), "on": ("phone=ort:cpu", "ort:cpu?threads=2"),
+        "model_arg": (("width", 0.25),), "batch_size": 64, "bf16": False, "lr": None,
+    }  # fmt: skip
+    config = resolve(path, given)
+    assert config.seed == 4
+    assert config.budgets == (parse_budget("phone:12ms"),)
+    assert config.devices == {"phone": "ort:cpu", "ort:cpu?threads=2": "ort:cpu?threads=2"}
+    assert config.model_args == {"width": 0.25, "stem": "cifar"}
+    recipe = config.tuning.recipe
+    assert (recipe.lr, recipe.momentum, recipe.bf16, recipe.batch_size) == (0.1, 0.8, False, 64)
+    assert config.tuning.short.batch_size == 64
+
+
+def test_percentages_and_several_budgets_are_read():
+    config = resolve(None, {**LEAST, "initial_reduction": "5%", "budget": ("12ms", "macs=50%")})
+    assert config.schedule.initial == pytest.approx(0.05)
+    assert config.budgets == (parse_budget("12ms"), parse_budget("macs=50%"))
+
+
+def test_faults_of_flags_are_told_by_their_names():
+    told = faults(data="digits", budget=("60%", "15"), lr=float("nan"), batch_size=1, trainer="tpu")
+    assert [fault.split(" is ")[0] for fault in told] == [
+        "--budget 15", "MODEL", "--lr", "--batch-size", "--trainer",
+    ]  # fmt: skip
+
+
+def test_faults_of_the_file_are_told_by_their_paths(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text("finalist = 3\n[tuning]\nrecipe = 3\n")
+    told = faults(path, lr=-1.0, budget=("60%",))
+    assert [fault.split(" is ")[0] for fault in told] == [
+        "finalist", "tuning.recipe", "model", "data",
+    ]  # fmt: skip
+    with pytest.raises(SettingsError, match=r"run\.toml: 4 settings are wrong"):
+        resolve(path, {"budget": ("60%",)})
+
+
+def test_two_devices_of_one_name_are_refused():
+    (told,) = faults(**LEAST, on=("phone=ort:cpu", "phone=ssh://pi@pi"))
+    assert told.startswith("--on has two devices of the name 'phone'")
+
+
+def test_training_needs_no_budget():
+    config = resolve(None, {"model": "mobilenet_v1", "data": "digits"}, budgeted=False)
+    assert config.budgets == ()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [({"data": "digits", "task": "a:b"}, "one of --data"), ({"task": "ab"}, "package.module")],
+)
+def test_images_come_from_one_place(given, words):
+    with pytest.raises(UsageError, match=words):
+        resolve(None, {"model": "m", "budget": ("60%",), **given})
+
+
+def test_init_prints_settings_that_are_the_defaults():
+    command = [sys.executable, "-m", "netadapt", "init"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert read_config(tomllib.loads(text)) == resolve(None, LEAST)
