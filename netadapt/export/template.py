@@ -222,7 +222,10 @@ def require_equal(template: Template, exported: Any, sizes: Sizes, smaller: nn.M
     """
     import onnx
 
-    ours = onnx.load_from_string(template.filled(sizes, named_tensors(smaller))).graph
+    try:
+        ours = onnx.load_from_string(template.filled(sizes, named_tensors(smaller))).graph
+    except ValueError as error:  # weights do not have the shape that was learned
+        raise ModelError(f"A constant of its graph has no shape that is known: {error}.") from error
     names, theirs = paired_names(ours, exported.graph), _initializers(exported.graph)
     for name, array in _initializers(ours).items():
         other = theirs[names[name]]

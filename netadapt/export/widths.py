@@ -148,6 +148,8 @@ def _proportional(
     values: Sequence[int], known: Sequence[int], column: Sequence[int], position: int
 ) -> Term | None:
     """A multiple or a part of the width, whole at all sizes."""
+    if known[0] == 0:
+        return None
     ratio = Fraction(values[0], known[0])
     exact = all(ratio * width == value for value, width in zip(values, known, strict=True))
     whole = exact and all((ratio * width).denominator == 1 for width in column)
