@@ -103,7 +103,8 @@ def run_there(folder, device, *, networks=True):
     """What a device that never was would bring back."""
     plan = folder / "plan.jsonl"
     carried = Carried.from_json(json.loads(plan.read_text().splitlines()[0])["about"])
-    ids, _ = OrtPlatform().plan({shape: terms(shape) for shape in carried.layers}, Effort())
+    wanted = {shape: terms(shape) for shape in carried.layers}
+    ids, _ = OrtPlatform().plan(wanted, Effort(), weight_bits=8)
     info = device.describe()
     records = [
         {"kind": "info", "device": "Abacus", "machine": "beads", "runtime": "onnxruntime 1.0",

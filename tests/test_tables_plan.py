@@ -10,6 +10,7 @@ from netadapt.models import mobilenet_v1
 from netadapt.network import least_sizes, shrinkable
 from netadapt.platforms import OVERHEAD, REFILL, Effort
 from netadapt.platforms.synthetic import SyntheticPlatform
+from netadapt.search.pricing import Loads, Scale
 from netadapt.search.strategies import uniform
 from netadapt.tables.build import complete_table
 from netadapt.tables.interpolation import work_of
@@ -84,13 +85,14 @@ def test_any_sizes_have_a_price_near_the_truth(data):
     assert TABLE.price(layers) == pytest.approx(truth, rel=0.15)
 
 
-def test_a_strategy_that_changes_all_groups_is_priced(tmp_path):
+def test_a_strategy_that_changes_all_groups_is_priced():
     least = TABLE.price(NETWORK.at(least_sizes(NETWORK, 8)))
     full = TABLE.price(NETWORK.at({}))
     for share in (0.9, 0.5, 0.1):
         target = least + share * (full - least)
-        [proposal] = uniform.propose(NETWORK, {}, TABLE, target, 8)
-        assert proposal.predicted <= target
+        loads = Loads(NETWORK, {}, {"latency": TABLE}, {"latency": Scale(1.0, target)})
+        [proposal] = uniform.propose(NETWORK, NETWORK.sizes, loads, 8)
+        assert TABLE.price(NETWORK.at(proposal.changes)) <= target
 
 
 def test_time_to_measure_follows_from_the_effort():
