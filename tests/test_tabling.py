@@ -1,7 +1,5 @@
 """What is measured for a table, in what order, and what happens when time runs out."""
 
-import dataclasses
-
 import pytest
 
 from netadapt.models import mobilenet_v1
@@ -85,5 +83,5 @@ def test_what_a_table_holds_is_told_in_numbers_of_its_unit(network, tmp_path):
     assert said["calibration"]["networks"] == "net"
     # 25 us per megabyte, as a cache would keep 0.147 of it: 25 * (1 - 0.147456)
     assert said["cold_weights_per_mb"] == pytest.approx(25e-6 * 0.852544)
-    assert said["device"] == dataclasses.asdict(device.describe())
+    assert said["device"] == device.describe().to_json()
     assert len(said["layers"]) == len(table.entries) - 2  # without overhead and cold weights

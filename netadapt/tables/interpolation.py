@@ -14,6 +14,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import product
 
 from netadapt.network import LayerShape, op_of
 from netadapt.tables.rows import Entry
@@ -76,69 +77,91 @@ class Surface:
     def __init__(self, entries: Mapping[LayerShape, Entry], block: int, layout: str) -> None:
         self._block = block
         self._even = block if layout == "NHWC" else _EVEN
-        self._families: dict[LayerShape, dict[Point, tuple[int, Entry]]] = {}
+        points: dict[LayerShape, dict[Point, tuple[int, Entry]]] = {}
         for shape, entry in entries.items():
             family, point = family_of(shape), point_of(shape, block, self._even)
             if family is None or point is None:
                 continue
-            points = self._families.setdefault(family, {})
             size = shape.cin + shape.cout  # of those that share their blocks, the fullest counts
-            if point not in points or points[point][0] < size:
-                points[point] = (size, entry)
+            known = points.setdefault(family, {}).get(point)
+            if known is None or known[0] < size:
+                points[family][point] = (size, entry)
+        self._families = {
+            family: Family({point: entry for point, (_, entry) in rows.items()})
+            for family, rows in points.items()
+        }
 
     def entry(self, shape: LayerShape) -> Entry | None:
         """What its nearest measured neighbours on all sides say of a layer; None if any lacks."""
-        family, point = family_of(shape), point_of(shape, self._block, self._even)
-        points = self._families.get(family) if family is not None else None
-        if point is None or not points:
+        key = family_of(shape)
+        family = self._families.get(key) if key is not None else None
+        point = point_of(shape, self._block, self._even)
+        if family is None or point is None:
             return None
-        if point in points:
-            return points[point][1]
+        if point in family.points:
+            return family.points[point]
         if not op_of(shape.op).product or shape.groups != 1:
-            return _between(points, point[0])
-        corners = _rectangle(points, point)
-        return _bilinear(points, point, *corners) if corners else None
+            return family.between(point[0])
+        corners = family.rectangle(point)
+        return family.bilinear(point, *corners) if corners else None
 
 
-def _between(points: Mapping[Point, tuple[int, Entry]], channels: float) -> Entry | None:
-    """For layers whose output is as wide as their input."""
-    widths = sorted(x for x, _ in points)
-    at = bisect_left(widths, channels)
-    if at in (0, len(widths)):
-        return None
-    low, high = widths[at - 1], widths[at]
-    share = (channels - low) / (high - low)
-    return _mixed([(1 - share, points[low, low][1]), (share, points[high, high][1])])
+class Family:
+    """Measured layers that differ in their widths alone.
 
+    Args:
+        points: what was measured, by channels in and out.
+    """
 
-def _rectangle(
-    points: Mapping[Point, tuple[int, Entry]], point: Point
-) -> tuple[Point, Point] | None:
-    """The smallest rectangle with four measured corners around a point, which may be degenerate."""
-    xs, ys = (sorted({p[axis] for p in points}) for axis in (0, 1))
-    best: tuple[float, Point, Point] | None = None
-    for x0 in xs[: bisect_right(xs, point[0])]:
-        for x1 in xs[bisect_left(xs, point[0]) :]:
-            for y0 in ys[: bisect_right(ys, point[1])]:
-                for y1 in ys[bisect_left(ys, point[1]) :]:
-                    size = (x1 - x0) / (x1 or 1) + (y1 - y0) / (y1 or 1)
-                    whole = all(c in points for c in ((x0, y0), (x0, y1), (x1, y0), (x1, y1)))
-                    if whole and (best is None or size < best[0]):
-                        best = (size, (x0, y0), (x1, y1))
-    return (best[1], best[2]) if best else None
+    def __init__(self, points: Mapping[Point, Entry]) -> None:
+        self.points = points
+        self._xs, self._ys = (sorted({p[axis] for p in points}) for axis in (0, 1))
 
+    def between(self, channels: float) -> Entry | None:
+        """For layers whose output is as wide as their input."""
+        at = bisect_left(self._xs, channels)
+        if at in (0, len(self._xs)):
+            return None
+        low, high = self._xs[at - 1], self._xs[at]
+        share = (channels - low) / (high - low)
+        return _mixed([(1 - share, self.points[low, low]), (share, self.points[high, high])])
 
-def _bilinear(
-    points: Mapping[Point, tuple[int, Entry]], point: Point, low: Point, high: Point
-) -> Entry:
-    shares = [(point[i] - low[i]) / (high[i] - low[i]) if high[i] > low[i] else 0.0 for i in (0, 1)]
-    return _mixed(
-        [
-            (a * b, points[x, y][1])
-            for a, x in ((1 - shares[0], low[0]), (shares[0], high[0]))
-            for b, y in ((1 - shares[1], low[1]), (shares[1], high[1]))
+    def rectangle(self, point: Point) -> tuple[Point, Point] | None:
+        """The smallest rectangle of four measured corners around a point; it may be degenerate."""
+        x0s, x1s = _sides(self._xs, point[0])
+        y0s, y1s = _sides(self._ys, point[1])
+        if not (x0s and x1s and y0s and y1s):
+            return None
+        nearest = (x0s[-1], y0s[-1]), (x1s[0], y1s[0])
+        if self._whole(*nearest):
+            return nearest
+        whole = [
+            ((x1 - x0) / (x1 or 1) + (y1 - y0) / (y1 or 1), (x0, y0), (x1, y1))
+            for x0, x1, y0, y1 in product(x0s, x1s, y0s, y1s)
+            if self._whole((x0, y0), (x1, y1))
         ]
-    )
+        return min(whole, key=lambda found: found[0])[1:] if whole else None
+
+    def _whole(self, low: Point, high: Point) -> bool:
+        return all((x, y) in self.points for x in (low[0], high[0]) for y in (low[1], high[1]))
+
+    def bilinear(self, point: Point, low: Point, high: Point) -> Entry:
+        """The weighted mean of the four corners of a rectangle around a point."""
+        shares = [
+            (point[i] - low[i]) / (high[i] - low[i]) if high[i] > low[i] else 0.0 for i in (0, 1)
+        ]
+        return _mixed(
+            [
+                (a * b, self.points[x, y])
+                for a, x in ((1 - shares[0], low[0]), (shares[0], high[0]))
+                for b, y in ((1 - shares[1], low[1]), (shares[1], high[1]))
+            ]
+        )
+
+
+def _sides(axis: list[float], value: float) -> tuple[list[float], list[float]]:
+    """The measured widths up to a value, and those from it on."""
+    return axis[: bisect_right(axis, value)], axis[bisect_left(axis, value) :]
 
 
 def _mixed(parts: Iterable[tuple[float, Entry]]) -> Entry:

@@ -90,11 +90,10 @@ def one_group_variations(network: Network, sizes: Sizes, multiple: int) -> Itera
     """Every layer that changes where one group alone shrinks from some sizes."""
     present = network.complete(sizes)
     for group in shrinkable(network):
-        for size in group.choices(multiple):
-            if size < present[group.id]:
-                varied = {**present, group.id: size}
-                for position in network.mentions[group.id]:
-                    yield network.shape_of(position, varied)
+        for size in group.smaller(present[group.id], multiple):
+            varied = {**present, group.id: size}
+            for position in network.mentions[group.id]:
+                yield network.shape_of(position, varied)
 
 
 def measuring_s(
