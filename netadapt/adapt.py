@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from netadapt import data, training
+from netadapt import data, export, training
 from netadapt.assembly import Assembly, Source, assemble
 from netadapt.config import RunConfig, checked
 from netadapt.models import restore, save_weights
@@ -153,6 +153,8 @@ def _adapt(config: RunConfig, run: Run, subject: Assembly, devices: tuple[Device
     network = subject.network
     multiple = multiple_of(config, devices)
     if run.last(Traced) is None:
+        images = next(iter(subject.task.batches("holdout", batch_size=1)))[0]
+        export.rehearse(subject.module, subject.spec, network, images)
         run.append(describe_network(subject, multiple))
     asked = meters(config.budgets, [device.name for device in devices])
     fleet = Fleet(devices, tuple(asked), network, multiple, run, config.table)

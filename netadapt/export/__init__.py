@@ -9,7 +9,8 @@ from netadapt.export.onnx import (
     program_to_onnx,
     to_onnx,
 )
-from netadapt.export.result import apply_architecture, load, state_bytes, write_result
+from netadapt.export.proof import prove
+from netadapt.export.result import apply_architecture, load, rehearse, state_bytes, write_result
 
 __all__ = [
     "TOLERANCE",
@@ -20,6 +21,8 @@ __all__ = [
     "load",
     "onnx_difference",
     "program_to_onnx",
+    "prove",
+    "rehearse",
     "state_bytes",
     "to_onnx",
     "write_result",

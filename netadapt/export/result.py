@@ -12,6 +12,7 @@ Nothing here is ever read back by unpickling code.
 import io
 import json
 import math
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,12 @@ from netadapt.export.onnx import (
     program_to_onnx,
     quiet_exporter,
 )
+from netadapt.export.proof import loader_ways, prove
 from netadapt.files import write_atomically
 from netadapt.models import ModelSpec
 from netadapt.models.weights import load_state
-from netadapt.network import Network
+from netadapt.network import Network, keep_first
+from netadapt.pruning.surgery import shrink
 from netadapt.tracing import unwrap
 
 
@@ -66,7 +69,8 @@ def write_result(
         ``{"files": {name: bytes}, "onnx_difference": ..., "loader": ...}``.
 
     Raises:
-        CheckFailed: ONNX Runtime's outputs differ from torch's.
+        CheckFailed: ONNX Runtime's outputs differ from torch's, or those of the files, loaded in
+            any of the ways that they can be; nothing was written.
         ModelError: the model cannot be captured.
         RunError: the folder cannot be written.
     """
@@ -100,13 +104,51 @@ def write_result(
         "arch.json": json.dumps(arch, indent=1).encode() + b"\n",
         "load_adapted.py": loader.encode(),
     }
-    for name, data in contents.items():
-        write_atomically(folder / name, data)
+    with tempfile.TemporaryDirectory() as staged, evaluating(model):
+        _write(Path(staged), contents)
+        ways = {"netadapt.load": lambda: load(staged), **loader_ways(Path(staged), spec.build)}
+        prove(ways, model, images[:2])
+    _write(folder, contents)
     return {
         "files": {name: len(data) for name, data in contents.items()},
         "onnx_difference": difference,
         "loader": kind,
     }
+
+
+def _write(folder: Path, contents: Mapping[str, bytes]) -> None:
+    for name, data in contents.items():
+        write_atomically(folder / name, data)
+
+
+def rehearse(model: nn.Module, spec: ModelSpec, network: Network, images: Tensor) -> None:
+    """Shrink a model to half of each group, save it and load it, before anything is trained.
+
+    Args:
+        model: the unpruned model, on the CPU.
+        spec: builds its architecture.
+        network: describes it.
+        images: inputs ``[N, C, H, W]``.
+
+    Raises:
+        ModelError: what a run would save could not be loaded.
+    """
+    sizes = {g.id: (g.size + 1) // 2 for g in network.groups.values() if not g.fixed}
+    smaller = shrink(model, network, keep_first(network, sizes)).eval()
+    arch = json.loads(json.dumps([spec.to_json(), network.attributes(sizes)]))
+
+    def loaded() -> nn.Module:
+        fresh = ModelSpec.from_json(arch[0]).build()
+        return apply_architecture(fresh, arch[1], smaller.state_dict()).eval()
+
+    try:
+        prove({"netadapt.load": loaded}, smaller, images[:1])
+    except CheckFailed as error:
+        raise ModelError(
+            f"{error} This was tried before any training, with half of each channel group: the "
+            "function that builds the model must build the same each time, and all tensors that it "
+            "computes with must be parameters or buffers."
+        ) from error
 
 
 def apply_architecture(

@@ -15,7 +15,6 @@ The price of a network is ``calibration(overhead + layers + refill)``:
 - ``calibration`` comes from whole networks, see :mod:`netadapt.tables.correction`.
 """
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -31,7 +30,8 @@ from netadapt.platforms import CANARY, OVERHEAD, REFILL, Effort, LayerTimer, Pro
 from netadapt.platforms.measurement import DeviceInfo
 from netadapt.tables.correction import Calibration, fit
 from netadapt.tables.interpolation import Kinds, Surface
-from netadapt.tables.rows import Entry, append, columns, entry_of, row_of
+from netadapt.tables.lines import entries_in, read_lines
+from netadapt.tables.rows import Entry, append, columns, row_of
 from netadapt.units import RESOURCES
 
 __all__ = ["Entry", "LookupTable"]
@@ -264,15 +264,7 @@ class LookupTable:
         Raises:
             TableError: there is no such file, or it is no lookup table.
         """
-        try:
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise TableError(f"Cannot read the lookup table {path}: {error.strerror}.") from error
-        except UnicodeDecodeError:
-            raise TableError(f"{path} is no lookup table: it is not text.") from None
-        whole = text[: text.rfind("\n") + 1].splitlines()
-        comments = [line for line in whole if line.startswith("#")]
-        body = [line for line in whole if line and not line.startswith("#")]
+        comments, body = read_lines(path)
         return _parse(path, comments, body)
 
     def _provenance(self) -> Iterator[tuple[str, Any]]:
@@ -309,7 +301,7 @@ def _parse(path: Path, comments: Sequence[str], body: Sequence[str]) -> LookupTa
         flags = {name: header[name] == "True" for name in ("saturates",) if name in header}
         cache_mb = float(header["cache_mb"])
         info = DeviceInfo.from_json({**header, **numbers, **flags, "cache_mb": cache_mb})
-        entries = dict(entry_of(row) for row in csv.DictReader(body))
+        entries = entries_in(path, body)
         return LookupTable(
             info=info,
             entries=entries,
