@@ -14,7 +14,7 @@ from PIL import Image
 
 from netadapt.cli import main
 from netadapt.config import SHORT_LIMIT, RunConfig, Tuning
-from netadapt.export.deployment import OnnxModel
+from netadapt.export.deployment import as_computed
 from netadapt.platforms.ort.quantization import is_quantized
 from netadapt.runs import read_journal, steps_of
 from netadapt.tables.table import LookupTable
@@ -310,7 +310,7 @@ def test_in_8_bits_a_network_is_measured_and_its_tables_are_kept_apart(tmp_path,
 def test_adapting_in_8_bits_scores_and_keeps_what_is_deployed(tmp_path, capsys):
     assert adapt(capsys, tmp_path / "float")[0] == 0
     recorded = LookupTable.load(tmp_path / "float" / "table.csv")
-    info = dataclasses.replace(recorded.info, precision="int8")
+    info = dataclasses.replace(recorded.info, precision="int8", saturates=True)
     dataclasses.replace(recorded, info=info).save(tmp_path / "int8.csv")
     code, out, err = adapt(capsys, tmp_path / "run", "--on", f"replay:{tmp_path / 'int8.csv'}")
     assert code == 0, err
@@ -321,7 +321,7 @@ def test_adapting_in_8_bits_scores_and_keeps_what_is_deployed(tmp_path, capsys):
                          "--json")  # fmt: skip
     result = json.loads(out)
     assert result["after"]["onnx_bytes"] == len(written)
-    assert result["after"]["accuracy"] == accuracy(OnnxModel(written), stripes(), "test")
+    assert result["after"]["accuracy"] == accuracy(as_computed(written, info), stripes(), "test")
     code, _, _ = run(capsys, "export", tmp_path / "run", "-o", tmp_path / "again")
     assert code == 0
     assert (tmp_path / "again" / "adapted.int8.onnx").read_bytes() == written
