@@ -237,6 +237,19 @@ def test_passes_go_on_until_the_models_were_visited_for_long_enough(monkeypatch)
     assert [len(order) for order in made.orders(chunk)] == [2, 2]
 
 
+def test_readings_of_no_time_at_all_are_taken_again_and_counted():
+    made = timer.Timer({**DEFAULTS, "warmups": 0}, lambda record: None)
+    entry = timer.Entry({"id": "a"}, 1)
+    entry.session = type("Session", (), {"run": lambda self, names, feed: None})()
+    readings = iter([10, 15, 20, 20, 30, 37])  # 5, nothing, 7
+    made.clock = lambda: next(readings)
+    assert made.timed(entry, 2) == [5, 7]
+    assert made.lost == 1
+    made.clock = lambda: 42  # stands still for good
+    assert made.timed(entry, 3) == []
+    assert made.lost == 1 + 6
+
+
 def test_opening_leaves_time_to_measure(monkeypatch):
     made = timer.Timer({**DEFAULTS, "time_limit_s": 10.0}, lambda record: None)
     clock = iter(range(1000))

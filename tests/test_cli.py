@@ -1,6 +1,8 @@
 """The command line as a user meets it: output, exit codes, and what happens to bad input."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import signal
 import subprocess
@@ -14,7 +16,7 @@ from PIL import Image
 
 from netadapt.cli import main
 from netadapt.config import SHORT_LIMIT, RunConfig, Tuning
-from netadapt.export.deployment import OnnxModel
+from netadapt.export.deployment import as_computed
 from netadapt.platforms.ort.quantization import is_quantized
 from netadapt.runs import last, read_journal, steps_of
 from netadapt.runs.events import Trained
@@ -48,32 +50,42 @@ def adapt_data(capsys, folder, data):
     return run(capsys, "adapt", MODEL, *without_task, "--budget", "70%", "--run", folder)
 
 
-def test_adapt_reaches_the_budget_and_says_what_it_measured(tmp_path, capsys):
-    code, out, _ = adapt(capsys, tmp_path / "run", "--json")
-    assert code == 0
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """The folder of a finished run, for tests that leave it as it is; and what it printed."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as stop:
+        main(["adapt", MODEL, *TINY, "--budget", "70%", "--run", str(folder), "--json"])
+    assert stop.value.code == 0
+    return folder, out.getvalue()
+
+
+def test_adapt_reaches_the_budget_and_says_what_it_measured(finished, tmp_path, capsys):
+    folder, out = finished
     result = json.loads(out)
     assert result["met"]
     before, after = (result[when]["costs"]["latency"] for when in ("before", "after"))
     assert after <= 0.7 * before
     assert result["after"]["macs"] < result["before"]["macs"]
-    names = {path.name for path in (tmp_path / "run").iterdir()}
+    names = {path.name for path in folder.iterdir()}
     assert {"adapted.onnx", "adapted.pt2", "adapted.pt", "load_adapted.py", "arch.json",
             "table.csv", "journal.jsonl", "weights"} <= names  # fmt: skip
 
-    code, again, _ = adapt(capsys, tmp_path / "run")  # a finished run is shown, not repeated
+    code, again, _ = adapt(capsys, folder)  # a finished run is shown, not repeated
     assert code == 0
     assert "Measured within the budget" in again
     assert "after/before" in again
 
-    code, listed, _ = run(capsys, "ls", tmp_path)
+    code, listed, _ = run(capsys, "ls", folder.parent)
     assert code == 0
     assert "finished" in listed
 
-    code, _, err = adapt(capsys, tmp_path / "run", "--seed", "3")
+    code, _, err = adapt(capsys, folder, "--seed", "3")
     assert code == 2
     assert "config.seed: 0 -> 3" in err
 
-    code, out, _ = run(capsys, "export", tmp_path / "run", "--step", 1, "-o", tmp_path / "one")
+    code, out, _ = run(capsys, "export", folder, "--step", 1, "-o", tmp_path / "one")
     assert code == 0
     assert (tmp_path / "one" / "adapted.onnx").exists()
 
@@ -89,9 +101,8 @@ def assert_same(first, second):
     assert all(torch.equal(first[1][name], second[1][name]) for name in first[1])
 
 
-def test_a_killed_run_resumes_to_the_same_bits(tmp_path, capsys):
+def test_a_killed_run_resumes_to_the_same_bits(finished, tmp_path, capsys):
     """The oracle of crash safety: SIGKILL at some moment, then the same command."""
-    assert adapt(capsys, tmp_path / "whole")[0] == 0
     command = [sys.executable, "-m", "netadapt", "adapt", MODEL, *TINY, "--budget", "70%",
                "--run", str(tmp_path / "cut")]  # fmt: skip
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -105,16 +116,15 @@ def test_a_killed_run_resumes_to_the_same_bits(tmp_path, capsys):
     killed_at = len(_events(tmp_path / "cut"))
     assert adapt(capsys, tmp_path / "cut")[0] == 0
     assert len(_events(tmp_path / "cut")) > killed_at
-    assert_same(outcome(tmp_path / "whole"), outcome(tmp_path / "cut"))
+    assert_same(outcome(finished[0]), outcome(tmp_path / "cut"))
 
 
 def _events(folder):
     return read_journal(folder)
 
 
-def test_the_same_seed_on_a_recorded_table_gives_the_same_bits(tmp_path, capsys):
-    assert adapt(capsys, tmp_path / "device")[0] == 0
-    table = tmp_path / "device" / "table.csv"
+def test_the_same_seed_on_a_recorded_table_gives_the_same_bits(finished, tmp_path, capsys):
+    table = finished[0] / "table.csv"
     results = []
     for name in ("one", "two"):
         code, _, err = adapt(capsys, tmp_path / name, "--on", f"replay:{table}")
@@ -172,11 +182,10 @@ def test_weights_of_another_architecture_name_the_keys(tmp_path, capsys):
     assert "layer.weight" in err
 
 
-def test_a_table_of_another_device_is_refused(tmp_path, capsys):
-    assert adapt(capsys, tmp_path / "run")[0] == 0
+def test_a_table_of_another_device_is_refused(finished, tmp_path, capsys):
     code, _, err = adapt(
         capsys, tmp_path / "other", "--on", "synthetic:?block=8", "--table",
-        tmp_path / "run" / "table.csv",
+        finished[0] / "table.csv",
     )  # fmt: skip
     assert code == 2
     assert "block: " in err
@@ -311,10 +320,9 @@ def test_in_8_bits_a_network_is_measured_and_its_tables_are_kept_apart(tmp_path,
     assert "precision: int8 vs. float32" in err
 
 
-def test_adapting_in_8_bits_scores_and_keeps_what_is_deployed(tmp_path, capsys):
-    assert adapt(capsys, tmp_path / "float")[0] == 0
-    recorded = LookupTable.load(tmp_path / "float" / "table.csv")
-    info = dataclasses.replace(recorded.info, precision="int8")
+def test_adapting_in_8_bits_scores_and_keeps_what_is_deployed(finished, tmp_path, capsys):
+    recorded = LookupTable.load(finished[0] / "table.csv")
+    info = dataclasses.replace(recorded.info, precision="int8", saturates=True)
     dataclasses.replace(recorded, info=info).save(tmp_path / "int8.csv")
     code, out, err = adapt(capsys, tmp_path / "run", "--on", f"replay:{tmp_path / 'int8.csv'}")
     assert code == 0, err
@@ -325,7 +333,7 @@ def test_adapting_in_8_bits_scores_and_keeps_what_is_deployed(tmp_path, capsys):
                          "--json")  # fmt: skip
     result = json.loads(out)
     assert result["after"]["onnx_bytes"] == len(written)
-    assert result["after"]["accuracy"] == accuracy(OnnxModel(written), stripes(), "test")
+    assert result["after"]["accuracy"] == accuracy(as_computed(written, info), stripes(), "test")
     code, _, _ = run(capsys, "export", tmp_path / "run", "-o", tmp_path / "again")
     assert code == 0
     assert (tmp_path / "again" / "adapted.int8.onnx").read_bytes() == written

@@ -86,9 +86,10 @@ def run_plan(settings: dict[str, Any], entries: list[dict[str, Any]], emit: Emit
     emit(dict(describe(settings), kind="info", providers=sorted(present)))
     if entries:
         began = time.perf_counter()
-        run_s = Timer(settings, emit).measure(entries)
+        timer = Timer(settings, emit)
+        run_s = timer.measure(entries)
         wall_s = time.perf_counter() - began
-        emit(dict(conditions(), kind="done", run_s=run_s, wall_s=wall_s))
+        emit(dict(conditions(), kind="done", run_s=run_s, wall_s=wall_s, lost=timer.lost))
     return 0
 
 
