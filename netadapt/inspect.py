@@ -113,7 +113,7 @@ def inspect_energy(source: Source, platform_uri: str) -> EnergyReport:
 
     Raises:
         UsageError: the platform is measured, so that nobody knows which level spends its energy.
-        UnmappableLayer: the hardware cannot compute one of the layers with weights.
+        UnmappableLayer: the hardware cannot compute one of the layers that multiply.
     """
     platform = open_platform(platform_uri)
     if not isinstance(platform, ModelledPlatform):

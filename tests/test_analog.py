@@ -73,14 +73,15 @@ def test_cells_that_cannot_be_switched_off_disturb_more():
 
 
 def test_without_rescaling_drift_shrinks_every_output():
-    layer = nn.Linear(256, 8, bias=False)
-    inputs = torch.rand(64, 256)
+    torch.manual_seed(0)
+    layer = nn.Linear(256, 64, bias=False)
+    inputs = torch.randn(64, 256)
     hardware = AnalogHardware(PCM, 1000.0, converters=None)
     with torch.no_grad():
         exact = layer(inputs).norm()
         drifted = on_chip(layer, replace(hardware, rescaled=False), 0)(inputs).norm() / exact
         rescaled = on_chip(layer, hardware, 0)(inputs).norm() / exact
-    assert drifted == pytest.approx((1020 / 20) ** -0.055, abs=0.06)
+    assert drifted == pytest.approx((1020 / 20) ** -0.055, abs=0.04)
     assert rescaled == pytest.approx(1.0, abs=0.03)
 
 
@@ -95,7 +96,8 @@ def small_network():
 
 
 def test_a_perfect_chip_computes_the_network():
-    model, images = small_network(), torch.randn(4, 3, 8, 8)
+    model = small_network()
+    images = torch.randn(4, 3, 8, 8)
     with torch.no_grad():
         chip = on_chip(model, AnalogHardware(PERFECT, converters=None), 0)
         assert torch.allclose(chip(images), model(images), atol=1e-5)
