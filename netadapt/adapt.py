@@ -13,6 +13,7 @@ from typing import Any
 from netadapt import data, export, training
 from netadapt.assembly import Assembly, Source, assemble
 from netadapt.config import RunConfig, checked
+from netadapt.export.analog import score_on
 from netadapt.models import restore, save_weights
 from netadapt.network import Network, cost_of
 from netadapt.platforms import open_platform
@@ -244,9 +245,13 @@ def _first_step(workbench: "Workbench", space: Space, spreads: Mapping[str, floa
                 )
                 for bound in space.bounds
             },
-            accuracy=training.accuracy(
-                subject.module, subject.data, "holdout", trainer=config.execution.trainer
-            ),
+            accuracy=score_on(
+                workbench.fleet.devices[0].info,
+                subject.module,
+                lambda model: training.accuracy(
+                    model, subject.data, "holdout", trainer=config.execution.trainer
+                ),
+            ).mean,
             weights="original",
         )
     )

@@ -8,9 +8,17 @@ from typing import Any
 import torch
 
 from netadapt.assembly import Source, assemble
+from netadapt.errors import UsageError
 from netadapt.network import ChannelGroup, LayerShape, Network, op_of
+from netadapt.platforms import open_platform
+from netadapt.platforms.accelerators.platform import ModelledPlatform
+from netadapt.platforms.accelerators.report import EnergyReport, energy_report
 from netadapt.pruning.check import verify_groups
 from netadapt.tables.table import LookupTable
+from netadapt.tracing.zeros import ifmap_zeros
+
+_ZEROS_FROM = 256
+"""Holdout images that zeros are counted in."""
 
 
 def inspect_model(source: Source, *, table_path: Path | None, verify: bool) -> dict[str, Any]:
@@ -93,3 +101,31 @@ def describe_cost(table: LookupTable, shapes: Sequence[LayerShape]) -> dict[str,
         "value": table.price(shapes),
         "estimated": [str(shape) for shape in table.estimated(shapes)],
     }
+
+
+def inspect_energy(source: Source, platform_uri: str) -> EnergyReport:
+    """A model's energy by layer, level and kind of data, on hardware that is modelled.
+
+    Args:
+        source: the model; if it names a data set, the zeros that enter each layer are counted in
+            holdout images, for hardware that gains by them.
+        platform_uri: such as ``eyeriss:?batch=4``.
+
+    Raises:
+        UsageError: the platform is measured, so that nobody knows which level spends its energy.
+        UnmappableLayer: the hardware cannot compute one of the layers that multiply.
+    """
+    platform = open_platform(platform_uri)
+    if not isinstance(platform, ModelledPlatform):
+        raise UsageError(
+            f"{platform_uri} is no modelled hardware, so its energy cannot be told apart by layer "
+            "and level; give eyeriss:, crossbar: or optical:."
+        )
+    assembly = assemble(source)
+    network, zeros = assembly.network, None
+    if assembly.task is not None:
+        images, _ = next(iter(assembly.task.batches("holdout", batch_size=_ZEROS_FROM)))
+        zeros = ifmap_zeros(assembly.module, network, [images])
+    names = [layer.name for layer in network.costed]
+    layers = tuple(zip(names, network.at({}), strict=True))
+    return energy_report(source.model, layers, platform.hardware, zeros)

@@ -11,6 +11,7 @@ from torch import nn
 from netadapt import export, training
 from netadapt.assembly import Assembly
 from netadapt.config import RunConfig
+from netadapt.export.analog import score_on
 from netadapt.export.deployment import as_computed, as_deployed, calibration_images
 from netadapt.export.exporter import Exporter
 from netadapt.files import write_atomically
@@ -246,10 +247,14 @@ class Workbench:
         info, network = self.fleet.devices[0].info, self.subject.network
         onnx = self.deployment(model, sizes).deploy(single(info))
         scored = as_computed(onnx, info) if info.precision == "int8" else model
+        trainer = self.config.execution.trainer
+        score = score_on(
+            info, scored, lambda m: training.accuracy(m, self.subject.data, "test", trainer=trainer)
+        )
         return {
-            "accuracy": training.accuracy(
-                scored, self.subject.data, "test", trainer=self.config.execution.trainer
-            ),
+            "accuracy": score.mean,
+            "accuracy_spread": score.spread,
+            "chips": len(score.scores),
             "macs": network.macs(sizes),
             "params": network.params(sizes),
             "onnx_bytes": len(onnx),

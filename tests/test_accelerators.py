@@ -41,7 +41,7 @@ def test_every_device_says_that_it_is_modelled_with_technology_precision_and_bat
     assert info.device.startswith("modelled ")
     assert "bit" in info.device
     assert f"batch {info.batch}" in info.device
-    assert info.device.endswith("layers with weights alone")
+    assert info.device.endswith("convolutions and linear layers alone")
 
 
 def test_options_reach_the_hardware():
@@ -114,6 +114,13 @@ def test_a_layer_that_cannot_be_mapped_is_named():
     upward = LayerShape("conv_transpose", 8, 8, (4, 4), (8, 8), (2, 2), (2, 2))
     with pytest.raises(UnmappableLayer, match="conv_transpose 8>8 k2x2"):
         open_platform("eyeriss:").measure_networks([Workload("net", b"", (CONV, upward))])
+
+
+@pytest.mark.parametrize("uri", ["eyeriss:", "crossbar:", "optical:"])
+@pytest.mark.parametrize("op", ["matmul", "recurrent", "conv_nd", "deform_conv"])
+def test_a_product_is_never_left_out_in_silence(uri, op):
+    with pytest.raises(UnmappableLayer, match=op):
+        open_platform(uri).cost("energy").layer(LayerShape(op, 8, 8, (4, 4), (4, 4)))
 
 
 def test_a_network_of_unknown_layers_is_refused():

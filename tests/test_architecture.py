@@ -23,6 +23,7 @@ ROOMS = [
     ["runs"],
     ["carbon"],
     ["search"],
+    ["report"],
     ["config"],
     ["tracing"],
     ["pruning"],

@@ -1,18 +1,23 @@
 """``netadapt inspect``."""
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from netadapt.cli.options import classes_option, existing_file, json_option, model_options
 from netadapt.cli.text import echo_json, table_text
-from netadapt.units import format_count, format_quantity
+from netadapt.units import format_count, format_joules, format_quantity, format_seconds
+
+if TYPE_CHECKING:
+    from netadapt.platforms.accelerators.report import EnergyReport
 
 _EPILOG = """\b
 Examples:
   netadapt inspect mobilenet_v2
   netadapt inspect resnet50 --table lookup_tables/resnet50.csv
   netadapt inspect shufflenet_v2_x1_0 --verify
+  netadapt inspect alexnet --on 'eyeriss:?batch=4' --plot energy.png
 """
 
 
@@ -31,16 +36,44 @@ Examples:
     help="Prune half of each group and compare with the masked model, in evaluation and "
     "in training mode.",
 )
+@click.option(
+    "--on",
+    "platform",
+    metavar="URI",
+    help="Show the energy by layer, level and kind of data on modelled hardware instead: "
+    "eyeriss:, crossbar: or optical:.",
+)
+@click.option(
+    "--data",
+    metavar="NAME|FOLDER",
+    help="With --on: count the zeros that enter each layer in these images, for hardware that "
+    "gains by them.",
+)
+@click.option(
+    "--plot",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="With --on: draw the energy as stacked bars into this PNG file.",
+)
 @json_option
 def inspect(
     model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
-    input_size: int | None, classes: int, table_path: Any, verify: bool, as_json: bool,
+    input_size: int | None, classes: int, table_path: Any, verify: bool, platform: str | None,
+    data: str | None, plot: Path | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Show the channel groups of MODEL, their share of the cost, and why a layer is fixed."""
     from netadapt.assembly import Source
+
+    source = Source(model, dict(model_args), weights, input_size, classes, data)
+    if platform is not None:
+        if table_path or verify:
+            raise click.UsageError("--on shows energy alone; leave out --table and --verify.")
+        from netadapt.inspect import inspect_energy
+
+        return _show_energy(inspect_energy(source, platform), plot, as_json)
+    if data or plot:
+        raise click.UsageError("--data and --plot are about energy; give --on with them.")
     from netadapt.inspect import inspect_model
 
-    source = Source(model, dict(model_args), weights, input_size, classes)
     report = inspect_model(source, table_path=table_path, verify=verify)
     if as_json:
         echo_json(report)
@@ -82,4 +115,50 @@ def _text(report: dict[str, Any]) -> str:
             (c["group"], c["mode"], f"{c['difference']:.1e}", c["status"]) for c in report["checks"]
         ]
         parts += ["", table_text(checks)]
+    return "\n".join(parts)
+
+
+def _show_energy(report: "EnergyReport", plot: Path | None, as_json: bool) -> int:
+    if plot is not None:
+        from netadapt.files import write_atomically
+        from netadapt.report.energy_bars import energy_bars
+
+        write_atomically(plot, energy_bars(report))
+    if as_json:
+        echo_json(report.to_json())
+    else:
+        click.echo(_energy_text(report))
+    return 0
+
+
+def _energy_text(report: "EnergyReport") -> str:
+    from netadapt.platforms.accelerators.layer_energy import DATA
+
+    whole = report.total
+    levels = list(dict.fromkeys(part.level for part in whole.parts))
+    kinds = [kind for kind in DATA if any(part.data == kind for part in whole.parts)]
+    rows = [("layer", "energy", "share", *levels, *kinds)]
+    named = [*zip(report.names, report.layers, strict=True), ("all", whole)]
+    for name, layer in named:
+        shares = [
+            sum(p.energy_j for p in layer.parts if kind in (p.level, p.data)) / layer.energy_j
+            for kind in (*levels, *kinds)
+        ]
+        rows.append(
+            (name, format_joules(layer.energy_j), f"{layer.energy_j / whole.energy_j:.1%}",
+             *(f"{share:.1%}" for share in shares))
+        )  # fmt: skip
+    time = "" if whole.latency_s is None else f", {format_seconds(whole.latency_s)}"
+    chip = whole.without("dram")
+    alone = "" if chip == whole.energy_j else f" ({format_joules(chip)} without DRAM)"
+    parts = [
+        f"{report.model} on {report.hardware}:",
+        f"{format_joules(whole.energy_j)}{alone}{time} for one image of a batch of {report.batch}",
+        "",
+        "Shares of a layer's energy by level of the hardware, then by kind of data.",
+        "",
+        table_text(rows, right=frozenset(range(1, len(rows[0])))),
+    ]
+    if report.residue:
+        parts += ["", f"Not modelled, and in no figure: {', '.join(report.residue)}."]
     return "\n".join(parts)

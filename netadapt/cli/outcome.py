@@ -8,7 +8,7 @@ from netadapt.units import format_bytes, format_count, format_metric, format_qua
 
 if TYPE_CHECKING:
     from netadapt.adapt import Result
-    from netadapt.runs.events import BoundSet
+    from netadapt.runs.events import BoundSet, Figures
 
 
 def result_text(result: "Result") -> str:
@@ -26,15 +26,16 @@ def result_text(result: "Result") -> str:
 
 def _cost_row(result: "Result", bound: "BoundSet") -> tuple[str, ...]:
     before, after = result.finished.before, result.finished.after
-    measured = bound.resource in ("latency", "energy")
+    counted = bound.resource not in ("latency", "energy")
+    modelled = result.finished.devices.get(bound.device, "").startswith("modelled")
 
     def text(value: float, spread: float) -> str:
         quantity = format_quantity(value, bound.unit)
-        return f"{quantity} ±{spread:.1%}" if measured else quantity
+        return quantity if counted or modelled else f"{quantity} ±{spread:.1%}"
 
     old, new = before.costs[bound.key], after.costs[bound.key]
     return (
-        bound.key + (", measured" if measured else ""),
+        bound.key + ("" if counted else ", modelled" if modelled else ", measured"),
         text(old, before.spreads[bound.key]),
         text(new, after.spreads[bound.key]),
         f"{new / old:.1%}",
@@ -42,12 +43,18 @@ def _cost_row(result: "Result", bound: "BoundSet") -> tuple[str, ...]:
 
 
 def _accuracy_row(result: "Result") -> tuple[str, ...]:
-    before, after = result.finished.before.accuracy, result.finished.after.accuracy
-    share, difference = result.metric_is_share, after - before
+    before, after = result.finished.before, result.finished.after
+    share, difference = result.metric_is_share, after.accuracy - before.accuracy
+
+    def text(figures: "Figures") -> str:
+        spread = format_metric(figures.accuracy_spread, share=share)
+        metric = format_metric(figures.accuracy, share=share)
+        return f"{metric} ±{spread}" if figures.chips > 1 else metric
+
     return (
-        f"test {result.metric}",
-        format_metric(before, share=share),
-        format_metric(after, share=share),
+        f"test {result.metric}" + (f", {after.chips} chips" if after.chips > 1 else ""),
+        text(before),
+        text(after),
         f"{difference * 100:+.2f} points" if share else f"{difference:+.4g}",
     )
 

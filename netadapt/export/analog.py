@@ -9,7 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from netadapt.platforms import open_platform
 from netadapt.platforms.accelerators.noise import AnalogHardware, Converters
+from netadapt.platforms.accelerators.platform import ModelledPlatform
+from netadapt.platforms.measurement import DeviceInfo
 from netadapt.training.programming import is_analog, program, scaled_by_output
 
 _LEAST = 1e-12
@@ -154,3 +157,32 @@ def analog_score(
         return AnalogScore(
             tuple(metric(on_chip(model, hardware, seed + chip)) for chip in range(chips))
         )
+
+
+def analog_of(info: DeviceInfo) -> tuple[AnalogHardware, int] | None:
+    """How a device's weights compute, and on how many chips to score; None where they are exact."""
+    if not info.platform.startswith("crossbar:"):
+        return None
+    platform = open_platform(info.platform)
+    if not isinstance(platform, ModelledPlatform) or platform.analog is None:
+        return None
+    return platform.analog, platform.chips
+
+
+def score_on(
+    info: DeviceInfo, model: nn.Module, metric: Callable[[nn.Module], float]
+) -> AnalogScore:
+    """Score a model as a device computes it: on several chips where no two are alike.
+
+    All models of a run meet the same chips, so that their scores compare.
+
+    Args:
+        info: the device.
+        model: not changed.
+        metric: as for :func:`analog_score`.
+    """
+    analog = analog_of(info)
+    if analog is None:
+        return AnalogScore((metric(model),))
+    hardware, chips = analog
+    return analog_score(model, metric, hardware, chips=chips)

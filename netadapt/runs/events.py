@@ -229,8 +229,10 @@ class Figures:
     Attributes:
         costs: measured, by the key of each bound.
         spreads: interquartile range over median of each.
-        accuracy: the task's metric on test images.
+        accuracy: the task's metric on test images; the mean over chips where no two are alike.
         macs, params, onnx_bytes: counted.
+        accuracy_spread: standard deviation between chips.
+        chips: how many were scored; 1 where all compute the same.
     """
 
     costs: Mapping[str, float]
@@ -239,6 +241,8 @@ class Figures:
     macs: int
     params: int
     onnx_bytes: int
+    accuracy_spread: float = 0.0
+    chips: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from torch import nn
 
 from netadapt import data, training
 from netadapt.errors import TrainingError
+from netadapt.export.analog import score_on
 from netadapt.export.deployment import calibration_images, scored_model
 from netadapt.models import ModelSpec, restore, save_weights
 from netadapt.network import Network
@@ -82,21 +83,25 @@ class Evaluator:
                 trainer=job.trainer,
             ).images_seen
             phase = "tuning"
-        accuracy = training.accuracy(
-            self._as_scored(model, trial), self.task, "holdout", trainer=job.trainer
-        )
+        accuracy = self._score(model, trial)
         if trial.out:
             save_weights(model, Path(trial.out))
         scored += len(self.task.holdout)
         spent = Phase(phase, time.monotonic() - started_s, images, scored)
         return Outcome(trial.index, trial.rung, accuracy, keep, (spent,))
 
-    def _as_scored(self, model: nn.Module, trial: Trial) -> nn.Module:
-        """Once it is trained, what the device will compute; screened candidates as they are."""
+    def _score(self, model: nn.Module, trial: Trial) -> float:
+        """Once it is trained, as the device will compute; screened candidates as they are."""
         info = DeviceInfo.from_json(trial.job.device)
-        if trial.rung == 0 or info.precision != "int8":
-            return model
-        return scored_model(model, self.task.input_shape, info, self._images)
+
+        def metric(scored: nn.Module) -> float:
+            return training.accuracy(scored, self.task, "holdout", trainer=trial.job.trainer)
+
+        if trial.rung == 0:
+            return metric(model)
+        if info.precision == "int8":
+            model = scored_model(model, self.task.input_shape, info, self._images)
+        return score_on(info, model, metric).mean
 
     @cached_property
     def _images(self) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from netadapt.network import LayerShape, LayerSpec, Network
 from netadapt.platforms.accelerators.crossbar import Crossbar, layout
-from netadapt.platforms.accelerators.loops import has_weights, product_of
+from netadapt.platforms.accelerators.loops import has_product, product_of
 
 
 def filling_inputs(shape: LayerShape, hardware: Crossbar) -> tuple[int, ...]:
@@ -64,4 +64,4 @@ def _edges(counts: list[int]) -> Iterator[int]:
 
 def _has_edges(layer: LayerSpec, group: str) -> bool:
     """Whether the group sets the size of the layer's products, not their number."""
-    return has_weights(layer) and group not in layer.groups.groups
+    return has_product(layer) and group not in layer.groups.groups

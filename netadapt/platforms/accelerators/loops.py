@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from netadapt.errors import UnmappableLayer
-from netadapt.network import LayerShape, LayerSpec, Pair
+from netadapt.network import LayerShape, LayerSpec, Pair, op_of
 
 N = TypeVar("N", float, NDArray[np.float64])
 """A number, or an array of them: the same formulas price one mapping and search thousands."""
@@ -66,9 +66,9 @@ class MatrixProduct:
         return self.groups * self.rows * self.columns * self.pixels
 
 
-def has_weights(layer: LayerShape | LayerSpec) -> bool:
-    """Whether it multiplies by weights: these layers are modelled, others are not."""
-    return layer.op in ("conv", "conv_transpose", "linear")
+def has_product(layer: LayerShape | LayerSpec) -> bool:
+    """Whether it multiplies and sums: such a layer is priced or refused; others are left out."""
+    return op_of(layer.op).product
 
 
 def loops_of(shape: LayerShape) -> Loops:

@@ -1,7 +1,7 @@
 """Modelled hardware as devices that a search can ask: ``eyeriss:``, ``crossbar:``, ``optical:``.
 
 Costs are for one image of a batch, and of convolutions and linear layers alone: pooling, sums and
-other layers without weights run elsewhere and are not in any figure, which the device's name says.
+other layers that multiply nothing run elsewhere and are in no figure, as the device's name says.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from netadapt.network import Cost, LayerShape, Network
 from netadapt.platforms import Effort, Progress, Readings, Workload
 from netadapt.platforms.accelerators.crossbar import Crossbar
 from netadapt.platforms.accelerators.filling import filling_sizes
-from netadapt.platforms.accelerators.loops import has_weights
+from netadapt.platforms.accelerators.loops import has_product
 from netadapt.platforms.accelerators.noise import AnalogHardware
 from netadapt.platforms.accelerators.optics import Optics
 from netadapt.platforms.accelerators.report import Hardware, layer_energy
@@ -41,12 +41,12 @@ class ModelledCost:
         return _UNITS[self.resource]
 
     def layer(self, shape: LayerShape) -> float:
-        """Joules or seconds for one image; 0 for layers without weights, which run elsewhere.
+        """Joules or seconds for one image; 0 for layers that multiply nothing, which run elsewhere.
 
         Raises:
             UnmappableLayer: the hardware cannot compute it.
         """
-        if not has_weights(shape):
+        if not has_product(shape):
             return 0.0
         energy = layer_energy(shape, self.hardware)
         if self.resource == "energy":
@@ -99,9 +99,10 @@ class ModelledPlatform:
             f", {self.analog.noise.name} cells after {self.analog.seconds:g} s, {self.chips} chips"
             if self.analog else ""
         )  # fmt: skip
+        device = f"{self.hardware}{without}{analog}; convolutions and linear layers alone"
         return DeviceInfo(
-            self.uri, f"{self.hardware}{without}{analog}; layers with weights alone", "none",
-            "netadapt", block=self.multiple, precision=self.precision, batch=self.batch,
+            self.uri, device, "none", "netadapt", block=self.multiple, precision=self.precision,
+            batch=self.batch,
         )  # fmt: skip
 
     def cost(self, resource: str) -> Cost | None:

@@ -10,7 +10,7 @@ from netadapt.platforms.accelerators import crossbar, eyeriss, optics
 from netadapt.platforms.accelerators.crossbar import Crossbar
 from netadapt.platforms.accelerators.eyeriss import Eyeriss, zeros_by_layer
 from netadapt.platforms.accelerators.layer_energy import LayerEnergy, total
-from netadapt.platforms.accelerators.loops import has_weights
+from netadapt.platforms.accelerators.loops import has_product
 from netadapt.platforms.accelerators.optics import Optics
 
 Hardware = Eyeriss | Crossbar | Optics
@@ -19,7 +19,7 @@ Hardware = Eyeriss | Crossbar | Optics
 
 @lru_cache(maxsize=1 << 17)
 def layer_energy(shape: LayerShape, hardware: Hardware) -> LayerEnergy:
-    """Energy and time of one layer with weights, for one image; remembered.
+    """Energy and time of one convolution or linear layer, for one image; remembered.
 
     Raises:
         UnmappableLayer: the hardware cannot compute it.
@@ -43,7 +43,7 @@ class EnergyReport:
         batch: images that are computed together.
         names: of the layers that are priced.
         layers: what each of them costs.
-        residue: names of the layers that the model leaves out: those without weights.
+        residue: names of the layers that the model leaves out: those that multiply nothing.
     """
 
     model: str
@@ -100,9 +100,9 @@ def energy_report(
             gains by them; that of ``hardware`` for layers that are not named.
 
     Raises:
-        UnmappableLayer: the hardware cannot compute one of the layers with weights.
+        UnmappableLayer: the hardware cannot compute one of the layers that multiply.
     """
-    priced = [(name, shape) for name, shape in layers if has_weights(shape)]
+    priced = [(name, shape) for name, shape in layers if has_product(shape)]
     names = tuple(name for name, _ in priced)
     if ifmap_zeros and isinstance(hardware, Eyeriss):
         zeros = zeros_by_layer(ifmap_zeros, names, hardware.zeros)
@@ -112,6 +112,6 @@ def energy_report(
         )
     else:
         energies = tuple(layer_energy(shape, hardware) for _, shape in priced)
-    residue = tuple(name for name, shape in layers if not has_weights(shape))
+    residue = tuple(name for name, shape in layers if not has_product(shape))
     batch = 1 if isinstance(hardware, Crossbar) else hardware.batch
     return EnergyReport(model, str(hardware), batch, names, energies, residue)
