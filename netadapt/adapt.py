@@ -154,7 +154,7 @@ def _adapt(config: RunConfig, run: Run, subject: Assembly, devices: tuple[Device
     network = subject.network
     multiple = multiple_of(config, devices)
     if run.last(Traced) is None:
-        images = next(iter(subject.task.batches("holdout", batch_size=1)))[0]
+        images = next(iter(subject.data.batches("holdout", batch_size=1)))[0]
         export.rehearse(subject.module, subject.spec, network, images)
         run.append(describe_network(subject, multiple))
     asked = meters(config.budgets, [device.name for device in devices])
