@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -12,12 +12,12 @@ from netadapt import export, training
 from netadapt.assembly import Assembly
 from netadapt.config import RunConfig
 from netadapt.export.analog import score_on
-from netadapt.export.deployment import as_computed, as_deployed, calibration_images
-from netadapt.export.exporter import Exporter
+from netadapt.export.deployer import Deployer, Written
+from netadapt.export.deployment import as_computed, calibration_images
 from netadapt.files import write_atomically
 from netadapt.models import restore, save_weights
 from netadapt.network import Cost, Network, Sizes
-from netadapt.platforms.measurement import DeviceInfo, Measurement
+from netadapt.platforms.measurement import Measurement
 from netadapt.pruning.surgery import shrink
 from netadapt.runs import Job, Outcome, Phase, Run, Step, Trial
 from netadapt.runs.events import (
@@ -75,8 +75,8 @@ class Workbench:
     run: Run
     job: Job
     bounds: tuple[Bound, ...] = ()
+    _files: Written = field(init=False, repr=False)
     _final: dict[str, Measurement] = field(default_factory=dict, init=False, repr=False)
-    _exporters: dict[int, Exporter] = field(default_factory=dict, init=False, repr=False)
     _written: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
@@ -117,7 +117,9 @@ class Workbench:
         """Measure a candidate's network beside the unpruned one."""
         name = candidate_name(step.iteration + 1, index)
         model = self._loaded(outcome.keep, name)
-        return self._beside(self.deployment(model, sizes_of(outcome.keep)), step.iteration + 1)
+        sizes = sizes_of(outcome.keep)
+        candidate = self._deployment(self.deployer.shrunk(model, sizes), sizes)
+        return self._beside(candidate, step.iteration + 1)
 
     def keep(self, iteration: int, index: int) -> str:
         """Keep the weights of one candidate of an iteration."""
@@ -138,11 +140,12 @@ class Workbench:
         )  # fmt: skip
         seconds = time.monotonic() - started_s
         self.run.append(Exported(self._written["files"], Phase("exporting", seconds)))
-        deployment = self.deployment(model, step.sizes)
+        file = (self.run.folder / "adapted.onnx").read_bytes()
+        self._files = self.deployer.result(model, step.sizes, file)
         for device in self.fleet.devices:
             if device.info.precision == "int8":
-                write_atomically(self.run.folder / INT8_NAME, deployment.deploy(device.info))
-        self._final = dict(self._beside(deployment, step.iteration))
+                write_atomically(self.run.folder / INT8_NAME, self._files.single(device.info))
+        self._final = dict(self._beside(self._deployment(self._files, step.sizes), step.iteration))
         return {key: m.value for key, m in self._final.items()}
 
     def finished(self) -> Finished:
@@ -150,15 +153,19 @@ class Workbench:
         step, first = self.run.steps[-1], self.run.steps[0]
         model = self._loaded(step.keep, "adapted")
         network, costs = self.subject.network, {key: m.value for key, m in self._final.items()}
+        info = self.fleet.devices[0].info
+        unpruned = self.deployer.original
+        if info.precision == "int8":  # which was written before it was trained
+            unpruned = self.deployer.exported(self.subject.module)
         before = Figures(
             costs=first.measured,
             spreads={key: cost.spread for key, cost in first.costs.items()},
-            **self._figures(self.subject.module, {}),
+            **self._figures(self.subject.module, unpruned, {}),
         )
         after = Figures(
             costs=costs,
             spreads={key: m.spread for key, m in self._final.items()},
-            **self._figures(model, step.sizes),
+            **self._figures(model, self._files, step.sizes),
         )
         return Finished(
             met=load(costs, self.bounds) <= 1,
@@ -189,35 +196,23 @@ class Workbench:
 
     def original(self) -> Deployment:
         """The unpruned network as it goes to the devices."""
-        return self._unpruned
+        return self._deployment(self.deployer.original, {})
 
     @cached_property
-    def _unpruned(self) -> Deployment:
-        return self.deployment(self.subject.module, {})
+    def deployer(self) -> Deployer:
+        """Writes the model at any widths."""
+        return Deployer(
+            self.subject.module,
+            self.subject.network,
+            lambda: self.images,
+            lambda remark: self.run.append(Warned(remark)),
+        )
 
-    def deployment(self, model: nn.Module, sizes: Sizes) -> Deployment:
-        """A model as it goes to the devices; written once for each way to compute."""
-        written: dict[tuple[str, int], bytes] = {}
-
-        def deploy(info: DeviceInfo) -> bytes:
-            form = (info.precision, info.batch)
-            if form not in written:
-                images = self.images if info.precision == "int8" else None
-                plain = self.exporter(info.batch).shrunk(model, sizes)
-                written[form] = as_deployed(plain, info, images)
-            return written[form]
-
+    def _deployment(self, written: Written, sizes: Sizes) -> Deployment:
         network = self.subject.network
-        return Deployment(deploy, sizes, network.macs(sizes), network.params(sizes))
-
-    def exporter(self, batch: int) -> Exporter:
-        """Writes the model at any widths, for so many images at a time; made once."""
-        if batch not in self._exporters:
-            exporter = Exporter(self.subject.module, self.subject.network, batch=batch)
-            if exporter.remark:
-                self.run.append(Warned(exporter.remark))
-            self._exporters[batch] = exporter
-        return self._exporters[batch]
+        return Deployment(
+            written.deploy, written.size_bytes, sizes, network.macs(sizes), network.params(sizes)
+        )
 
     def _finetuned(self, step: Step) -> nn.Module:
         """The step's network after the long fine-tune, which is done once."""
@@ -240,12 +235,12 @@ class Workbench:
 
     def _beside(self, candidate: Deployment, iteration: int) -> dict[str, Measurement]:
         first = {bound.key: bound.original for bound in self.bounds}
-        return self.fleet.beside(self._unpruned, candidate, iteration=iteration, first=first)
+        return self.fleet.beside(self.original(), candidate, iteration=iteration, first=first)
 
-    def _figures(self, model: nn.Module, sizes: Sizes) -> dict[str, Any]:
+    def _figures(self, model: nn.Module, written: Written, sizes: Sizes) -> dict[str, Any]:
         """What is reported of a network, scored as the first device computes."""
         info, network = self.fleet.devices[0].info, self.subject.network
-        onnx = self.deployment(model, sizes).deploy(single(info))
+        onnx = written.single(info)
         scored = as_computed(onnx, info) if info.precision == "int8" else model
         trainer = self.config.execution.trainer
         score = score_on(
@@ -279,11 +274,6 @@ def candidate_name(iteration: int, index: int | None = None) -> str:
 def sizes_of(keep: Mapping[str, Sequence[int]]) -> dict[str, int]:
     """Size of each group that shrank."""
     return {group: len(units) for group, units in keep.items()}
-
-
-def single(info: DeviceInfo) -> DeviceInfo:
-    """The device, for one image at a time."""
-    return replace(info, batch=1)
 
 
 def layer_costs(network: Network, sizes: Sizes, costs: Mapping[str, Cost]) -> tuple[LayerCost, ...]:

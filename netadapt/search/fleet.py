@@ -60,11 +60,13 @@ class Deployment:
 
     Attributes:
         deploy: writes it for a device.
+        size_bytes: size of the file that a user gets for a device.
         sizes: of its groups.
         macs, params: counted.
     """
 
     deploy: Deploy
+    size_bytes: Callable[[DeviceInfo], int]
     sizes: Sizes
     macs: int
     params: int
@@ -220,8 +222,8 @@ class Fleet:
             elif meter.resource == "params":
                 found[meter.key] = _counted(deployment.params, "parameters")
             elif meter.resource == "size":
-                onnx = deployment.deploy(self._device(meter).info)
-                found[meter.key] = _counted(len(onnx), "B")
+                size_bytes = deployment.size_bytes(self._device(meter).info)
+                found[meter.key] = _counted(size_bytes, "B")
             else:
                 found[meter.key] = readings[meter.device][meter.resource]
         return found
