@@ -9,11 +9,12 @@ import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from netadapt.measuring import Source, workload
 from onnx import TensorProto, helper, numpy_helper
 
+from netadapt.assembly import Source
 from netadapt.cli import main
 from netadapt.errors import DeviceError, ShapeError, UsageError
+from netadapt.measure import workload
 from netadapt.platforms import Effort, Workload, open_platform
 from netadapt.platforms.ort.files import read_onnx, refusal
 from netadapt.platforms.ort.quantization import feeds_of
