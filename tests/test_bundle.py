@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from netadapt.assembly import Source
+from netadapt.cli import main
 from netadapt.errors import DeviceError, UsageError
 from netadapt.models import mobilenet_v1
 from netadapt.network import LayerShape, op_of
@@ -172,3 +173,20 @@ def test_what_is_carried_survives_json():
     conv = LayerShape("conv", 3, 8, (8, 8), (8, 8), inputs=(1, 2))
     carried = Carried("net", Options(threads=2), (OVERHEAD, conv), {"a": (conv, conv)}, ((conv,),))
     assert Carried.from_json(json.loads(json.dumps(carried.to_json()))) == carried
+
+
+def test_the_command_line_says_how_many_networks_have_a_price(tmp_path, capsys):
+    write_bundle(Unwritten(), tmp_path / "b", platform_uri="ort:cpu", multiple=16)
+    run_there(tmp_path / "b", SyntheticPlatform(block=16))
+    with pytest.raises(SystemExit) as stop:
+        main(["table", "import", str(tmp_path / "b"), "-o", str(tmp_path / "t.csv")])
+    assert stop.value.code == 0
+    out, err = capsys.readouterr()
+    assert "77 of 77 layers on Abacus; it prices 20 of 20 networks" in out
+    assert err == ""
+    with pytest.raises(SystemExit):
+        main(["table", "show", str(tmp_path / "t.csv"), "--most", "1"])
+    out, _ = capsys.readouterr()
+    assert "call overhead:   5 µs\n" in out
+    assert "cold weights:    21.31 µs per MB\n" in out
+    assert "at 1 ms, exponent" in out

@@ -299,7 +299,12 @@ def import_(folder: Path, out: Path, as_json: bool) -> None:  # fmt: skip
     if as_json:
         echo_json(report)
         return
-    click.echo(f"{out}: {report['entries']} layers on {report['device']['device']}.")
+    coverage = report["coverage"]
+    click.echo(
+        f"{out}: {report['entries']} of {report['wanted']} layers on "
+        f"{report['device']['device']}; it prices {coverage['networks'] - coverage['refused']} of "
+        f"{coverage['networks']} networks of random widths."
+    )
     for sentence in report["remarks"]:
         click.echo(f"Warning: {sentence}", err=True)
 

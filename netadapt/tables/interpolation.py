@@ -31,6 +31,8 @@ nearest row of the same kind has nearly the same mixture of both."""
 def family_of(shape: LayerShape) -> LayerShape | None:
     """The layer without its widths, the key of those that it is interpolated from; or None."""
     op = op_of(shape.op)
+    if not op.priced:
+        return None
     if op.product:
         if shape.groups == 1:
             return replace(shape, cin=shape.cin if shape.cin < _EVEN else 0, cout=0)
@@ -38,7 +40,7 @@ def family_of(shape: LayerShape) -> LayerShape | None:
             return replace(shape, cin=0, cout=0, groups=0)
         return None
     even = all(width == shape.cin for width in shape.inputs)
-    if not op.priced or shape.groups != 1 or shape.cin != shape.cout or not even:
+    if shape.groups != 1 or shape.cin != shape.cout or not even:
         return None
     return replace(shape, cin=0, cout=0, inputs=(0,) * len(shape.inputs))
 
