@@ -179,7 +179,7 @@ def test_ort_yields_what_it_could_time_before_it_complains():
 
 
 def test_ort_names_the_network_that_it_cannot_run():
-    with pytest.raises(DeviceError, match="mynet is no ONNX model"):
+    with pytest.raises(DeviceError, match="cannot run mynet: it is no ONNX model"):
         OrtPlatform().measure_networks([Workload("mynet", b"no model", ())], QUICK)
     wrong = build(Probe("layer", LayerShape("conv", 16, 16, (2, 2), (1, 1), (5, 5), groups=3)))
     with pytest.raises(DeviceError, match="cannot run mynet"):
