@@ -1,57 +1,64 @@
-"""The user's own code, named ``package.module:callable`` wherever a name of ours is accepted."""
+"""The user's own code, named ``package.module:callable`` wherever a name of ours is accepted.
 
+Whatever goes wrong in it is told as one sentence with the file and line where it did.
+"""
+
+import functools
 import importlib
 import inspect
 import os
 import sys
+import sysconfig
+import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
-from netadapt.errors import UnknownName, UsageError
+from netadapt.errors import NetAdaptError, UnknownName, UsageError
 
 T = TypeVar("T")
 
+HINT = "Also accepted: package.module:callable of your own."
 
-def lookup(what: str, name: str, registry: Mapping[str, T]) -> T:
+
+def lookup(what: str, name: str, registry: Mapping[str, T], hint: str = HINT) -> T:
     """What a name stands for: one of ours, or the user's own ``package.module:callable``.
 
     Raises:
-        UnknownName: it is neither.
+        UnknownName: it is neither; arguments as there.
         UsageError: the user's code cannot be imported, or is not callable.
     """
     if name in registry:
         return registry[name]
     if ":" in name:
         return user_callable(name, what=what)  # type: ignore[return-value]
-    raise UnknownName(what, name, registry, "Also accepted: package.module:callable.")
+    raise UnknownName(what, name, registry, hint)
 
 
 def user_callable(reference: str, *, what: str) -> Callable[..., Any]:
     """Import ``package.module:callable``; the working directory is searched last.
 
     Raises:
-        UsageError: it cannot be imported, or is not callable; ``what`` says what it was to be.
+        UsageError: it cannot be imported, or is not callable; ``what`` says what it was to be. The
+            callable itself raises this for any error within it that is not one of ours.
     """
     module_name, _, attribute = reference.partition(":")
     if not module_name or not attribute:
         raise UsageError(f"The {what} {reference!r} must be written package.module:callable.")
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.append(os.getcwd())  # a console script, unlike python -m, does not search it
+    value: Any = _module(module_name, reference, what)
     try:
-        found: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
+            value = getattr(value, part)
+    except AttributeError as error:
+        raise _unknown(what, reference, error) from error
+    if not callable(value):
         raise UsageError(
-            f"The {what} {reference!r} cannot be imported: {error}; check its spelling and that "
-            "its package is installed or below the working directory."
-        ) from error
-    if not callable(found):
-        raise UsageError(
-            f"The {what} {reference!r} is a {type(found).__name__}, not a callable; name a "
+            f"The {what} {reference!r} is a {type(value).__name__}, not a callable; name a "
             f"function that returns the {what}."
         )
-    return found  # type: ignore[no-any-return]
+    return _guarded(value, reference, what)
 
 
 def accepted(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
@@ -60,3 +67,58 @@ def accepted(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters.values()):
         return arguments
     return {name: value for name, value in arguments.items() if name in parameters}
+
+
+def _module(name: str, reference: str, what: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except NetAdaptError:
+        raise
+    except (Exception, SystemExit) as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is not None and f"{name}.".startswith(f"{missing}."):
+            raise _unknown(what, reference, error) from error
+        raise UsageError(
+            f"The {what} {reference!r} cannot be imported: {_told(error)}; mend it there."
+        ) from error
+
+
+def _unknown(what: str, reference: str, error: Exception) -> UsageError:
+    return UsageError(
+        f"The {what} {reference!r} cannot be imported: {error}; check its spelling and that its "
+        "package is installed or below the working directory."
+    )
+
+
+def _guarded(function: Callable[..., Any], reference: str, what: str) -> Callable[..., Any]:
+    """The function, with errors that arise within it told as one sentence."""
+
+    @functools.wraps(function, updated=())
+    def call(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except NetAdaptError:
+            raise
+        except Exception as error:
+            if error.__traceback__ is None or error.__traceback__.tb_next is None:
+                raise  # it was not even entered: the arguments do not fit
+            raise UsageError(f"The {what} {reference!r} failed: {_told(error)}.") from error
+
+    return call
+
+
+def _told(error: BaseException) -> str:
+    """An error with its file and line: the innermost that no installed package answers for."""
+    said = f"{type(error).__name__}: {error}".rstrip(": ").split("\n")[0]
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}, line {error.lineno}: {said}"
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not f.filename.startswith((*_INSTALLED, "<frozen"))]
+    frame = own[-1] if own else frames[-1]
+    return f"{frame.filename}, line {frame.lineno}: {said}"
+
+
+_INSTALLED = (
+    str(Path(__file__).parent),
+    *(sysconfig.get_path(key) for key in ("stdlib", "purelib", "platlib")),
+)

@@ -106,10 +106,10 @@ def parse_budget(text: str) -> Budget:
     unit = unit.replace("μ", "µ")  # GREEK SMALL LETTER MU -> MICRO SIGN
     share = unit == "%"
     if share:
-        resource, scale = resource or RESOURCES["latency"], 1e-2
+        resource, value = resource or RESOURCES["latency"], float(number) / 100
     else:
         resource, scale = _unit(text, number, unit, resource)
-    value = float(number) * scale
+        value = float(number) * scale
     if not math.isfinite(value) or value <= 0:
         raise UsageError(f"Budget {text!r} must be above zero, and a finite number.")
     if share and value > 1:

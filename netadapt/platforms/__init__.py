@@ -5,13 +5,16 @@ A platform is anything with the methods of :class:`Platform`; nothing needs to b
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
+from inspect import signature
 from typing import Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
 from netadapt.errors import UnknownName, UsageError
 from netadapt.network import Cost, LayerShape
 from netadapt.platforms.measurement import DeviceInfo, Measurement
+from netadapt.plugins import accepted, user_callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,27 +179,57 @@ PLATFORMS = tuple(_OPENERS)
 def open_platform(uri: str) -> Platform:
     """A device by its URI, such as ``ort:cpu?threads=2``; nothing is measured yet.
 
+    A user's own is ``package.module:callable?option=value``; the callable gets the options as texts
+    by their names, and returns a :class:`Platform`.
+
     Raises:
         UnknownName: there is no such kind of platform, or no such option.
-        UsageError: an option has a value that it cannot have.
+        UsageError: an option has a value that it cannot have, or the user's own is no platform.
         DeviceError: a recorded table cannot be opened as a device.
     """
     address, _, query = uri.partition("?")
     scheme, _, rest = address.partition(":")
-    if scheme not in _OPENERS:
-        raise UnknownName("platform", scheme, _OPENERS, f"Platforms look like {URI_EXAMPLES}.")
-    module, function, known = _OPENERS[scheme]
     try:
         options: Mapping[str, str] = dict(parse_qsl(query, strict_parsing=bool(query)))
     except ValueError:
         raise UsageError(
             f"Cannot read the options of {uri}; write them like ?threads=2&level=all."
         ) from None
+    if scheme not in _OPENERS:
+        return _users_own(address, options)
+    module, function, known = _OPENERS[scheme]
     for name in options:
         if name not in known:
             raise UnknownName(f"option of the platform {scheme}", name, known)
     platform: Platform = getattr(import_module(module), function)(rest, options)
     return platform
+
+
+def _users_own(reference: str, options: Mapping[str, str]) -> Platform:
+    """What the user's own code makes of the options."""
+    scheme, _, rest = reference.partition(":")
+    if not rest or get_close_matches(scheme, _OPENERS):
+        raise UnknownName(
+            "platform", scheme, _OPENERS,
+            f"Platforms look like {URI_EXAMPLES}, or package.module:callable.",
+        )  # fmt: skip
+    function = user_callable(reference, what="platform")
+    for name in options:
+        if name not in accepted(function, **options):
+            raise UnknownName(
+                f"option of the platform {reference}", name, signature(function).parameters
+            )
+    platform = function(**options)
+    lacking = [part for part in _PARTS if not hasattr(platform, part)]
+    if lacking:
+        raise UsageError(
+            f"The platform {reference!r} gave a {type(platform).__name__}, which lacks "
+            f"{', '.join(lacking)}; see netadapt.platforms.Platform."
+        )
+    return platform  # type: ignore[no-any-return]
+
+
+_PARTS = ("uri", "resources", "describe", "measure_networks")
 
 
 def open_layer_timer(uri: str) -> LayerTimer:
