@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from netadapt.export.analog import score_on
 from netadapt.models import restore, save_weights
 from netadapt.network import Network, cost_of
 from netadapt.platforms import open_platform
+from netadapt.platforms.accelerators.platform import ModelledPlatform
 from netadapt.plugins import lookup
 from netadapt.provenance import machine, versions
 from netadapt.pruning.importance import IMPORTANCES
@@ -192,7 +193,7 @@ def space_of(
     """
     asked = meters(config.budgets, [device.name for device in devices])
     return Space(
-        network=subject.network,
+        network=as_preferred(config, subject.network, devices[0]),
         bounds=bounds(asked, originals),
         strategy=lookup("strategy", config.strategy, STRATEGIES),
         schedule=config.schedule,
@@ -200,6 +201,21 @@ def space_of(
         multiple=multiple_of(config, devices),
         finalists=config.finalists,
     )
+
+
+def as_preferred(config: RunConfig, network: Network, device: Device) -> Network:
+    """The network whose groups shrink to sizes that a device prefers, unless multiples are asked.
+
+    Such as those that fill the arrays of a crossbar: each layer has its own.
+    """
+    platform = device.platform
+    if config.multiple or not isinstance(platform, ModelledPlatform):
+        return network
+    groups = {
+        name: replace(group, preferred=platform.filling_sizes(network, name) or ())
+        for name, group in network.groups.items()
+    }
+    return replace(network, groups=groups)
 
 
 def multiple_of(config: RunConfig, devices: Sequence[Device]) -> int:

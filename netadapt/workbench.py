@@ -11,7 +11,7 @@ from torch import nn
 from netadapt import export, training
 from netadapt.assembly import Assembly
 from netadapt.config import RunConfig
-from netadapt.export.analog import score_on
+from netadapt.export.analog import score_on, training_on
 from netadapt.export.deployer import Deployer, Written
 from netadapt.export.deployment import as_computed, calibration_images
 from netadapt.files import write_atomically
@@ -42,6 +42,8 @@ INT8_NAME = "adapted.int8.onnx"
 def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device]) -> Job:
     """What all trials of a run share."""
     tuning, info = config.tuning, devices[0].info
+    for recipe in (tuning.recipe, tuning.short):
+        training_on(info, subject.module, recipe, config.seed)  # refuse before hours are spent
     return Job(
         model=subject.spec.to_json(),
         data=config.data,
@@ -220,10 +222,9 @@ class Workbench:
         if run.last(Trained, what="adapted", iteration=step.iteration) is not None:
             return self._loaded(step.keep, "adapted")
         model = self._loaded(step.keep, step.weights)
-        phase = self.train(
-            model, tuning.long_epochs, seed=derived_seed(self.config.seed, "long"),
-            what="long fine-tune",
-        )  # fmt: skip
+        seed, info = derived_seed(self.config.seed, "long"), self.fleet.devices[0].info
+        with training_on(info, model, tuning.recipe, seed):
+            phase = self.train(model, tuning.long_epochs, seed=seed, what="long fine-tune")
         save_weights(model, run.weights_path("adapted"))
         run.append(Trained("adapted", step.iteration, tuning.long_epochs, phase))
         return model

@@ -8,7 +8,15 @@ import torch
 from torch import nn
 
 from netadapt.cli import main
-from netadapt.export.analog import AnalogLayer, analog_score, on_chip, quantized, score_on
+from netadapt.config import Recipe
+from netadapt.export.analog import (
+    AnalogLayer,
+    analog_score,
+    on_chip,
+    quantized,
+    score_on,
+    training_on,
+)
 from netadapt.platforms import open_platform
 from netadapt.platforms.accelerators.noise import (
     NOISES,
@@ -207,9 +215,28 @@ def test_a_run_meets_an_energy_budget_and_says_that_it_is_modelled(tmp_path, cap
         main(["adapt", "tests.examples:small_net", "--task", "tests.examples:stripes", "--on", uri,
               "--budget", "energy=60%", "--epochs", "1", "--batch-size", "32",
               "--short-steps", "1", "--long-epochs", "1", "--finalists", "1",
-              "--initial-reduction", "40%", "--run", str(tmp_path / "run"), "-q"])  # fmt: skip
+              "--initial-reduction", "40%", "--noise-aware-training",
+              "--run", str(tmp_path / "run"), "-q"])  # fmt: skip
     printed = capsys.readouterr().out
     assert stop.value.code == 0
     assert "energy, modelled" in printed
     assert "energy: within the budget" in printed
     assert "test top-1 accuracy, 3 chips" in printed
+
+
+def test_noise_aware_training_needs_a_device_with_noise(capsys, tmp_path):
+    with pytest.raises(SystemExit) as stop:
+        main(["adapt", "tests.examples:small_net", "--task", "tests.examples:stripes",
+              "--on", "eyeriss:", "--budget", "energy=60%", "--noise-aware-training",
+              "--run", str(tmp_path / "run"), "-q"])  # fmt: skip
+    assert stop.value.code == 2
+    assert "needs a device with noise, and eyeriss: has none" in capsys.readouterr().err
+
+
+def test_training_takes_the_noise_of_the_device_if_the_recipe_asks():
+    layer, inputs = nn.Linear(16, 4), torch.ones(1, 16)
+    info = device("crossbar:?noise=pcm")
+    with training_on(info, layer, Recipe(noise_aware=False), 0):
+        assert torch.equal(layer(inputs), layer(inputs))
+    with training_on(info, layer, Recipe(noise_aware=True), 0):
+        assert not torch.equal(layer(inputs), layer(inputs))

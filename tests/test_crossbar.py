@@ -1,11 +1,16 @@
 """Crossbars after ISAAC: its tile, the price of idle cells, and the widths that fill arrays."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netadapt.adapt import as_preferred
+from netadapt.config import RunConfig
 from netadapt.errors import UnmappableLayer
 from netadapt.network import ChannelGroup, LayerShape, LayerSpec, Network, Width
+from netadapt.platforms import open_platform
 from netadapt.platforms.accelerators import crossbar
 from netadapt.platforms.accelerators.crossbar import Crossbar, layer_energy, layout
 from netadapt.platforms.accelerators.filling import (
@@ -15,6 +20,7 @@ from netadapt.platforms.accelerators.filling import (
 )
 from netadapt.platforms.accelerators.loops import product_of
 from netadapt.platforms.accelerators.published import ISAAC_TILE_PJ_PER_MAC
+from netadapt.search.fleet import Device
 
 ISAAC = Crossbar()
 DRIVEN = Crossbar(gated=False)
@@ -142,3 +148,23 @@ def test_the_hardware_names_technology_precision_and_batch():
         "modelled ISAAC crossbars, 32 nm, 128x128, 16-bit weights in 2-bit cells, 16-bit inputs, "
         "8-bit ADC, idle columns resting, batch 1"
     )
+
+
+def test_a_search_proposes_the_edges_unless_multiples_are_asked_for():
+    uri = "crossbar:"
+    platform = open_platform(uri)
+    device = Device(uri, platform, platform.describe())
+    config = RunConfig("net", "data", (), devices={uri: uri})
+    network = as_preferred(config, chain(depthwise=True), device)
+    assert network.groups["a"].choices(8) == (56, 48, 42, 32, 28, 16, 14)
+    narrowed = network.narrow({"a": tuple(range(42))})
+    assert narrowed.groups["a"].choices(8) == (32, 28, 16, 14)
+    multiples = as_preferred(replace(config, multiple=20), chain(depthwise=True), device)
+    assert multiples.groups["a"].choices(20) == (40, 20)
+
+
+def test_other_hardware_prefers_multiples():
+    platform = open_platform("optical:")
+    device = Device("optical:", platform, platform.describe())
+    network = as_preferred(RunConfig("net", "data", ()), chain(depthwise=False), device)
+    assert network.groups["a"].preferred == ()

@@ -83,9 +83,7 @@ def test_what_cannot_be_imported_is_told_with_its_place(reference, words):
 
 def test_what_fails_when_called_is_told_with_the_users_line():
     broken = user_callable("own_code:broken", what="strategy")
-    with pytest.raises(
-        UsageError, match=r"broken' failed: .*own_code\.py, line 11: JSON"
-    ):
+    with pytest.raises(UsageError, match=r"broken' failed: .*own_code\.py, line 11: JSON"):
         broken("{")
     with pytest.raises(TypeError):  # never entered: the caller knows what did not fit
         broken()

@@ -100,6 +100,12 @@ Repeating a command continues its run; --fresh starts over.
     type=float,
     help="Epochs of the long-term fine-tune at the end.  [default: 15]",
 )
+@click.option(
+    "--noise-aware-training",
+    is_flag=True,
+    default=None,
+    help="Fine-tune with the noise of the first device's weights, such as crossbar:?noise=pcm.",
+)
 @json_option
 @quiet_option
 def adapt(

@@ -19,6 +19,8 @@ class Recipe:
         clip_norm: bound on the norm of all gradients together; ``None`` sets no bound.
         augment: whether training images are moved and mirrored at random.
         bf16: whether to compute in bfloat16 where that is safe (autocast).
+        noise_aware: whether fine-tuning meets the weights of another chip at each step, on a device
+            whose weights are analog.
     """
 
     lr: float = 0.045
@@ -30,6 +32,7 @@ class Recipe:
     clip_norm: float | None = None
     augment: bool = True
     bf16: bool = False
+    noise_aware: bool = False
 
     def lr_at(self, step: int, steps: int) -> float:
         """Learning rate of one step, counted from 0, of so many."""

@@ -3,17 +3,20 @@
 import copy
 import statistics
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from netadapt.config import Recipe
+from netadapt.errors import UsageError
 from netadapt.platforms import open_platform
 from netadapt.platforms.accelerators.noise import AnalogHardware, Converters
 from netadapt.platforms.accelerators.platform import ModelledPlatform
 from netadapt.platforms.measurement import DeviceInfo
-from netadapt.training.programming import is_analog, program, scaled_by_output
+from netadapt.training.programming import is_analog, program, scaled_by_output, training_noise
 
 _LEAST = 1e-12
 
@@ -167,6 +170,25 @@ def analog_of(info: DeviceInfo) -> tuple[AnalogHardware, int] | None:
     if not isinstance(platform, ModelledPlatform) or platform.analog is None:
         return None
     return platform.analog, platform.chips
+
+
+def training_on(
+    info: DeviceInfo, model: nn.Module, recipe: Recipe, seed: int
+) -> AbstractContextManager[None]:
+    """Within it, training meets the device's noise if the recipe asks for it.
+
+    Raises:
+        UsageError: the recipe asks for the noise of a device that has none.
+    """
+    if not recipe.noise_aware:
+        return nullcontext()
+    analog = analog_of(info)
+    if analog is None:
+        raise UsageError(
+            f"Noise-aware training needs a device with noise, and {info.platform} has none; "
+            "give one such as crossbar:?noise=pcm."
+        )
+    return training_noise(model, analog[0], seed)
 
 
 def score_on(

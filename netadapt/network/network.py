@@ -52,6 +52,8 @@ class ChannelGroup:
         least: the fewest units that must stay.
         summed: whether its channels are added up without a weight to each, as in a product of two
             tensors, so that nothing reads less of a channel but what produces it.
+        preferred: sizes that a device prefers to multiples, such as those that fill its arrays;
+            empty where multiples will do.
     """
 
     id: str
@@ -62,15 +64,19 @@ class ChannelGroup:
     exact: bool = True
     least: int = 1
     summed: bool = False
+    preferred: tuple[int, ...] = ()
 
     def choices(self, multiple: int) -> tuple[int, ...]:
-        """Sizes that it may shrink to, descending: full blocks of channels, at least one multiple.
+        """Sizes that it may shrink to, descending: preferred ones, or full blocks of channels.
 
         Args:
             multiple: channels that the device computes at once; widths become multiples of it.
         """
         if self.fixed:
             return ()
+        if self.preferred:
+            sizes = sorted(set(self.preferred), reverse=True)
+            return tuple(size for size in sizes if self.least <= size < self.size)
         step = multiple // math.gcd(multiple, self.channels_per_unit)
         return tuple(range((self.size - 1) // step * step, self.least - 1, -step))
 

@@ -109,14 +109,17 @@ def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
 class _Programmed(nn.Module):
     """A weight that is programmed anew at each training step; gradients pass as if it were not."""
 
-    def __init__(self, hardware: AnalogHardware, generator: torch.Generator, by_output: bool):
+    def __init__(self, hardware: AnalogHardware, seed: int, *, by_output: bool) -> None:
         super().__init__()
-        self._hardware, self._generator, self._by_output = hardware, generator, by_output
+        self._hardware, self._seed, self._by_output = hardware, seed, by_output
+        self._generator: torch.Generator | None = None  # made where the weight is by then
 
     def forward(self, weight: Tensor) -> Tensor:
         """The weight with one chip's errors while training, and as it is otherwise."""
         if not self.training:
             return weight
+        if self._generator is None or self._generator.device != weight.device:
+            self._generator = torch.Generator(weight.device).manual_seed(self._seed)
         cells = program(weight, self._hardware, self._generator, by_output=self._by_output)
         return weight + (cells.weight * cells.gain * cells.scale - weight).detach()
 
@@ -146,8 +149,7 @@ def training_noise(model: nn.Module, hardware: AnalogHardware, seed: int = 0) ->
     """
     layers = [module for module in model.modules() if is_analog(module)]
     for number, layer in enumerate(layers):
-        generator = torch.Generator(layer.weight.device).manual_seed(seed * 1_000_003 + number)
-        noise = _Programmed(hardware, generator, scaled_by_output(layer))
+        noise = _Programmed(hardware, seed + number, by_output=scaled_by_output(layer))
         parametrize.register_parametrization(layer, "weight", noise)
     try:
         yield

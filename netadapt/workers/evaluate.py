@@ -15,7 +15,7 @@ from torch import nn
 
 from netadapt import data, training
 from netadapt.errors import TrainingError
-from netadapt.export.analog import score_on
+from netadapt.export.analog import score_on, training_on
 from netadapt.export.deployment import calibration_images, scored_model
 from netadapt.models import ModelSpec, restore, save_weights
 from netadapt.network import Network
@@ -74,14 +74,16 @@ class Evaluator:
             )
             phase = "screening"
         else:
-            images = training.fine_tune(
-                model,
-                self.task,
-                recipe=job.short,
-                steps=job.steps,
-                seed=derived_seed(job.seed, trial.iteration, trial.name),
-                trainer=job.trainer,
-            ).images_seen
+            seed = derived_seed(job.seed, trial.iteration, trial.name)
+            with training_on(DeviceInfo.from_json(job.device), model, job.short, seed):
+                images = training.fine_tune(
+                    model,
+                    self.task,
+                    recipe=job.short,
+                    steps=job.steps,
+                    seed=seed,
+                    trainer=job.trainer,
+                ).images_seen
             phase = "tuning"
         accuracy = self._score(model, trial)
         if trial.out:
