@@ -147,7 +147,7 @@ def rehearse(model: nn.Module, spec: ModelSpec, network: Network, images: Tensor
 
     def loaded() -> nn.Module:
         fresh = ModelSpec.from_json(arch[0]).build()
-        return apply_architecture(fresh, arch[1], smaller.state_dict()).eval()
+        return apply_architecture(fresh, arch[1], saved_state(smaller, network)).eval()
 
     try:
         prove({"netadapt.load": loaded}, smaller, images[:1])
