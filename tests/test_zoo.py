@@ -25,10 +25,10 @@ torch.set_num_threads(1)
 # except where convolutions are grouped, whose groups we remove whole, and heads of training.
 GROUPS = {
     "alexnet": 7, "vgg11": 10, "vgg11_bn": 10, "squeezenet1_0": 25, "squeezenet1_1": 25,
-    "resnet18": 12, "resnet50": 37, "wide_resnet50_2": 37, "resnext50_32x4d": 21,
+    "resnet18": 12, "resnet50": 37, "wide_resnet50_2": 37, "resnext50_32x4d": 24,
     "mobilenet_v2": 25, "mobilenet_v3_small": 27, "mobilenet_v3_large": 30, "mnasnet0_5": 25,
-    "mnasnet1_0": 25, "efficientnet_b0": 40, "efficientnet_v2_s": 75, "regnet_x_400mf": 27,
-    "regnet_y_400mf": 37, "densenet121": 120, "convnext_tiny": 22, "googlenet": 57 + 4,
+    "mnasnet1_0": 25, "efficientnet_b0": 40, "efficientnet_v2_s": 75, "regnet_x_400mf": 37,
+    "regnet_y_400mf": 38, "densenet121": 120, "convnext_tiny": 22, "googlenet": 57 + 4,
     "inception_v3": 94 + 2, "shufflenet_v2_x1_0": 19,
 }  # fmt: skip
 SIZES = {"alexnet": 64, "googlenet": 64, "inception_v3": 299}

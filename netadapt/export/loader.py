@@ -37,14 +37,17 @@ def apply_to(model):
     state = torch.load(HERE / "adapted.pt", map_location="cpu", weights_only=True)
     arch = json.loads((HERE / "arch.json").read_text())
     for name, values in arch["attributes"].items():
+        module = model.get_submodule(name)
         for attribute, value in values.items():
-            value = tuple(value) if isinstance(value, list) else value
-            setattr(model.get_submodule(name), attribute, value)
+            if isinstance(value, list) and not isinstance(getattr(module, attribute, None), list):
+                value = tuple(value)
+            setattr(module, attribute, value)
     own = {**dict(model.named_parameters(remove_duplicate=False)), **dict(model.named_buffers())}
+    fresh = model.state_dict()  # keeps the version of each module's format
     for name, value in state.items():
         own[name].data = own[name].data.new_empty(value.shape)
-    fresh = model.state_dict()  # keeps the version of each module's format
-    fresh.update(state)
+        own[name].data.copy_(value)  # buffers outside the state dict too
+    fresh.update({name: value for name, value in state.items() if name in fresh})
     model.load_state_dict(fresh)
     return model
 '''
@@ -203,7 +206,7 @@ def _try(text: str, model: nn.Module, images: Tensor) -> None:
         try:
             rebuilt = runpy.run_path(str(script))["load"]()
             with torch.no_grad():
-                same = _equal(rebuilt(images), model(images))
+                same = _equal(rebuilt(images.clone()), model(images.clone()))
         except Exception as error:  # whatever the text does wrong, the other loader serves
             raise NotStandalone(f"the generated text fails: {error}") from error
     if not same:

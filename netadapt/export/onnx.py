@@ -63,11 +63,26 @@ def export_program(
         with quiet_exporter(), evaluating(model), torch.no_grad():
             return torch.export.export(model, (example,), strict=False)
     except Exception as error:  # torch.export raises anything
-        reason = str(error).strip().split("\n")[0]
         raise ModelError(
-            f"torch.export cannot capture {type(model).__name__} ({reason}); rewrite its forward "
-            "without data-dependent control flow."
+            f"torch.export cannot capture {type(model).__name__} ({cause(error)}); rewrite its "
+            "forward without data-dependent control flow."
         ) from error
+
+
+def cause(error: BaseException) -> str:
+    """The first line of the error that an exporter's own errors, full of advice, go back to."""
+    while (inner := error.__cause__ or error.__context__) is not None:
+        error = inner
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def advice(program: torch.export.ExportedProgram) -> str:
+    """What to do about modules whose names the exporter uses itself, such as ``code``."""
+    first = {name.partition(".")[0] for name in program.state_dict}
+    taken = sorted(name for name in first if hasattr(torch.fx.GraphModule, name))
+    if not taken:
+        return ""
+    return f". The exporter cannot tell the model's {taken[0]!r} from its own; rename it."
 
 
 def to_onnx(model: nn.Module, input_shape: tuple[int, ...], *, batch: int = 1) -> bytes:
@@ -88,8 +103,8 @@ def program_to_onnx(program: torch.export.ExportedProgram, name: str) -> bytes:
                 program, dynamo=True, verbose=False, input_names=["input"]
             )
     except Exception as error:  # the exporter raises anything
-        reason = str(error).strip().split("\n")[0]
-        raise ModelError(f"{name} cannot be written as ONNX: {reason}") from error
+        said = f"{name} cannot be written as ONNX: {cause(error)}{advice(program)}"
+        raise ModelError(said) from error
     assert converted is not None
     return bytes(converted.model_proto.SerializeToString())
 

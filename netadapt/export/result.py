@@ -35,7 +35,7 @@ from netadapt.files import write_atomically
 from netadapt.models import ModelSpec
 from netadapt.models.weights import load_state
 from netadapt.network import Network, keep_first
-from netadapt.pruning.surgery import shrink
+from netadapt.pruning.surgery import set_attributes, shrink
 from netadapt.tracing import unwrap
 
 
@@ -44,6 +44,14 @@ def state_bytes(state: Mapping[str, Tensor]) -> bytes:
     buffer = io.BytesIO()
     torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}, buffer)
     return buffer.getvalue()
+
+
+def saved_state(model: nn.Module, network: Network) -> dict[str, Tensor]:
+    """The state dict, and buffers that are not part of it but have widths that may change."""
+    varying = {t.name for t in network.tensors if any(width.terms for width in t.shape)}
+    state = dict(model.state_dict())
+    buffers = {name: b for name, b in model.named_buffers() if name in varying - state.keys()}
+    return {**state, **buffers}
 
 
 def write_result(
@@ -100,7 +108,7 @@ def write_result(
     contents = {
         "adapted.onnx": onnx,
         "adapted.pt2": pt2.getvalue(),
-        "adapted.pt": state_bytes(model.state_dict()),
+        "adapted.pt": state_bytes(saved_state(model, network)),
         "arch.json": json.dumps(arch, indent=1).encode() + b"\n",
         "load_adapted.py": loader.encode(),
     }
@@ -139,7 +147,7 @@ def rehearse(model: nn.Module, spec: ModelSpec, network: Network, images: Tensor
 
     def loaded() -> nn.Module:
         fresh = ModelSpec.from_json(arch[0]).build()
-        return apply_architecture(fresh, arch[1], smaller.state_dict()).eval()
+        return apply_architecture(fresh, arch[1], saved_state(smaller, network)).eval()
 
     try:
         prove({"netadapt.load": loaded}, smaller, images[:1])
@@ -168,19 +176,20 @@ def apply_architecture(
         model.named_buffers(remove_duplicate=False)
     )
     strange = sorted(set(attributes) - {name for name, _ in model.named_modules()})
-    missing = sorted(set(model.state_dict()) ^ set(state))
+    aside = {name: state[name] for name in state if name not in model.state_dict() and name in own}
+    missing = sorted(set(model.state_dict()) ^ (set(state) - set(aside)))
     if strange or missing:
         raise ModelError(
             f"The saved network is of another architecture than {type(model).__name__}: "
             f"{', '.join((strange + missing)[:5])} are in one of them only."
         )
-    for name, values in attributes.items():
-        module = model.get_submodule(name)
-        for attribute, value in values.items():
-            setattr(module, attribute, tuple(value) if isinstance(value, list) else value)
+    set_attributes(model, attributes)
     for name, value in state.items():
         own[name].data = own[name].data.new_empty(value.shape)
-    load_state(model, state, source="the saved network")
+    for name, value in aside.items():
+        own[name].data.copy_(value)
+    rest = {name: value for name, value in state.items() if name not in aside}
+    load_state(model, rest, source="the saved network")
     return model
 
 

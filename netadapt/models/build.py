@@ -19,7 +19,7 @@ from netadapt.models.mobilenet_v1 import mobilenet_v1
 from netadapt.models.weights import load_state, load_weights
 from netadapt.plugins import accepted, user_callable
 
-ImageShape = tuple[int, int, int]
+ImageShape = tuple[int, ...]
 
 _NOT_CNN = ("maxvit", "swin", "vit_")
 _PRETRAINED = ("pretrained", "DEFAULT")
@@ -42,7 +42,7 @@ class ModelSpec:
     Attributes:
         name: as for :func:`build`.
         num_classes: outputs of the classifier.
-        input_shape: ``(channels, height, width)`` of one image.
+        input_shape: ``(channels, height, width)`` of one image, or ``(channels, length)``.
         args: further arguments of the model, all of them plain JSON values.
     """
 
@@ -74,8 +74,8 @@ class ModelSpec:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ModelSpec":
         """Read what :meth:`to_json` wrote."""
-        channels, height, width = data["input_shape"]
-        return cls(data["name"], data["num_classes"], (channels, height, width), data["args"])
+        shape = tuple(data["input_shape"])
+        return cls(data["name"], data["num_classes"], shape, data["args"])
 
 
 def build(

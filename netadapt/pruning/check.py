@@ -15,9 +15,11 @@ from netadapt.pruning.surgery import Keep, mask, shrink
 from netadapt.tracing import duplicate, unwrap
 
 Mode = Literal["eval", "train"]
-Status = Literal["equal", "shape-only", "failed"]
+Status = Literal["equal", "shape-only", "failed", "not run"]
 
 TOLERANCE = 1e-4
+COARSE = 1e-3
+"""Greatest relative error in single precision, where a model does not run in double."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class GroupCheck:
     Attributes:
         group: id of the group, or ``all``.
         mode: whether the models were in evaluation or in training mode.
-        status: ``shape-only`` where a group is not exact, so that values differ by nature.
+        status: ``shape-only`` where a group is not exact, so that values differ by nature;
+            ``not run`` where the model itself, as it was given, does not run.
         max_error: greatest difference of any output element.
         relative: that, over the greatest output.
         detail: what went wrong, or what was not compared, as a phrase.
@@ -54,8 +57,9 @@ def verify_groups(
 ) -> list[GroupCheck]:
     """Remove a random half of each group's units; compare with zeroing what reads them.
 
-    All is computed in double precision, so that an error is the trace's fault and not rounding.
-    In training mode, batch normalization uses statistics of the batch, and dropout is off.
+    All is computed in double precision, so that an error is the trace's fault and not rounding; in
+    single precision where the model's code cannot. In training mode, batch normalization uses
+    statistics of the batch, and dropout is off.
 
     Args:
         model: the model, which stays as it is.
@@ -73,15 +77,59 @@ def verify_groups(
         not exact are left out of the comparison of values, and their shapes compared.
     """
     chosen = [network.groups[g] for g in groups] if groups is not None else [*shrinkable(network)]
-    exact = duplicate(unwrap(model)).double()
-    images = as_images(exact, network, inputs, seed)
     rng = random.Random(seed)
     keep = {group.id: half(group, rng) for group in chosen}
+    subjects = {mode: subject(model, network, inputs, mode, seed, tolerance)
+                for mode in sorted(modes)}  # fmt: skip
     return [
-        found
+        check(subjects[mode], network, part, name, mode)
         for name, part in plan(chosen, keep, together)
-        for found in check(exact, network, part, images, name, sorted(modes), tolerance)
+        for mode in sorted(modes)
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model that runs in one mode, with inputs, or why it does not.
+
+    Attributes:
+        model: a copy, in the precision that is computed in.
+        images: its inputs.
+        tolerance: greatest relative error that counts as equal.
+        failure: what the model itself says where it does not run; empty if it does.
+    """
+
+    model: nn.Module
+    images: tuple[torch.Tensor, ...]
+    tolerance: float
+    failure: str = ""
+
+
+def subject(
+    model: nn.Module,
+    network: Network,
+    inputs: Sequence[int] | torch.Tensor | Sequence[torch.Tensor] | None,
+    mode: Mode,
+    seed: int,
+    tolerance: float,
+) -> Subject:
+    """The model in the best precision that it runs in."""
+    model, failure = unwrap(model), ""
+    for dtype, bound in ((torch.float64, tolerance), (torch.float32, max(tolerance, COARSE))):
+        exact = duplicate(model).to(dtype)
+        images = as_images(exact, network, inputs, seed)
+        try:
+            run(duplicate(exact), images, mode)
+        except Exception as error:  # whatever the model's code may raise
+            failure = first_line(error)
+        else:
+            return Subject(exact, images, bound)
+    return Subject(model, (), tolerance, failure)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says first."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def plan(groups: Sequence[ChannelGroup], keep: Keep, together: bool) -> Iterator[tuple[str, Keep]]:
@@ -101,27 +149,19 @@ def half(group: ChannelGroup, rng: random.Random) -> tuple[int, ...]:
     return tuple(sorted(rng.sample(range(group.size), max(group.least, group.size // 2))))
 
 
-def check(
-    model: nn.Module,
-    network: Network,
-    keep: Keep,
-    images: tuple[torch.Tensor, ...],
-    name: str,
-    modes: Sequence[Mode],
-    tolerance: float,
-) -> Iterator[GroupCheck]:
-    """Compare pruned and masked model, in evaluation mode first as training moves statistics."""
+def check(given: Subject, network: Network, keep: Keep, name: str, mode: Mode) -> GroupCheck:
+    """Compare the pruned with the masked model."""
+    found = GroupCheck(name, mode, "equal")
+    if given.failure:
+        detail = f"the model as it was given does not run in this mode: {given.failure}"
+        return replace(found, status="not run", detail=detail)
     comparable = all(network.groups[group].exact for group in keep)
-    pruned, masked = shrink(model, network, keep), mask(model, network, keep)
-    for mode in modes:
-        try:
-            outputs = run(pruned, images, mode)
-            expected = run(masked, images, mode)
-        except Exception as error:  # a wrong group shows as any error the model may raise
-            detail = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            yield GroupCheck(name, mode, "failed", detail=detail)
-        else:
-            yield compare(GroupCheck(name, mode, "equal"), outputs, expected, comparable, tolerance)
+    try:
+        outputs = run(shrink(given.model, network, keep), given.images, mode)
+        expected = run(mask(given.model, network, keep), given.images, mode)
+    except Exception as error:  # a wrong group shows as any error the model may raise
+        return replace(found, status="failed", detail=first_line(error))
+    return compare(found, outputs, expected, comparable, given.tolerance)
 
 
 def compare(
@@ -155,7 +195,8 @@ def run(model: nn.Module, images: tuple[torch.Tensor, ...], mode: Mode) -> list[
     model.train(mode == "train")
     with torch.no_grad(), torch.random.fork_rng(devices=[]), NoDropout():
         torch.manual_seed(0)
-        return list(tensors_in(model(*images)))
+        given = [image.clone() for image in images]  # code may change its input in place
+        return [x if x.is_complex() else x.double() for x in tensors_in(model(*given))]
 
 
 class NoDropout(TorchFunctionMode):
@@ -196,15 +237,17 @@ def as_images(
     inputs: Sequence[int] | torch.Tensor | Sequence[torch.Tensor] | None,
     seed: int,
 ) -> tuple[torch.Tensor, ...]:
-    """Inputs in double precision; random ones where only a shape is known."""
-    if isinstance(inputs, torch.Tensor):
-        return (inputs.double(),)
-    given = list(inputs if inputs is not None else network.input_shape)
-    tensors = tuple(x.double() for x in given if isinstance(x, torch.Tensor))
+    """Inputs in the model's precision; random ones where only a shape is known."""
+    like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
+    given = [inputs] if isinstance(inputs, torch.Tensor) else list(inputs or network.input_shape)
+    tensors = tuple(
+        x.to(like.dtype) if x.is_floating_point() else x
+        for x in given
+        if isinstance(x, torch.Tensor)
+    )
     if tensors:
         return tensors
-    like = next(model.parameters(), torch.empty(0))
     sizes = [size for size in given if isinstance(size, int)]
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn(2, *sizes, dtype=torch.float64, generator=generator)
-    return (image.to(like.device),)
+    return (image.to(like),)

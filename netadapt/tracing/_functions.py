@@ -110,9 +110,7 @@ SPATIAL: dict[str, Rule] = {
     "pixel_shuffle": spatial.pixel_shuffle, "pixel_unshuffle": spatial.pixel_unshuffle,
     "channel_shuffle": spatial.channel_shuffle, "native_channel_shuffle": spatial.channel_shuffle,
     "unfold": spatial.unfold, "fold": spatial.fold, "im2col": spatial.unfold,
-    "col2im": spatial.fold, "pad": spatial.pad, "constant_pad_nd": lambda call, input, pad, value=0: spatial.pad(
-        call, input, pad, "constant", value
-    ),
+    "col2im": spatial.fold, "pad": spatial.pad, "constant_pad_nd": spatial.constant_pad,
     **dict.fromkeys(("fft_fft", "fft_ifft", "fft_rfft", "fft_irfft", "fft_fft2", "fft_ifft2",
                      "fft_rfft2", "fft_irfft2"), spatial.transform),
 }  # fmt: skip
@@ -172,11 +170,11 @@ BARE = frozenset({
 })  # fmt: skip
 """Operations whose rules are given parameters as they stand; others see their channels."""
 
-SIZES = frozenset({"shape", "size", "__len__"})
+SIZES = frozenset({"shape", "size", "__len__", "numel", "nelement"})
 """Calls that return sizes of a tensor."""
 
 QUERIES = frozenset({
-    "dim", "ndim", "ndimension", "numel", "nelement", "device", "dtype", "layout", "is_cuda",
+    "dim", "ndim", "ndimension", "device", "dtype", "layout", "is_cuda",
     "is_cpu", "is_mps", "is_meta", "is_sparse", "is_quantized", "is_complex", "is_floating_point",
     "is_contiguous", "requires_grad", "grad", "grad_fn", "is_leaf", "get_device", "element_size",
     "stride", "storage_offset", "data_ptr", "_version", "names", "retains_grad", "is_inference",

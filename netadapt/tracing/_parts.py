@@ -177,8 +177,11 @@ def phases(call: Call, ids: Ids, stride: int) -> None:
 
 def cuts(call: Call, ids: Ids, key: slice, left: int, right: int) -> bool:
     """Whether both ends of a slice follow the channels before and after them."""
-    ends = [(end, at) for end, at in ((key.start, left), (key.stop, right))
-            if isinstance(end, int) and at not in (0, len(ids))]  # fmt: skip
+    ends: list[tuple[Any, int]] = [
+        (end, at)
+        for end, at in ((key.start, left), (key.stop, right))
+        if isinstance(end, int) and at not in (0, len(ids))
+    ]
     if not all(varies(end) for end, _ in ends):
         return False
     if all(before(end, at, ids).over(ids) for end, at in ends):

@@ -8,6 +8,7 @@ code calls it, and below where code is compiled.
 import contextlib
 import inspect
 import logging
+import math
 import warnings
 from collections import Counter
 from collections.abc import Iterator
@@ -117,6 +118,8 @@ class Recorder(TorchFunctionMode):
             return _functions.sizes_of(self.value(tensor), self._found.ledger, dim)
         if name == "__len__":
             return _functions.sizes_of(self.value(tensor), self._found.ledger, 0)
+        if name in ("numel", "nelement"):
+            return math.prod(_functions.sizes_of(self.value(tensor), self._found.ledger, None))
         return out
 
     def _follow(self, func: Any, name: str, args: Any, kwargs: Any, out: Any) -> None:
@@ -202,7 +205,7 @@ STRICT = False
 UNKNOWN = "an operation that netadapt does not know"
 
 
-class Below(TorchDispatchMode):
+class Below(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Brings operations that compiled code calls to the mode above, as if called by the model."""
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -254,7 +257,7 @@ def run(
             contextlib.nullcontext() if fakes is None else fakes.mode, recorder.watching(),
         ):  # fmt: skip
             torch.manual_seed(0)
-            with Below(), recorder:
+            with Below(), recorder:  # type: ignore[no-untyped-call]
                 output = stand_in(*given)
             recorder.end(output)
 

@@ -213,7 +213,7 @@ def squeeze(call: Call, input: Value, dim: Any = None) -> Any:
     """Dimensions of size one dropped."""
     ndim = len(input.shape)
     if dim is None:
-        asked = range(1, ndim) if input.shape[0] != 1 else range(ndim)
+        asked = list(range(1 if input.shape[0] != 1 else 0, ndim))
     else:
         asked = [position(d, ndim) for d in ([dim] if isinstance(dim, int) else dim)]
     gone = [d for d in asked if input.shape[d] == 1]

@@ -187,6 +187,11 @@ def pad(
     return result
 
 
+def constant_pad(call: Call, input: Value, pad_: Sequence[Any], value: Any = 0) -> Any:
+    """ATen's padding by a constant."""
+    return pad(call, input, pad_, "constant", value)
+
+
 def pixel_shuffle(call: Call, input: Value, upscale_factor: int) -> Any:
     """``[N, C * r * r, H, W]`` to ``[N, C, H * r, W * r]``: ``r * r`` channels become one."""
     dim = len(input.shape) - 3

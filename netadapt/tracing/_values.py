@@ -102,6 +102,10 @@ class Findings:
     aliases: dict[Node, Node] = field(default_factory=dict)
     grouped: set[str] = field(default_factory=set)
 
+    def images(self, value: Value) -> int:
+        """How many parts of an image a tensor holds as if they were images."""
+        return max(1, value.shape[0] // self.batch) if value.shape else 1
+
 
 @dataclass(slots=True)
 class Call:

@@ -79,17 +79,21 @@ def convolve(
     spatial = len(weight.shape) - 2
     kind = ("conv_transpose" if swap else "conv") if spatial < 3 else "conv_nd"
     call.layer(
-        kind, input, result, name=name, cin=into, cout=out, in_hw=pixels(input, dim),
-        out_hw=pixels(result, dim), kernel=pair(weight.shape[2:]), groups=heads,
+        kind, input, result, name=name, cin=into, cout=out, in_hw=pixels(call, input, dim),
+        out_hw=pixels(call, result, dim), kernel=pair(weight.shape[2:]), groups=heads,
         bias=bias is not None, module=module, **(geometry if spatial < 3 else {}),
     )  # fmt: skip
     return result
 
 
-def pixels(value: Value, dim: int) -> tuple[int, int]:
-    """Height and width of a convolution's input or output; one dimension is a row."""
+def pixels(call: Call, value: Value, dim: int) -> tuple[int, int]:
+    """Height and width of a convolution's input or output; one dimension is a row.
+
+    What code makes several images of counts as one image, its parts below each other.
+    """
     sizes = value.shape[dim + 1 :]
-    return (1, *sizes) if len(sizes) == 1 else (sizes[0], math.prod(sizes[1:]))
+    parts = call.found.images(value) if dim else 1
+    return (parts, *sizes) if len(sizes) == 1 else (parts * sizes[0], math.prod(sizes[1:]))
 
 
 def grouped(call: Call, weight: Value, into: Ids, groups: Any, swap: bool) -> tuple[Ids, Ids]:
@@ -227,7 +231,7 @@ def linear(call: Call, input: Value, weight: Value, bias: Value | None = None) -
     others = {axis: ids for axis, ids in input.axes.items() if axis != last}
     result = call.value({**others, last: out})
     middle = input.shape[1:-1]
-    rows = (math.prod(middle[:1]), math.prod(middle[1:]))
+    rows = (call.found.images(input) * math.prod(middle[:1]), math.prod(middle[1:]))
     call.layer(
         "linear", input, result, name=name, cin=into, cout=out, in_hw=rows, out_hw=rows,
         bias=bias is not None, module=module,
@@ -241,16 +245,15 @@ def batch_norm(
 ) -> Any:  # fmt: skip
     """Normalization of each channel by its own statistics, of the batch or as learned."""
     input = call.solid(input)
-    ids, axes = input.along(1), dict(input.axes)
+    ids = input.along(1)
     for axis in input.axes.keys() - {1}:
-        call.ledger.fix(axes.pop(axis), f"feeds {call.what}, which expects channels along "
-                                        "dimension 1")  # fmt: skip
+        call.ledger.blur(input.axes[axis])  # statistics are taken over them
     for param in (weight, bias, running_mean, running_var):
         call.hold(param, 0, ids)
     module = holder(weight or running_mean, call)
     if weight is not None or running_mean is not None:
         call.attr(module, "num_features", ids)
-    result = call.value(axes)
+    result = call.like(input)
     call.layer("norm", input, result, module=module)
     return result
 
