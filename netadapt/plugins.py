@@ -83,7 +83,7 @@ def _module(name: str, reference: str, what: str) -> Any:
         ) from error
 
 
-def _unknown(what: str, reference: str, error: Exception) -> UsageError:
+def _unknown(what: str, reference: str, error: BaseException) -> UsageError:
     return UsageError(
         f"The {what} {reference!r} cannot be imported: {error}; check its spelling and that its "
         "package is installed or below the working directory."
