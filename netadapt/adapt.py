@@ -24,7 +24,7 @@ from netadapt.pruning.importance import IMPORTANCES
 from netadapt.runs import Listener, Phase, Record, Run, Step, StepCost, last, silent
 from netadapt.runs.events import BoundSet, Finished, Group, Started, Traced, Trained
 from netadapt.search.budgets import Bound, Meter, bounds, meters
-from netadapt.search.fleet import Device, Fleet, infos
+from netadapt.search.fleet import Device, Fleet, infos, scored_as
 from netadapt.search.loop import Space, check_reachable, search
 from netadapt.search.selection import SELECTIONS
 from netadapt.search.strategies import STRATEGIES
@@ -262,7 +262,7 @@ def _first_step(workbench: "Workbench", space: Space, spreads: Mapping[str, floa
                 for bound in space.bounds
             },
             accuracy=score_on(
-                workbench.fleet.devices[0].info,
+                scored_as(workbench.fleet.devices),
                 subject.module,
                 lambda model: training.accuracy(
                     model, subject.data, "holdout", trainer=config.execution.trainer

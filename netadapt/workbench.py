@@ -30,7 +30,7 @@ from netadapt.runs.events import (
     training_progress,
 )
 from netadapt.search.budgets import Bound, load
-from netadapt.search.fleet import Deployment, Device, Fleet
+from netadapt.search.fleet import Deployment, Device, Fleet, scored_as
 from netadapt.search.strategies import Proposal
 from netadapt.workers import Evaluator
 from netadapt.workers.evaluate import derived_seed
@@ -41,7 +41,7 @@ INT8_NAME = "adapted.int8.onnx"
 
 def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device]) -> Job:
     """What all trials of a run share."""
-    tuning, info = config.tuning, devices[0].info
+    tuning, info = config.tuning, scored_as(devices)
     for recipe in (tuning.recipe, tuning.short):
         training_on(info, subject.module, recipe, config.seed)  # refuse before hours are spent
     return Job(
@@ -155,7 +155,7 @@ class Workbench:
         step, first = self.run.steps[-1], self.run.steps[0]
         model = self._loaded(step.keep, "adapted")
         network, costs = self.subject.network, {key: m.value for key, m in self._final.items()}
-        info = self.fleet.devices[0].info
+        info = scored_as(self.fleet.devices)
         unpruned = self.deployer.original
         if info.precision == "int8":  # which was written before it was trained
             unpruned = self.deployer.exported(self.subject.module)
@@ -222,7 +222,7 @@ class Workbench:
         if run.last(Trained, what="adapted", iteration=step.iteration) is not None:
             return self._loaded(step.keep, "adapted")
         model = self._loaded(step.keep, step.weights)
-        seed, info = derived_seed(self.config.seed, "long"), self.fleet.devices[0].info
+        seed, info = derived_seed(self.config.seed, "long"), scored_as(self.fleet.devices)
         with training_on(info, model, tuning.recipe, seed):
             phase = self.train(model, tuning.long_epochs, seed=seed, what="long fine-tune")
         save_weights(model, run.weights_path("adapted"))
@@ -240,7 +240,7 @@ class Workbench:
 
     def _figures(self, model: nn.Module, written: Written, sizes: Sizes) -> dict[str, Any]:
         """What is reported of a network, scored as the first device computes."""
-        info, network = self.fleet.devices[0].info, self.subject.network
+        info, network = scored_as(self.fleet.devices), self.subject.network
         onnx = written.single(info)
         scored = as_computed(onnx, info) if info.precision == "int8" else model
         trainer = self.config.execution.trainer

@@ -1,7 +1,7 @@
 """The devices of a run: what prices networks for each of them, and what networks measure there."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,6 +52,14 @@ class Device:
             f"{info.device} ({info.platform}, {info.threads} thread(s), {info.precision}, "
             f"{info.runtime})"
         )
+
+
+def scored_as(devices: Sequence[Device]) -> DeviceInfo:
+    """What networks are scored as computing on: the first device that rounds, else the first.
+
+    A network is as accurate as the least exact device that it has to run on.
+    """
+    return next((d for d in devices if d.info.precision != "float32"), devices[0]).info
 
 
 @dataclass(frozen=True, slots=True)
