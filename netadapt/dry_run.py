@@ -201,9 +201,9 @@ def _timed(config: RunConfig, subject: Assembly) -> tuple[float, float]:
     """Seconds of a training step, and of an image that only goes forward."""
     model, task = copy.deepcopy(subject.module), subject.data
     trainer, recipe = config.execution.trainer, config.tuning.recipe
-    training.fine_tune(model, task, recipe=recipe, steps=1, trainer=trainer)  # warms up
+    training.fine_tune(model, task, training.Course(recipe, steps=1, trainer=trainer))  # warms up
     steps = 3
-    result = training.fine_tune(model, task, recipe=recipe, steps=steps, trainer=trainer)
+    result = training.fine_tune(model, task, training.Course(recipe, steps, trainer=trainer))
     started_s = time.perf_counter()
     images = training.recalibrate_bn(model, task, batches=2, trainer=trainer)
     forward_s = time.perf_counter() - started_s

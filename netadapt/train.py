@@ -32,10 +32,12 @@ def train(config: RunConfig, out: Path, *, notify: Listener = silent) -> dict[st
     result = training.fine_tune(
         module,
         task,
-        recipe=config.tuning.recipe,
-        epochs=config.tuning.train_epochs,
-        seed=config.seed,
-        trainer=trainer,
+        training.Course(
+            config.tuning.recipe,
+            epochs=config.tuning.train_epochs,
+            seed=config.seed,
+            trainer=trainer,
+        ),
         progress=training_progress(notify, "train"),
     )
     save_weights(module, out)

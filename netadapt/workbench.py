@@ -188,10 +188,12 @@ class Workbench:
         result = training.fine_tune(
             model,
             self.subject.data,
-            recipe=self.config.tuning.recipe,
-            epochs=epochs,
-            seed=seed,
-            trainer=self.config.execution.trainer,
+            training.Course(
+                self.config.tuning.recipe,
+                epochs=epochs,
+                seed=seed,
+                trainer=self.config.execution.trainer,
+            ),
             progress=training_progress(self.run.notify, what),
         )
         return Phase("training", result.seconds, result.images_seen)

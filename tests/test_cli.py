@@ -338,12 +338,7 @@ def test_adapting_in_8_bits_scores_and_keeps_what_is_deployed(finished, tmp_path
     assert result["after"]["accuracy"] == accuracy(as_computed(written, info), stripes(), "test")
     code, _, _ = run(capsys, "export", tmp_path / "run", "-o", tmp_path / "again")
     assert code == 0
-    again = (tmp_path / "again" / "adapted.int8.onnx").read_bytes()
-    images = next(iter(stripes().batches("test", batch_size=32)))[0]
-    found, expected = as_computed(again, info)(images), as_computed(written, info)(images)
-    # one was cut from an export, the other exported anew: a rounding may shift one of 256 levels
-    step = (expected.max() - expected.min()) / 255
-    assert (found - expected).abs().max() <= 2 * step
+    assert (tmp_path / "again" / "adapted.int8.onnx").read_bytes() == written
 
 
 def test_measure_compares_interleaved(capsys):

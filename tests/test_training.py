@@ -13,6 +13,7 @@ from netadapt.data import ArraySplit, Task
 from netadapt.data.splits import Pixels
 from netadapt.errors import DataError, DeviceError, TrainingError, UsageError
 from netadapt.training import (
+    Course,
     accuracy,
     fine_tune,
     open_trainer,
@@ -66,7 +67,7 @@ RECIPE = Recipe(lr=0.05, batch_size=16)
 def test_training_learns(task):
     model = small()
     assert accuracy(model, task) < 0.9
-    result = fine_tune(model, task, recipe=RECIPE, epochs=8)
+    result = fine_tune(model, task, Course(RECIPE, epochs=8))
     assert accuracy(model, task, "test") > 0.95
     assert result.losses[-1] < result.losses[0] / 2
     assert len(result.losses) == 8 * 64 / 16
@@ -78,11 +79,11 @@ def test_training_learns(task):
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(task, recipe):
     one, same, other = small(), small(), small()
     state = torch.get_rng_state()
-    fine_tune(one, task, recipe=recipe, steps=6, seed=1)
+    fine_tune(one, task, Course(recipe, steps=6, seed=1))
     torch.rand(7)  # what the process drew before does not matter
     torch.set_rng_state(state)
-    fine_tune(same, task, recipe=recipe, steps=6, seed=1)
-    fine_tune(other, task, recipe=recipe, steps=6, seed=2)
+    fine_tune(same, task, Course(recipe, steps=6, seed=1))
+    fine_tune(other, task, Course(recipe, steps=6, seed=2))
     assert torch.equal(torch.get_rng_state(), state)
     assert_same(one, same)
     assert not torch.equal(one[0].weight, other[0].weight)
@@ -93,7 +94,7 @@ def test_a_step_is_nesterov_sgd_with_decay_of_weights_alone(task):
     twin[6].eval()
     model[6].p = 0.0
     recipe = Recipe(lr=0.1, batch_size=64, weight_decay=0.5, warmup=0.0, augment=False)
-    fine_tune(model, task, recipe=recipe, steps=1, seed=0)
+    fine_tune(model, task, Course(recipe, steps=1, seed=0))
     inputs, targets = next(iter(task.batches("train", batch_size=64, shuffle=True)))
     F.cross_entropy(twin(inputs), targets).backward()
     for (name, after), before in zip(model.named_parameters(), twin.parameters(), strict=True):
@@ -121,7 +122,7 @@ def test_mode_layout_and_frozen_parameters_stay(task):
     model[1].requires_grad_(False)
     before = {name: t.clone() for name, t in model.state_dict().items()}
     weight = model[3].weight
-    fine_tune(model, task, recipe=replace(RECIPE, weight_decay=0.1), steps=3)
+    fine_tune(model, task, Course(replace(RECIPE, weight_decay=0.1), steps=3))
     assert [m.training for m in model] == [i == 4 for i in range(8)]
     assert model[3].weight is weight
     assert weight.is_contiguous()
@@ -136,32 +137,32 @@ def test_mode_layout_and_frozen_parameters_stay(task):
 
 def test_divergence_is_an_error_that_says_what_to_try(task):
     with pytest.raises(TrainingError, match=r"diverged at step \d+ of 20: the loss is (nan|inf)"):
-        fine_tune(small(), task, recipe=replace(RECIPE, lr=1e30), steps=20)
+        fine_tune(small(), task, Course(replace(RECIPE, lr=1e30), steps=20))
     steep = replace(task, loss=lambda outputs, _: outputs.mean() * 1e20)
     with pytest.raises(TrainingError, match="a weight is not a finite number"):
-        fine_tune(small(), steep, recipe=replace(RECIPE, lr=1e30), steps=1)
+        fine_tune(small(), steep, Course(replace(RECIPE, lr=1e30), steps=1))
     model = small()
     with torch.no_grad():
         model[0].weight[0, 0, 0, 0] = math.nan
     with pytest.raises(TrainingError, match=r"at step 1 of 5: .*learning rate such as 0.005"):
-        fine_tune(model, task, recipe=RECIPE, steps=5)
+        fine_tune(model, task, Course(RECIPE, steps=5))
     assert model.training
 
 
 @pytest.mark.parametrize("arguments", [{}, {"steps": 1, "epochs": 1}, {"steps": 0}])
 def test_senseless_lengths_are_refused(task, arguments):
     with pytest.raises(UsageError, match=r"steps"):
-        fine_tune(small(), task, recipe=RECIPE, **arguments)
+        fine_tune(small(), task, Course(RECIPE, **arguments))
 
 
 def test_settings_that_contradict_the_model_or_the_task(task):
     with pytest.raises(UsageError, match="nothing to train"):
-        fine_tune(small().requires_grad_(False), task, recipe=RECIPE, steps=1)
+        fine_tune(small().requires_grad_(False), task, Course(RECIPE, steps=1))
     own = replace(task, loss=lambda outputs, targets: outputs.mean())
     with pytest.raises(UsageError, match="label smoothing cannot apply"):
-        fine_tune(small(), own, recipe=replace(RECIPE, label_smoothing=0.1), steps=1)
-    result = fine_tune(small(), task, recipe=replace(RECIPE, label_smoothing=0.9), steps=1)
-    plain = fine_tune(small(), task, recipe=RECIPE, steps=1)
+        fine_tune(small(), own, Course(replace(RECIPE, label_smoothing=0.1), steps=1))
+    result = fine_tune(small(), task, Course(replace(RECIPE, label_smoothing=0.9), steps=1))
+    plain = fine_tune(small(), task, Course(RECIPE, steps=1))
     assert result.losses != plain.losses
 
 
@@ -175,9 +176,8 @@ def test_trainers():
 
 def test_progress_is_told_of_each_step(task):
     told: list[tuple[int, int, float]] = []
-    result = fine_tune(
-        small(), task, recipe=RECIPE, steps=3, progress=lambda *step: told.append(step)
-    )
+    course = Course(RECIPE, steps=3)
+    result = fine_tune(small(), task, course, progress=lambda *step: told.append(step))
     assert told == [(k + 1, 3, loss) for k, loss in enumerate(result.losses)]
 
 
@@ -229,7 +229,7 @@ def test_auxiliary_heads_are_trained_and_restored(task):
     model = googlenet(num_classes=2, init_weights=False, aux_logits=True)
     auxiliary = model.aux1.fc2.weight.clone()
     statistics = model.aux1.conv.bn.running_mean.clone()
-    fine_tune(model, wide, recipe=replace(RECIPE, batch_size=4), steps=1)
+    fine_tune(model, wide, Course(replace(RECIPE, batch_size=4), steps=1))
     assert not torch.equal(model.aux1.fc2.weight, auxiliary)
     assert not torch.equal(model.aux1.conv.bn.running_mean, statistics)
     statistics = model.aux1.conv.bn.running_mean.clone()
@@ -255,5 +255,5 @@ def test_a_task_of_ones_own_brings_its_loss_and_metric(task):
     own = replace(task, loss=loss, metric=minus_error)
     model = small()
     before = accuracy(model, own)
-    fine_tune(model, own, recipe=RECIPE, epochs=6)
+    fine_tune(model, own, Course(RECIPE, epochs=6))
     assert before < accuracy(model, own) < 0

@@ -1,7 +1,15 @@
 """Training: loops, batch normalization, and where it all runs."""
 
 from netadapt.training.batchnorm import recalibrate_bn
-from netadapt.training.loops import Progress, TrainResult, accuracy, fine_tune
+from netadapt.training.loops import Course, Progress, TrainResult, accuracy, fine_tune
 from netadapt.training.placement import open_trainer
 
-__all__ = ["Progress", "TrainResult", "accuracy", "fine_tune", "open_trainer", "recalibrate_bn"]
+__all__ = [
+    "Course",
+    "Progress",
+    "TrainResult",
+    "accuracy",
+    "fine_tune",
+    "open_trainer",
+    "recalibrate_bn",
+]

@@ -40,45 +40,53 @@ class TrainResult:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Course:
+    """One training: how, for how long, from which seed, and where.
+
+    Attributes:
+        recipe: how to train.
+        steps: number of steps; or give epochs.
+        epochs: passes over the training split; or give steps.
+        seed: of the order of images, augmentation and dropout.
+        trainer: see :func:`open_trainer`.
+    """
+
+    recipe: Recipe
+    steps: int | None = None
+    epochs: float | None = None
+    seed: int = 0
+    trainer: str = "cpu"
+
+
 def fine_tune(
-    model: nn.Module,
-    task: Task,
-    *,
-    recipe: Recipe,
-    steps: int | None = None,
-    epochs: float | None = None,
-    seed: int = 0,
-    trainer: str = "cpu",
-    progress: Progress | None = None,
+    model: nn.Module, task: Task, course: Course, *, progress: Progress | None = None
 ) -> TrainResult:
     """Train the model on the task's training split, in place.
 
     Parameters that require no gradient stay as they are, and so do the statistics of a batch
     normalization whose parameters are all of that kind. Afterwards the model is on the device, in
-    the layout and in the mode that it was found in.
+    the layout and in the mode that it was found in; the global random state is left as it was.
 
     Args:
         model: changed in place.
         task: gives the images and the loss.
-        recipe: how to train.
-        steps: number of steps; or give epochs.
-        epochs: passes over the training split; or give steps.
-        seed: of the order of images, augmentation and dropout. The global state is left as it was.
-        trainer: where to train, see :func:`open_trainer`.
+        course: how, for how long, and where.
         progress: called after each step on the CPU, and now and then on a GPU.
 
     Raises:
         TrainingError: the loss or a weight is no finite number.
         UsageError: nothing can be trained, or the settings contradict each other.
-        DeviceError: this machine has no such trainer.
+        DeviceError: the device is not available.
     """
-    total = _step_count(task, recipe, steps=steps, epochs=epochs)
+    recipe, seed = course.recipe, course.seed
+    total = _step_count(task, course)
     loss_of = _loss(task, recipe)
     started = time.perf_counter()
     losses: list[float] = []
     pending: list[Tensor] = []
     seen = 0
-    with arranged(model, open_trainer(trainer)) as (target, dtype), seeded(seed, target):
+    with arranged(model, open_trainer(course.trainer)) as (target, dtype), seeded(seed, target):
         _train_mode(model)
         optimizer = _optimizer(model, recipe)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -109,12 +117,13 @@ def fine_tune(
     return TrainResult(tuple(losses), seen, time.perf_counter() - started)
 
 
-def _step_count(task: Task, recipe: Recipe, *, steps: int | None, epochs: float | None) -> int:
-    if (steps is None) == (epochs is None):
+def _step_count(task: Task, course: Course) -> int:
+    recipe, steps = course.recipe, course.steps
+    if (steps is None) == (course.epochs is None):
         raise UsageError("Training needs a number of steps or of epochs, and not both.")
     if steps is None:
-        assert epochs is not None
-        steps = max(1, round(epochs * max(1, len(task.train) // recipe.batch_size)))
+        assert course.epochs is not None
+        steps = max(1, round(course.epochs * max(1, len(task.train) // recipe.batch_size)))
     if steps < 1 or recipe.batch_size < 1 or recipe.lr <= 0:
         raise UsageError(
             f"Training cannot run {steps} steps of {recipe.batch_size} images at learning rate "

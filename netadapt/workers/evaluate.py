@@ -79,10 +79,7 @@ class Evaluator:
                 images = training.fine_tune(
                     model,
                     self.task,
-                    recipe=job.short,
-                    steps=job.steps,
-                    seed=seed,
-                    trainer=job.trainer,
+                    training.Course(job.short, job.steps, seed=seed, trainer=job.trainer),
                 ).images_seen
             phase = "tuning"
         accuracy = self._score(model, trial)
