@@ -77,6 +77,36 @@ def test_converters_alone_disturb_small_products_more():
     assert product_error(27, converters) > 2 * product_error(576, converters)
 
 
+@pytest.mark.parametrize(("kernel", "channels"), [(1, 27), (3, 3)])
+def test_a_convolution_is_off_as_the_product_of_its_patches_is(kernel, channels):
+    source = torch.Generator().manual_seed(0)
+    conv = nn.Conv2d(channels, 64, kernel, bias=False)
+    linear = nn.Linear(27, 64, bias=False)
+    with torch.no_grad():
+        conv.weight.copy_(torch.randn(conv.weight.shape, generator=source))
+        linear.weight.copy_(conv.weight.reshape(64, 27))
+        images = torch.randn(4, channels, 24, 24, generator=source).clamp_min(0)
+        patches = nn.functional.unfold(images, kernel).transpose(1, 2)
+        off = [
+            float((on_chip(layer, AnalogHardware(PERFECT), 7)(inputs) - layer(inputs)).std())
+            for layer, inputs in ((conv, images), (linear, patches))
+        ]
+    assert off[0] == pytest.approx(off[1], rel=0.05)
+
+
+@pytest.mark.parametrize("layer", [
+    nn.Conv2d(4, 8, 3, padding=1, groups=4), nn.Conv2d(4, 8, 3, stride=2, padding=2, dilation=2),
+    nn.Conv2d(4, 8, 3, padding="same"), nn.Conv2d(4, 8, (1, 5), padding=(0, 4)),
+    nn.Conv2d(4, 8, 3, padding=1, padding_mode="reflect"), nn.ConvTranspose2d(4, 8, 2, 2),
+], ids=str)  # fmt: skip
+def test_fine_converters_change_nothing(layer):
+    images = torch.randn(2, 4, 9, 9, generator=torch.Generator().manual_seed(0))
+    fine = Converters(input_bits=20, adc_bits=20, bound=60.0, output_noise=0.0)
+    with torch.no_grad():
+        chip = on_chip(layer, AnalogHardware(PERFECT, converters=fine), 0)
+        assert torch.allclose(chip(images), layer(images), atol=1e-3)
+
+
 def test_cells_that_cannot_be_switched_off_disturb_more():
     ideal = AnalogHardware(SIMPLE, converters=None)
     assert product_error(144, replace(ideal, on_off=10.0)) > 1.15 * product_error(144, ideal)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn import functional
 
 from netadapt.config import Recipe
 from netadapt.errors import UsageError
@@ -24,8 +25,10 @@ _LEAST = 1e-12
 class AnalogLayer(nn.Module):
     """A convolution or linear layer on one chip; its bias is added digitally.
 
-    Inputs are scaled to the largest one: of each vector for a linear layer, of each image for a
-    convolution. One array is as tall as the layer needs: sums of several shorter ones, each with a
+    What enters an array at once, a vector or the patch of one group, is scaled to its largest
+    element, and so are converters and their noise. Only the steps that a convolution's inputs are
+    rounded to are those of the whole image, and a transposed convolution's scale is too. One array
+    is as tall as the layer needs: sums of several shorter ones, each with a
     converter of its own, would add noise.
 
     Args:
@@ -72,9 +75,24 @@ class AnalogLayer(nn.Module):
             relative = quantized(relative, self._converters.input_bits)
         outputs: Tensor = functional_call(self.layer, {"weight": weight}, (relative,))
         if self._converters is not None:
-            outputs = self._converted(outputs, self._converters)
+            largest_of_patch = self._largest_of_patch(relative)
+            outputs = self._converted(outputs / largest_of_patch, self._converters)
+            outputs = outputs * largest_of_patch
         outputs = outputs * (self.scale * largest)
         return outputs if self.bias is None else outputs + self.bias
+
+    def _largest_of_patch(self, relative: Tensor) -> Tensor | float:
+        """For each output, the largest input that it sums over; 1 where ``relative`` has it so."""
+        layer = self.layer
+        if not isinstance(layer, nn.Conv2d):
+            return 1.0
+        count, _, height, width = relative.shape
+        of_group = relative.abs().reshape(count, layer.groups, -1, height, width).amax(2)
+        mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
+        padded = functional.pad(of_group, layer._reversed_padding_repeated_twice, mode)
+        kernel, stride, dilation = layer.kernel_size, layer.stride, layer.dilation
+        largest = functional.max_pool2d(padded, kernel, stride, dilation=dilation)
+        return largest.clamp_min(_LEAST).repeat_interleave(layer.out_channels // layer.groups, 1)
 
     def _converted(self, outputs: Tensor, converters: Converters) -> Tensor:
         noisy = outputs + converters.output_noise * self._normal(outputs)
