@@ -24,10 +24,11 @@ from netadapt.pruning.importance import IMPORTANCES
 from netadapt.runs import Listener, Phase, Record, Run, Step, StepCost, last, silent
 from netadapt.runs.events import BoundSet, Finished, Group, Started, Traced, Trained
 from netadapt.search.budgets import Bound, Meter, bounds, meters
-from netadapt.search.fleet import Device, Fleet, infos, scored_as
+from netadapt.search.fleet import Device, Fleet, check_sources, infos, scored_as
 from netadapt.search.loop import Space, check_reachable, search
 from netadapt.search.selection import SELECTIONS
 from netadapt.search.strategies import STRATEGIES
+from netadapt.tables.build import open_table
 from netadapt.workbench import Workbench, job_of
 
 FORMAT = 2
@@ -95,6 +96,9 @@ def adapt(
     checked(config)
     subject = open_subject(config)
     devices = open_devices(config)
+    check_sources(meters(config.budgets, [device.name for device in devices]), devices)
+    if config.table is not None:
+        open_table(config.table, config.table, devices[0].info)  # refused now, or never
     started = Started(
         format=FORMAT,
         settings={

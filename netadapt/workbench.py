@@ -26,7 +26,6 @@ from netadapt.runs.events import (
     Finished,
     LayerCost,
     Trained,
-    Warned,
     training_progress,
 )
 from netadapt.search.budgets import Bound, load
@@ -209,7 +208,7 @@ class Workbench:
             self.subject.module,
             self.subject.network,
             lambda: self.images,
-            lambda remark: self.run.append(Warned(remark)),
+            self.run.warn,
         )
 
     def _deployment(self, written: Written, sizes: Sizes) -> Deployment:

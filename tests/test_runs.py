@@ -66,9 +66,18 @@ def test_a_damaged_line_is_named(tmp_path):
         Run(tmp_path / "run", started())
 
 
+def test_a_run_that_ended_before_any_work_may_be_started_with_other_settings(tmp_path):
+    with Run(tmp_path / "run", started(seed=1)) as run:
+        run.warn("the machine is busy")
+        run.warn("the machine is busy")
+        assert len(run.records) == 2  # once is enough
+    with Run(tmp_path / "run", started(seed=2)) as run:
+        assert [r.event.settings for r in run.records] == [{"seed": 2}]
+
+
 def test_changed_settings_are_refused_with_the_difference(tmp_path):
-    with Run(tmp_path / "run", started(seed=1, recipe={"lr": 0.1})):
-        pass
+    with Run(tmp_path / "run", started(seed=1, recipe={"lr": 0.1})) as run:
+        run.commit(STEP)
     with pytest.raises(SettingsChanged, match=r"recipe\.lr: 0\.1 -> 0\.2"):
         Run(tmp_path / "run", started(seed=1, recipe={"lr": 0.2}))
     with Run(tmp_path / "run", started(seed=1, recipe={"lr": 0.1})):
@@ -172,7 +181,7 @@ def test_what_is_no_event_is_refused(change):
 
 
 def test_another_trainer_may_continue_a_run(tmp_path):
-    with Run(tmp_path / "run", started(seed=1)):
-        pass
+    with Run(tmp_path / "run", started(seed=1)) as run:
+        run.commit(STEP)
     with Run(tmp_path / "run", replace(started(seed=1), execution={"trainer": "cuda"})) as run:
         assert run.last(Continued).execution == {"trainer": "cuda"}

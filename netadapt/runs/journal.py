@@ -24,16 +24,24 @@ from netadapt.runs.events import (
     Continued,
     Event,
     Listener,
+    Measured,
     Progress,
     Record,
     Started,
     StepTaken,
+    TableMeasured,
+    Trained,
+    Tried,
+    Warned,
     from_json,
     to_json,
 )
 from netadapt.runs.step import Step
 
 FORMAT = 2
+WORK = (TableMeasured, Trained, Tried, Measured, StepTaken)
+"""Events that stand for work that must not be lost."""
+
 T = TypeVar("T")
 
 
@@ -145,6 +153,8 @@ class Run:
         if fresh and self.folder.exists():
             self._set_aside()
         self.records = read_journal(self.folder)
+        if self.records and not any(isinstance(r.event, WORK) for r in self.records):
+            self.records = []  # it ended before anything was done: there is nothing to lose
         if not self.records:
             with writing(self.folder):
                 self.folder.mkdir(exist_ok=True)
@@ -199,6 +209,11 @@ class Run:
             os.fsync(file.fileno())
         self.records.append(record)
         self.notify(event)
+
+    def warn(self, text: str) -> None:
+        """Record what a user should know; what was said before is not said again."""
+        if self.last(Warned, text=text) is None:
+            self.append(Warned(text))
 
     def commit(self, step: Step) -> Step:
         """Record a finished iteration."""

@@ -17,7 +17,7 @@ from netadapt.platforms import (
 )
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 from netadapt.runs import Phase, Run
-from netadapt.runs.events import Measured, TableMeasured, Warned, counted
+from netadapt.runs.events import Measured, TableMeasured, counted
 from netadapt.search.budgets import Meter
 from netadapt.tables.build import complete_table, open_table
 from netadapt.tables.plan import TableRequest
@@ -100,12 +100,6 @@ class Fleet:
     run: Run
     table: Path | None = None
     _tables: dict[str, LookupTable] = field(default_factory=dict, init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        for meter in self.meters:
-            for device in self.devices:
-                if meter.device == device.name:
-                    _check_source(meter, device)
 
     def costs(self, sizes: Sizes) -> dict[str, Cost]:
         """What prices, by key, the network at ``sizes`` and smaller ones; measures what it lacks.
@@ -205,7 +199,7 @@ class Fleet:
                     )
                 )
                 for warning in warnings:
-                    self.run.append(Warned(warning))
+                    self.run.warn(warning)
         return self._by_key(corrected, candidate)
 
     def _readings(self, device: Device, works: Mapping[str, Deployment]) -> list[Readings]:
@@ -263,12 +257,19 @@ def _modelled(platform: Platform, resource: str) -> Cost | None:
     return platform.cost(resource) if isinstance(platform, Modelled) else None
 
 
-def _check_source(meter: Meter, device: Device) -> None:
+def check_sources(meters: Iterable[Meter], devices: Sequence[Device]) -> None:
     """Refuse a budget of a resource that a device has no source of.
 
     Raises:
         UsageError: it neither measures nor models the resource, or nothing prices it.
     """
+    for meter in meters:
+        for device in devices:
+            if meter.device == device.name:
+                _check_source(meter, device)
+
+
+def _check_source(meter: Meter, device: Device) -> None:
     if meter.resource == "size":
         return
     platform = device.platform

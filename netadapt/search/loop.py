@@ -14,7 +14,7 @@ from netadapt.errors import BudgetUnreachable, TrainingError
 from netadapt.network import Cost, Network, Sizes, cost_of, least_sizes
 from netadapt.platforms.measurement import Measurement
 from netadapt.runs import Outcome, Run, Step, StepCost
-from netadapt.runs.events import IterationStarted, Tried, Warned
+from netadapt.runs.events import IterationStarted, Tried
 from netadapt.search.budgets import Bound, binding, load
 from netadapt.search.pricing import Loads, Scale, comfortable_reduction
 from netadapt.search.schedule import Schedule
@@ -262,7 +262,7 @@ class Judge:
                 )
             )
             if outcome.failed:
-                self.run.append(Warned(f"A candidate is out: {outcome.failed}"))
+                self.run.warn(f"A candidate is out: {outcome.failed}")
         return outcomes
 
     def _candidate(self, proposal: Proposal, outcome: Outcome) -> Candidate:
