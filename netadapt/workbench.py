@@ -157,7 +157,7 @@ class Workbench:
         info = scored_as(self.fleet.devices)
         unpruned = self.deployer.original
         if info.precision == "int8":  # which was written before it was trained
-            unpruned = self.deployer.exported(self.subject.module)
+            unpruned = self.deployer.shrunk(self.subject.module, {})
         before = Figures(
             costs=first.measured,
             spreads={key: cost.spread for key, cost in first.costs.items()},
@@ -254,7 +254,7 @@ class Workbench:
             "chips": len(score.scores),
             "macs": network.macs(sizes),
             "params": network.params(sizes),
-            "onnx_bytes": len(onnx),
+            "onnx_bytes": written.size_bytes(info),
         }
 
     def _widths(self, step: Step) -> tuple[tuple[str, int, int], ...]:

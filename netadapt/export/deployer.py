@@ -9,7 +9,6 @@ from torch import nn
 
 from netadapt.export.deployment import as_deployed
 from netadapt.export.exporter import Exporter
-from netadapt.export.onnx import to_onnx
 from netadapt.network import Network, Sizes
 from netadapt.platforms.measurement import DeviceInfo
 
@@ -66,22 +65,17 @@ class Deployer:
     @cached_property
     def original(self) -> Written:
         """The unpruned model with the weights that it has when it is first written."""
-        return self.exported(self.module)
-
-    def exported(self, model: nn.Module) -> Written:
-        """A model as the files of a result are written: by torch's own exporter, which is slow."""
-        shape = self.network.input_shape
-        return Written(lambda batch: to_onnx(model, shape, batch=batch), self.images)
+        return self.shrunk(self.module, {})
 
     def shrunk(self, model: nn.Module, sizes: Sizes) -> Written:
         """A shrunk model with weights of its own, cut from one export.
 
         What a cut file leaves out, such as the exporter's remarks, is counted into its size.
         """
-        cut = self._exporter(1).kept({})
-        padding_bytes = len(self.original.plain(1)) - len(cut)
         return Written(
-            lambda batch: self._exporter(batch).shrunk(model, sizes), self.images, padding_bytes
+            lambda batch: self._exporter(batch).shrunk(model, sizes),
+            self.images,
+            self._exporter(1).padding_bytes,
         )
 
     def result(self, model: nn.Module, sizes: Sizes, file: bytes) -> Written:

@@ -42,6 +42,11 @@ class Exporter:
             f"which takes seconds each time: {self.template}"
         )
 
+    @property
+    def padding_bytes(self) -> int:
+        """What the file of an exporter holds beyond what is written here."""
+        return self.template.padding_bytes if isinstance(self.template, Template) else 0
+
     def kept(self, keep: Keep) -> bytes:
         """The unpruned model with only some units of each group kept, as serialized ONNX.
 

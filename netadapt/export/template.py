@@ -12,7 +12,7 @@ fresh model are, and from leaving out what a trained model needs.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -82,6 +82,7 @@ class Template:
         initializers: its initializers.
         patches: what else follows from widths.
         cuts: where the units of each group lie.
+        padding_bytes: what an exporter's file holds beyond one that is filled here: its remarks.
     """
 
     network: Network
@@ -89,6 +90,7 @@ class Template:
     initializers: tuple[Initializer, ...]
     patches: tuple[Patch, ...]
     cuts: Cuts
+    padding_bytes: int = 0
 
     @classmethod
     def of(cls, module: nn.Module, network: Network, *, batch: int = 1) -> "Template":
@@ -108,7 +110,8 @@ class Template:
         scattered = shrink(module, network, {}).cpu()
         scatter_values(scattered, _SEED)
         program = export_program(scattered, network.input_shape, batch=batch)
-        graphs = [onnx.load_from_string(program_to_onnx(program, type(scattered).__name__))]
+        exported = program_to_onnx(program, type(scattered).__name__)
+        graphs = [onnx.load_from_string(exported)]
         sources = Sources(scattered, program)
         keeps: list[Keep] = [{}]
         while True:
@@ -125,7 +128,8 @@ class Template:
                 break
         require_equal(template, graphs[-1], sizes_of(keeps[-1]), smaller)
         require_same_values(template, module, batch)
-        return template
+        filled = template.filled({}, named_tensors(unwrap(scattered)))
+        return replace(template, padding_bytes=len(exported) - len(filled))
 
     def filled(self, sizes: Sizes, state: Mapping[str, torch.Tensor]) -> bytes:
         """The network at some sizes with the weights given, as serialized ONNX.
