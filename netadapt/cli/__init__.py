@@ -12,6 +12,7 @@ from netadapt.cli.doctor import doctor
 from netadapt.cli.init import init
 from netadapt.cli.inspect import inspect
 from netadapt.cli.measure import measure
+from netadapt.cli.report import report
 from netadapt.cli.result import export, ls
 from netadapt.cli.statement import statement
 from netadapt.cli.table import table
@@ -49,7 +50,7 @@ def cli(debug: bool) -> None:
 
 for _command in (
     *(adapt, init, train, inspect, measure, table, doctor, export, ls),
-    *(carbon, where, when, statement),
+    *(report, carbon, where, when, statement),
 ):
     cli.add_command(_command)
 
