@@ -8,6 +8,7 @@ import click
 from netadapt import __version__
 from netadapt.cli.adapt import adapt
 from netadapt.cli.carbon import carbon
+from netadapt.cli.compare import compare
 from netadapt.cli.doctor import doctor
 from netadapt.cli.init import init
 from netadapt.cli.inspect import inspect
@@ -50,7 +51,7 @@ def cli(debug: bool) -> None:
 
 for _command in (
     *(adapt, init, train, inspect, measure, table, doctor, export, ls),
-    *(report, carbon, where, when, statement),
+    *(report, compare, carbon, where, when, statement),
 ):
     cli.add_command(_command)
 

@@ -23,7 +23,7 @@ class Series:
     Attributes:
         label: what it is.
         points: x and y, by rising x.
-        kind: how it is drawn: ``first``, ``second`` or ``limit``.
+        kind: how it is drawn: ``first`` to ``fourth``, or ``limit``.
     """
 
     label: str
@@ -76,20 +76,40 @@ def decimated(points: Sequence[Point], most: int = MOST_POINTS) -> tuple[Point, 
     return tuple(points[i] for i in sorted(chosen))
 
 
+@dataclass(frozen=True, slots=True)
+class Across:
+    """The horizontal axis.
+
+    Attributes:
+        label: what it is.
+        show: a value of it in words.
+        whole: whether it has whole numbers only.
+    """
+
+    label: str
+    show: Callable[[float], str]
+    whole: bool = False
+
+
+ITERATIONS = Across("iteration", "{:g}".format, whole=True)
+
+
 def line_chart(
     title: str,
     series: Sequence[Series],
     show: Callable[[float], str],
     *,
     floor: float | None = None,
+    across: Across = ITERATIONS,
 ) -> Markup:
-    """Lines over iterations.
+    """Lines, over iterations unless something else is said.
 
     Args:
         title: what it shows.
         series: the lines; those without a point are left out.
         show: a value of the vertical axis in words.
         floor: a value that the vertical axis must reach down to.
+        across: the horizontal axis.
     """
     drawn = [line for line in series if line.points]
     values = [y for line in drawn for _, y in line.points] + ([] if floor is None else [floor])
@@ -98,24 +118,39 @@ def line_chart(
         return Markup()
     marks = ticks(min(values), max(values))
     y = Axis(marks[0], marks[-1], HEIGHT - _BOTTOM, _TOP)
-    x = Axis(min(places), max(max(places), min(places) + 1), _LEFT, WIDTH - _RIGHT)
-    parts = [_grid(marks, y, show), _iterations(x)]
-    parts += [_line(line, x, y, show) for line in drawn]
-    return _figure(title, Markup("").join(parts), drawn)
+    x = _horizontal(min(places), max(places), across)
+    parts = [_grid(marks, y, show), _below(x, across)]
+    parts += [_line(line, x, y, lambda a, b: f"{_place(a, across)}: {show(b)}") for line in drawn]
+    return _figure(f"{title}: {_names(drawn)}, by {across.label}", title, Markup("").join(parts),
+                   drawn)  # fmt: skip
 
 
-def _figure(title: str, drawing: Markup, series: Sequence[Series]) -> Markup:
+def _horizontal(low: float, high: float, across: Across) -> Axis:
+    if across.whole:
+        return Axis(low, max(high, low + 1), _LEFT, WIDTH - _RIGHT)
+    marks = ticks(low, high)
+    return Axis(marks[0], marks[-1], _LEFT, WIDTH - _RIGHT - 14)
+
+
+def _place(value: float, across: Across) -> str:
+    return f"{across.label} {across.show(value)}" if across.whole else across.show(value)
+
+
+def _names(series: Sequence[Series]) -> str:
+    return ", ".join(line.label for line in series)
+
+
+def _figure(label: str, title: str, drawing: Markup, series: Sequence[Series]) -> Markup:
     keys = Markup("").join(
         Markup('<li><svg viewBox="0 0 24 8" aria-hidden="true"><path class="{}" d="M0 4H24"/>'
                "</svg>{}</li>").format(line.kind, line.label)
         for line in series
     )  # fmt: skip
-    labels = ", ".join(line.label for line in series)
     return Markup(
         '<figure><figcaption>{}</figcaption><svg class="chart" viewBox="0 0 {:g} {:g}" role="img" '
-        'aria-label="{}: {}, over iterations; the values are in the tables">{}</svg>'
+        'aria-label="{}; the values are in the tables">{}</svg>'
         '<ul class="keys">{}</ul></figure>'
-    ).format(title, WIDTH, HEIGHT, title, labels, drawing, keys)
+    ).format(title, WIDTH, HEIGHT, label, drawing, keys)
 
 
 def _grid(marks: Sequence[float], y: Axis, show: Callable[[float], str]) -> Markup:
@@ -128,19 +163,20 @@ def _grid(marks: Sequence[float], y: Axis, show: Callable[[float], str]) -> Mark
     )  # fmt: skip
 
 
-def _iterations(x: Axis) -> Markup:
-    marks = [m for m in ticks(x.low, x.high) if m == int(m) and x.low <= m <= x.high]
+def _below(x: Axis, across: Across) -> Markup:
+    marks = [m for m in ticks(x.low, x.high) if x.low <= m <= x.high]
     numbers = Markup("").join(
-        Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="middle">{:g}</text>').format(
-            x.at(mark), HEIGHT - _BOTTOM + 16, mark
+        Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>').format(
+            x.at(mark), HEIGHT - _BOTTOM + 16, across.show(mark)
         )
         for mark in marks
+        if not across.whole or mark == int(mark)
     )
-    return numbers + Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="middle">iteration</text>'
-                            ).format((x.start + x.end) / 2, HEIGHT - 3)  # fmt: skip
+    label = Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="middle">{}</text>')
+    return numbers + label.format((x.start + x.end) / 2, HEIGHT - 3, across.label)
 
 
-def _line(line: Series, x: Axis, y: Axis, show: Callable[[float], str]) -> Markup:
+def _line(line: Series, x: Axis, y: Axis, show: Callable[[float, float], str]) -> Markup:
     points = decimated(line.points)
     path = "L".join(f"{x.at(a):.1f} {y.at(b):.1f}" for a, b in points)
     drawing = Markup('<path class="{}" d="M{}"/>').format(line.kind, path)
@@ -148,7 +184,7 @@ def _line(line: Series, x: Axis, y: Axis, show: Callable[[float], str]) -> Marku
         return drawing
     return drawing + Markup("").join(
         Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="3"><title>{}</title></circle>')
-        .format(line.kind, x.at(a), y.at(b), f"iteration {a:g}: {show(b)}")
+        .format(line.kind, x.at(a), y.at(b), show(a, b))
         for a, b in points
     )  # fmt: skip
 

@@ -61,9 +61,12 @@ def report_page(
         UsageError: there are no records.
     """
     title = f"netadapt: {clipped(name, 120)}"
-    return _template().render(
-        title=title, style=_style(), sections=sections_of(name, records, circumstances)
-    )
+    return render_page(title, sections_of(name, records, circumstances))
+
+
+def render_page(title: str, sections: Sequence[Section]) -> str:
+    """Sections as one self-contained page."""
+    return _template().render(title=title, style=_style(), sections=sections)
 
 
 def sections_of(
