@@ -6,6 +6,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 from netadapt import data, export, training
 from netadapt.assembly import Assembly, Source, assemble
 from netadapt.config import RunConfig, checked
+from netadapt.errors import RunError
 from netadapt.export.analog import score_on
 from netadapt.models import restore, save_weights
 from netadapt.network import Network, cost_of
@@ -21,8 +23,9 @@ from netadapt.platforms.accelerators.platform import ModelledPlatform
 from netadapt.plugins import lookup
 from netadapt.provenance import machine, versions
 from netadapt.pruning.importance import IMPORTANCES
+from netadapt.report.page import write_report
 from netadapt.runs import Listener, Phase, Record, Run, Step, StepCost, last, silent
-from netadapt.runs.events import BoundSet, Finished, Group, Started, Traced, Trained
+from netadapt.runs.events import BoundSet, Finished, Group, Started, Traced, Trained, Warned
 from netadapt.search.budgets import Bound, Meter, bounds, meters
 from netadapt.search.fleet import Device, Fleet, check_sources, infos, scored_as
 from netadapt.search.loop import Space, check_reachable, search
@@ -115,8 +118,19 @@ def adapt(
         if result is None:
             _adapt(config, run, subject, devices)
             result = Result.of(folder, run.records)
+            _report(run)
     assert result is not None  # the last line was just written
     return result
+
+
+def _report(run: Run) -> None:
+    """Write the page on the run; one that cannot be written is a warning, not the end of a run."""
+    try:
+        write_report(run.folder)
+    except Exception as error:
+        text = f"The report was not written ({type(error).__name__}: {error})."
+        with suppress(RunError):
+            run.append(Warned(text))
 
 
 def open_subject(config: RunConfig) -> Assembly:

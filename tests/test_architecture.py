@@ -25,6 +25,7 @@ ROOMS = [
     ["runs"],
     ["carbon", "search"],
     ["report", "testing"],
+    ["compare"],
     ["tracing"],
     ["pruning"],
     ["models", "data"],

@@ -71,7 +71,7 @@ def test_adapt_reaches_the_budget_and_says_what_it_measured(finished, tmp_path, 
     assert result["after"]["macs"] < result["before"]["macs"]
     names = {path.name for path in folder.iterdir()}
     assert {"adapted.onnx", "adapted.pt2", "adapted.pt", "load_adapted.py", "arch.json",
-            "table.csv", "journal.jsonl", "weights"} <= names  # fmt: skip
+            "table.csv", "journal.jsonl", "report.html", "weights"} <= names  # fmt: skip
 
     code, again, _ = adapt(capsys, folder)  # a finished run is shown, not repeated
     assert code == 0

@@ -8,12 +8,14 @@ import click
 from netadapt import __version__
 from netadapt.cli.adapt import adapt
 from netadapt.cli.carbon import carbon
+from netadapt.cli.compare import compare
 from netadapt.cli.doctor import doctor
 from netadapt.cli.export import export
 from netadapt.cli.init import init
 from netadapt.cli.inspect import inspect
 from netadapt.cli.ls import ls
 from netadapt.cli.measure import measure
+from netadapt.cli.report import report
 from netadapt.cli.statement import statement
 from netadapt.cli.table import table
 from netadapt.cli.train import train
@@ -50,7 +52,7 @@ def cli(debug: bool) -> None:
 
 for _command in (
     *(adapt, init, train, inspect, measure, table, doctor, export, ls),
-    *(carbon, where, when, statement),
+    *(report, compare, carbon, where, when, statement),
 ):
     cli.add_command(_command)
 

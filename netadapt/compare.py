@@ -1,0 +1,41 @@
+"""Compare finished runs, from their journals alone: ``netadapt compare``."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from netadapt.errors import named
+from netadapt.files import writing
+from netadapt.report.comparison import Comparison, comparison_of
+from netadapt.report.comparison_views import as_csv, as_page, as_png
+from netadapt.report.facts import facts_of
+from netadapt.runs import read_journal
+
+_VIEWS = {".csv": as_csv, ".html": as_page, ".png": as_png}
+
+
+def compare(folders: Sequence[Path], resource: str = "latency") -> Comparison:
+    """Put finished runs beside each other.
+
+    Args:
+        folders: of the runs, at least two.
+        resource: what accuracy is set against, a name in :data:`netadapt.units.RESOURCES`.
+
+    Raises:
+        UsageError: a folder holds no run, or runs cannot be compared.
+        RunError: a journal is damaged.
+    """
+    return comparison_of([facts_of(str(f), read_journal(f)) for f in folders], resource)
+
+
+def write_comparison(comparison: Comparison, out: Path) -> Path:
+    """Write a comparison as its ending says: ``.png``, ``.csv`` or ``.html``.
+
+    Raises:
+        UnknownName: the ending is another.
+        UsageError: a picture is asked for, and matplotlib is not installed.
+        RunError: it cannot be written.
+    """
+    data = named("format of a comparison", out.suffix, _VIEWS)(comparison)
+    with writing(out):
+        out.write_bytes(data)
+    return out

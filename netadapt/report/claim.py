@@ -1,0 +1,148 @@
+"""The first section: what the run achieved, with its spread, and what reproduces it."""
+
+import math
+
+from netadapt.report.blocks import Prose, Section, Table, clipped
+from netadapt.report.facts import Facts
+from netadapt.runs.events import BoundSet, Finished
+from netadapt.units import format_bytes, format_count, format_metric, format_quantity
+
+_Z95 = 1.959964
+_COUNTED = (
+    ("MACs", "macs", format_count),
+    ("parameters", "params", format_count),
+    ("ONNX file", "onnx_bytes", format_bytes),
+)
+
+
+def claim(facts: Facts) -> Section:
+    """What was reached, or how far an unfinished run has come."""
+    blocks: list[Prose | Table] = [Prose(_headline(facts), "lead")]
+    if facts.finished is not None:
+        blocks.append(_result_table(facts, facts.finished))
+    command = facts.started.command
+    if command:
+        blocks += [Prose("The command that made it:"), Prose(clipped(command, 2000), "code")]
+    else:
+        blocks.append(Prose("It was made from Python; the settings are under Provenance."))
+    return Section("claim", "What was reached", tuple(blocks))
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share of independent yes-or-no answers (Wilson 1927)."""
+    square = _Z95**2 / count
+    middle = (share + square / 2) / (1 + square)
+    half = _Z95 / (1 + square) * math.sqrt(share * (1 - share) / count + square / count / 4)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _headline(facts: Facts) -> str:
+    if facts.finished is None:
+        return _unfinished(facts)
+    before, after = facts.finished.before, facts.finished.after
+    parts = [
+        f"{clipped(key)} went from {format_quantity(before.costs[key], bound.unit)} to "
+        f"{format_quantity(after.costs[key], bound.unit)} "
+        f"({after.costs[key] / before.costs[key]:.1%})"
+        for key, bound in facts.bounds.items()
+    ]
+    metric = f"{clipped(facts.metric)} on test images from {_metric(facts, before.accuracy)} to "
+    met = "Every budget is met, as measured." if facts.finished.met else "NOT every budget is met."
+    return f"{_sentence('; '.join(parts))}; {metric}{_metric(facts, after.accuracy)}. {met}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _unfinished(facts: Facts) -> str:
+    if not facts.steps:
+        return "This run is unfinished: the unpruned network is not measured and scored yet."
+    step = facts.steps[-1]
+    parts = [
+        f"{clipped(key)} is {format_quantity(step.costs[key].measured, bound.unit)}, "
+        f"{step.costs[key].measured / bound.original:.1%} of the original, and the budget is "
+        f"{bound.limit / bound.original:.1%}"
+        for key, bound in facts.bounds.items()
+    ]
+    return (
+        f"This run is unfinished. After {step.iteration} iterations {'; '.join(parts)}; "
+        f"{clipped(facts.metric)} is {_metric(facts, step.accuracy)} on holdout images."
+    )
+
+
+def _metric(facts: Facts, value: float) -> str:
+    return format_metric(value, share=facts.share)
+
+
+def _result_table(facts: Facts, finished: Finished) -> Table:
+    rows = [_cost_row(finished, bound) for bound in facts.bounds.values()]
+    rows.append(_accuracy_row(facts, finished))
+    bounded = {bound.resource for bound in facts.bounds.values()}
+    for name, field, show in _COUNTED:
+        if {"macs": "macs", "params": "params", "onnx_bytes": "size"}[field] not in bounded:
+            old, new = getattr(finished.before, field), getattr(finished.after, field)
+            rows.append((name, show(old), show(new), f"{new / old if old else 1:.1%}", ""))
+    return Table(
+        "The network before and after",
+        ("", "before", "after", "after / before", "budget"),
+        tuple(rows),
+        frozenset({1, 2, 3, 4}),
+        _result_note(facts),
+    )
+
+
+def _result_note(facts: Facts) -> str:
+    note = (
+        "± is the interquartile range of the measurement over its median. Time is the 10th "
+        "percentile. Test images took no part in any choice."
+    )
+    if _counts_images(facts):
+        note += " The interval of the accuracy is Wilson's, 95 %, for that many test images."
+    return note
+
+
+def _cost_row(finished: Finished, bound: BoundSet) -> tuple[str, ...]:
+    def text(value: float, spread: float) -> str:
+        quantity = format_quantity(value, bound.unit)
+        return f"{quantity} ±{spread:.1%}" if spread else quantity
+
+    before, after, key = finished.before, finished.after, bound.key
+    modelled = finished.devices.get(bound.device, "").startswith("modelled")
+    counted = bound.resource not in ("latency", "energy")
+    how = "" if counted else ", modelled" if modelled else ", measured"
+    within = "within" if after.costs[key] <= bound.limit else "ABOVE"
+    return (
+        f"{clipped(key)}{how}",
+        text(before.costs[key], before.spreads.get(key, 0.0)),
+        text(after.costs[key], after.spreads.get(key, 0.0)),
+        f"{after.costs[key] / before.costs[key]:.1%}",
+        f"{within} {format_quantity(bound.limit, bound.unit)}",
+    )
+
+
+def _counts_images(facts: Facts) -> bool:
+    """Whether the metric is the share of images that are told right."""
+    images = facts.traced.images.get("test", 0) if facts.traced else 0
+    return facts.share and images > 0 and "accuracy" in facts.metric
+
+
+def _accuracy_row(facts: Facts, finished: Finished) -> tuple[str, ...]:
+    def text(value: float, spread: float, chips: int) -> str:
+        words = _metric(facts, value)
+        if chips > 1:
+            return f"{words} ±{_metric(facts, spread)} between {chips} chips"
+        if not _counts_images(facts) or facts.traced is None:
+            return words
+        low, high = wilson(value, facts.traced.images["test"])
+        return f"{words} ({low:.1%} to {high:.1%})"
+
+    before, after = finished.before, finished.after
+    change = after.accuracy - before.accuracy
+    return (
+        f"test {clipped(facts.metric)}",
+        text(before.accuracy, before.accuracy_spread, before.chips),
+        text(after.accuracy, after.accuracy_spread, after.chips),
+        f"{change * 100:+.2f} points" if facts.share else f"{change:+.4g}",
+        "",
+    )

@@ -1,0 +1,122 @@
+"""A comparison as CSV, as PNG, and as a page."""
+
+import csv
+from io import BytesIO, StringIO
+from statistics import fmean, pstdev
+
+from netadapt.errors import UsageError
+from netadapt.report.blocks import Bullets, Figures, Prose, Section, Table, clipped
+from netadapt.report.charts import Across, Series, line_chart
+from netadapt.report.comparison import Comparison, Entry
+from netadapt.report.differences import in_words
+from netadapt.report.page import render_page
+from netadapt.units import format_metric, format_quantity
+
+_KINDS = ("first", "second", "third", "fourth")
+_COLORS = ("#0b5cad", "#b04a00", "#2d8659", "#8a4fa3")
+_MARKERS, _DASHES = ("o", "s", "^", "D"), ("-", "--", "-.", ":")
+
+
+def as_csv(comparison: Comparison) -> bytes:
+    """A row per run; costs in the base unit."""
+    text, frontier = StringIO(), set(comparison.frontier)
+    writer = csv.writer(text, lineterminator="\n")
+    name = f"{comparison.resource}_{comparison.unit}"
+    writer.writerow(["run", "method", "seed", name, "spread", "accuracy", f"original_{name}",
+                     "original_accuracy", "frontier"])  # fmt: skip
+    for e in comparison.entries:
+        writer.writerow([e.run, e.method, e.seed, e.cost, e.spread, e.accuracy, *e.original,
+                         int(e in frontier)])  # fmt: skip
+    return text.getvalue().encode()
+
+
+def rows_of(comparison: Comparison) -> list[tuple[str, ...]]:
+    """A row per run in words, under a heading."""
+    frontier = set(comparison.frontier)
+    rows = [("run", "method", "seed", comparison.resource, "of original", comparison.metric,
+             "frontier")]  # fmt: skip
+    for e in comparison.entries:
+        rows.append(
+            (clipped(e.run, 80), clipped(e.method, 120), str(e.seed), _cost_text(comparison, e),
+             f"{e.cost / e.original[0]:.1%}", format_metric(e.accuracy, share=comparison.share),
+             "yes" if e in frontier else "")
+        )  # fmt: skip
+    return rows
+
+
+def _cost_text(comparison: Comparison, entry: Entry) -> str:
+    spread = f" ±{entry.spread:.1%}" if entry.spread else ""
+    return format_quantity(entry.cost, comparison.unit) + spread
+
+
+def as_page(comparison: Comparison) -> bytes:
+    """One self-contained HTML page."""
+    head, *rows = rows_of(comparison)
+    series = [
+        Series(clipped(f"{method}, seed {seed}", 80), curve, _KINDS[i % len(_KINDS)])
+        for i, method in enumerate(comparison.methods)
+        for seed, curve in comparison.curves(method).items()
+    ]
+    across = Across(comparison.resource, lambda v: format_quantity(v, comparison.unit))
+    chart = line_chart(
+        f"{clipped(comparison.metric)} over {comparison.resource}", series,
+        lambda v: format_metric(v, share=comparison.share), across=across,
+    )  # fmt: skip
+    table = Table("Every run", head, tuple(rows), frozenset({2, 3, 4, 5}), _NOTE)
+    sections = (
+        Section("differences", "In words", (Bullets(in_words(comparison)),)),
+        Section("runs", "Runs", (Figures((chart,)), table, Prose(clipped(comparison.setting)))),
+    )
+    return render_page("netadapt: comparison of runs", sections).encode()
+
+
+_NOTE = (
+    "Accuracy is of test images, costs were measured at the end of each run. A run is on the "
+    "frontier if no other is at least as accurate at no more cost. The upper end of every line is "
+    "the unpruned network."
+)
+
+
+def as_png(comparison: Comparison) -> bytes:
+    """A picture; the mean over seeds with its standard deviation where there are several.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UsageError(
+            "Drawing needs matplotlib; install it with: pip install 'netadapt[plots]'"
+        ) from None
+    figure = Figure(figsize=(7.2, 4.8), layout="constrained", dpi=150)
+    axes = figure.subplots()
+    for i, method in enumerate(comparison.methods):
+        curves = list(comparison.curves(method).values())
+        style = {"color": _COLORS[i % 4], "marker": _MARKERS[i % 4], "linestyle": _DASHES[i % 4]}
+        if len({len(curve) for curve in curves}) == 1:  # the same budgets: points belong together
+            columns = list(zip(*curves, strict=True))
+            x, y = ([fmean(p[k] for p in column) for column in columns] for k in (0, 1))
+            errors = (
+                [pstdev([p[k] for p in column]) if len(column) > 1 else 0.0 for column in columns]
+                for k in (0, 1)
+            )
+            dx, dy = errors
+            axes.errorbar(x, y, dy, dx, label=clipped(method, 60), capsize=3, **style)
+            continue
+        for number, curve in enumerate(curves):
+            label = "" if number else clipped(method, 60)
+            axes.plot(*zip(*curve, strict=True), label=label, **style)
+    frontier = comparison.frontier
+    axes.scatter([e.cost for e in frontier], [e.accuracy for e in frontier], 160, label="frontier",
+                 facecolors="none", edgecolors="#555555")  # fmt: skip
+    axes.set_xlabel(comparison.resource)
+    axes.set_ylabel(f"test {comparison.metric}")
+    axes.xaxis.set_major_formatter(lambda v, _: format_quantity(v, comparison.unit))
+    axes.yaxis.set_major_formatter(lambda v, _: format_metric(v, share=comparison.share))
+    axes.set_title(clipped(comparison.setting, 110), fontsize=7, loc="left")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=8)
+    image = BytesIO()
+    figure.savefig(image, format="png")
+    return image.getvalue()
