@@ -3,6 +3,7 @@
 import csv
 from io import BytesIO, StringIO
 from statistics import fmean, pstdev
+from typing import Any
 
 from netadapt.errors import UsageError
 from netadapt.report.blocks import Bullets, Figures, Prose, Section, Table, clipped
@@ -33,7 +34,7 @@ def as_csv(comparison: Comparison) -> bytes:
 def rows_of(comparison: Comparison) -> list[tuple[str, ...]]:
     """A row per run in words, under a heading."""
     frontier = set(comparison.frontier)
-    rows = [("run", "method", "seed", comparison.resource, "of original", comparison.metric,
+    rows: list[tuple[str, ...]] = [("run", "method", "seed", comparison.resource, "of original", comparison.metric,
              "frontier")]  # fmt: skip
     for e in comparison.entries:
         rows.append(
@@ -93,7 +94,11 @@ def as_png(comparison: Comparison) -> bytes:
     axes = figure.subplots()
     for i, method in enumerate(comparison.methods):
         curves = list(comparison.curves(method).values())
-        style = {"color": _COLORS[i % 4], "marker": _MARKERS[i % 4], "linestyle": _DASHES[i % 4]}
+        style: dict[str, Any] = {
+            "color": _COLORS[i % 4],
+            "marker": _MARKERS[i % 4],
+            "linestyle": _DASHES[i % 4],
+        }
         if len({len(curve) for curve in curves}) == 1:  # the same budgets: points belong together
             columns = list(zip(*curves, strict=True))
             x, y = ([fmean(p[k] for p in column) for column in columns] for k in (0, 1))
