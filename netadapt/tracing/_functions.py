@@ -46,8 +46,8 @@ FREE = (
 )  # fmt: skip
 CASTS = (
     "float", "double", "half", "bfloat16", "int", "long", "bool", "to", "type", "type_as", "cpu",
-    "cuda", "contiguous", "clone", "detach", "detach_", "requires_grad_", "data", "alias", "_to_copy",
-    "real", "conj", "resolve_conj", "lift_fresh", "lift_fresh_copy", "view_as_complex_copy",
+    "cuda", "contiguous", "clone", "detach", "detach_", "requires_grad_", "data", "alias",
+    "_to_copy", "real", "conj", "resolve_conj", "lift_fresh", "lift_fresh_copy",
 )  # fmt: skip
 DROPOUT = (
     "dropout", "dropout_", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout",
