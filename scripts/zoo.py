@@ -55,11 +55,14 @@ TIMM = """
     repvit_m0_9 efficientvit_b0 tresnet_m inception_v4
 """
 PYTORCHCV = """
-    shufflenet_g2_wd4 menet108_8x1_g3 condensenet74_c4_g4 fdmobilenet_wd4 igcv3_wd4
-    airnet50_1x64d_r2 bam_resnet18 cbam_resnet18 diapreresnet20_cifar10
-    pyramidnet110_a48_cifar10 nin_cifar10 peleenet fractalnet_cifar10 octresnet10_ad2 sinet_cityscapes fastseresnet101b isqrtcovresnet18
-    simplepose_resnet18_coco lwopenpose2d_mobilenet_cmupan_coco centernet_resnet18_voc
-    danet_resnetd50b_cityscapes jasperdr10x5_en quartznet5x5_en_ls
+    shufflenet_g2_w1 menet108_8x1_g3 condensenet74_c4_g4 fdmobilenet_wd2 igcv3_wd4 channelnet
+    airnet50_1x64d_r2 bam_resnet18 cbam_resnet18 diapreresnet20_cifar10 pyramidnet110_a48_cifar10
+    nin_cifar10 peleenet fractalnet_cifar10 octresnet10_ad2 espnetv2_wd2 sharesnet18 msdnet22
+    xdensenet40_2_k24_bc_cifar10 ror3_110_cifar10 rir_cifar10 scnet50 dicenet_wd5 bagnet9 drnd22
+    superpointnet simplepose_resnet18_coco lwopenpose2d_mobilenet_cmupan_coco
+    centernet_resnet18_voc sinet_cityscapes edanet_cityscapes fastscnn_cityscapes
+    bisenet_resnet18_celebamaskhq pfpcnet lffd20x5s320v2_widerface jasper5x3 quartznet15x5_en
+    isqrtcovresnet18 ntsnet_cub
 """
 SEGMENTATION = "Unet UnetPlusPlus FPN PSPNet DeepLabV3Plus Linknet PAN MAnet UPerNet"
 SPANDREL = {
@@ -103,13 +106,13 @@ def pytorchcv_networks() -> Iterator[tuple[str, tuple[int, ...], Build]]:
     """Classifiers, segmentation, poses, detection and speech of pytorchcv."""
     provider = importlib.import_module("pytorchcv.model_provider")
     for name in PYTORCHCV.split():
-        shape: tuple[int, ...] = (3, 128, 128)
+        shape: tuple[int, ...] = (3, 224, 224)
         if "cifar" in name:
             shape = (3, 32, 32)
-        elif "_en" in name:
+        elif "jasper" in name or "quartz" in name:
             shape = (64, 128)
-        elif "cityscapes" in name:
-            shape = (3, 480, 480)
+        elif name in ("superpointnet", "pfpcnet"):
+            shape = (1, 128, 128)
         yield f"pytorchcv:{name}", shape, lambda name=name: provider.get_model(name)
 
 

@@ -297,6 +297,11 @@ OPERATORS = {
 }  # fmt: skip
 
 
+_AS_THEY_ARE = frozenset({
+    "__getitem__", "__setitem__", "__len__", "__float__", "__int__", "__bool__", "__index__",
+})  # fmt: skip
+
+
 @lru_cache(maxsize=4096)
 def bare(func: Any) -> str:
     """The name of an operation without its namespace, underscores or overload."""
@@ -306,7 +311,7 @@ def bare(func: Any) -> str:
     if name in ("__get__", "__set__"):
         name = str(getattr(getattr(func, "__self__", None), "__name__", name))
         return name if func.__name__ == "__get__" else f"set {name}"
-    if name in ("__getitem__", "__setitem__", "__len__"):
+    if name in _AS_THEY_ARE:
         return name
     if name.startswith("__") and name.endswith("__"):
         name = name.strip("_")
