@@ -26,6 +26,7 @@ from netadapt.tracing._ledger import freeze
 from netadapt.tracing._numbers import Number
 from netadapt.tracing._shadow import Fakes, duplicate, mark_integers, strip_hooks
 from netadapt.tracing._values import Call, Findings, Node, Rule, Value, plain
+from netadapt.tracing.noise import same_noise
 
 OUTPUT = "is an output of the network"
 
@@ -253,10 +254,9 @@ def run(
         given = inputs if fakes is None else tuple(map(fakes, inputs))
         recorder.give(given)
         with (
-            torch.no_grad(), torch.random.fork_rng(devices=[]),
+            torch.no_grad(), same_noise(),
             contextlib.nullcontext() if fakes is None else fakes.mode, recorder.watching(),
         ):  # fmt: skip
-            torch.manual_seed(0)
             with Below(), recorder:  # type: ignore[no-untyped-call]
                 output = stand_in(*given)
             recorder.end(output)
