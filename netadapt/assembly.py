@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from netadapt import data
 from netadapt.errors import ShapeError, UsageError
@@ -45,21 +46,23 @@ class Source:
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     def image_shape(self) -> ImageShape:
-        """``(channels, height, width)`` that a model by name is built for.
+        """Sizes of one image, without its batch, that a model by name is built for.
+
+        Of a model of several inputs, those of the first.
 
         Raises:
-            ShapeError: another number of sizes was given.
+            ShapeError: the model's kind takes images alone, and other sizes were given.
         """
         shapes = tuple(self.input_shapes.values())
         if not shapes:
             return default_input_shape(self.model, self.input_size)
-        if len(shapes) > 1 or len(shapes[0]) != 3:
+        own_code = ":" in self.model and not self.model.startswith("timm:")
+        if not own_code and (len(shapes) > 1 or len(shapes[0]) != 3):
             raise ShapeError(
                 f"{self.model} takes images of channels, height and width, and "
                 f"{' and '.join('x'.join(map(str, shape)) for shape in shapes)} was given."
             )
-        channels, height, width = shapes[0]
-        return channels, height, width
+        return shapes[0]
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,14 @@ class Assembly:
         task: the data set; None if none was named.
         spec: what rebuilds the architecture.
         module: the model, in training mode on the CPU.
+        input_shapes: of each input, of a model of several.
     """
 
     name: str
     task: data.Task | None
     spec: ModelSpec
     module: nn.Module
+    input_shapes: tuple[ImageShape, ...] = ()
 
     @property
     def data(self) -> data.Task:
@@ -96,7 +101,15 @@ class Assembly:
         Raises:
             ModelError: it cannot be traced.
         """
-        return trace(self.module, self.spec.input_shape)
+        if len(self.input_shapes) < 2:
+            return trace(self.module, self.spec.input_shape)
+        return trace(self.module, self.examples(1))
+
+    def examples(self, batch: int) -> tuple[Tensor, ...]:
+        """Noise for every input of the model, of ``[batch, ...]``."""
+        generator = torch.Generator().manual_seed(0)
+        shapes = self.input_shapes or (self.spec.input_shape,)
+        return tuple(torch.randn(batch, *shape, generator=generator) for shape in shapes)
 
 
 def assemble(source: Source) -> Assembly:
@@ -116,7 +129,8 @@ def assemble(source: Source) -> Assembly:
         shape, classes = task.input_shape, task.num_classes
     spec = ModelSpec(source.model, classes, shape, dict(source.args))
     module = spec.build(source.weights, seed=source.seed)
-    return Assembly(source.model, task, spec, module)
+    shapes = tuple(source.input_shapes.values()) if task is None else ()
+    return Assembly(source.model, task, spec, module, shapes)
 
 
 def default_input_shape(name: str, input_size: int | None) -> ImageShape:

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from netadapt.assembly import Source, assemble
 from netadapt.errors import UsageError
 from netadapt.network import ChannelGroup, LayerShape, Network, op_of
@@ -39,6 +37,7 @@ def inspect_model(source: Source, *, table_path: Path | None, verify: bool) -> d
         "schema": 2,
         "model": source.model,
         "input_shape": list(input_shape),
+        "input_shapes": [list(shape) for shape in assembly.input_shapes or (input_shape,)],
         "params": network.params({}),
         "macs": network.macs({}),
         **describe_groups(network, table),
@@ -46,15 +45,15 @@ def inspect_model(source: Source, *, table_path: Path | None, verify: bool) -> d
         "unpriced": [layer.name for layer in network.costed if not op_of(layer.op).priced],
     }
     if verify:
-        images = torch.randn(4, *input_shape, generator=torch.Generator().manual_seed(0))
         report["checks"] = [
             {
                 "group": check.group,
                 "mode": check.mode,
                 "difference": check.relative,
                 "status": check.status,
+                "detail": check.detail,
             }
-            for check in verify_groups(assembly.module, network, images)
+            for check in verify_groups(assembly.module, network, assembly.examples(2))
         ]
     return report
 

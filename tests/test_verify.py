@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -85,3 +86,53 @@ def test_images_and_groups_may_be_given() -> None:
     images = torch.randn(3, 3, 10, 10)
     (check,) = verify_groups(model, network, images, groups=["a"], modes=["train"])
     assert (check.status, check.mode) == ("equal", "train")
+
+
+class Noisy(nn.Module):
+    """Drops a path at random in training, by numpy, and refuses to train without its targets."""
+
+    def __init__(self, strict: bool) -> None:
+        super().__init__()
+        self.a, self.b, self.strict = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 4, 1), strict
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training and self.strict:
+            raise ValueError("targets should not be none")
+        x = self.a(x)
+        if self.training and np.random.rand() < 0.5:
+            x = x * 2
+        return self.b(x)
+
+
+def test_noise_of_numpy_is_the_same_for_both_and_stays_as_it_was() -> None:
+    np.random.seed(7)
+    before = np.random.get_state()[1].tolist()
+    model = Noisy(strict=False)
+    checks = verify_groups(model, trace(model, (3, 8, 8)))
+    assert [check.status for check in checks] == ["equal", "equal"]
+    assert np.random.get_state()[1].tolist() == before
+
+
+def test_a_mode_that_the_model_does_not_run_in_is_not_a_failure() -> None:
+    model = Noisy(strict=True)
+    ran, did_not = verify_groups(model, trace(model, (3, 8, 8)))
+    assert (ran.mode, ran.status) == ("eval", "equal")
+    assert (did_not.mode, did_not.status) == ("train", "not run")
+    assert did_not.detail.endswith("does not run in this mode: targets should not be none")
+
+
+class Cast(nn.Sequential):
+    """Computes in single precision at the end, whatever it is given."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.conv2d(super().forward(x).float(), self.kernel)
+
+    def __init__(self) -> None:
+        super().__init__(nn.Conv2d(3, 8, 1), nn.ReLU())
+        self.kernel = nn.Parameter(torch.rand(2, 8, 1, 1))
+
+
+def test_code_that_cannot_run_in_double_precision_is_checked_in_single() -> None:
+    model = Cast()
+    checks = verify_groups(model, trace(model, (3, 8, 8)))
+    assert [check.status for check in checks] == ["equal", "equal"]

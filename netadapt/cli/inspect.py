@@ -5,7 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netadapt.cli.options import classes_option, existing_file, json_option, model_options
+from netadapt.cli.options import (
+    classes_option,
+    existing_file,
+    input_shape_option,
+    json_option,
+    model_options,
+)
 from netadapt.cli.text import echo_json, table_text
 from netadapt.units import format_count, format_joules, format_quantity, format_seconds
 
@@ -17,12 +23,14 @@ Examples:
   netadapt inspect mobilenet_v2
   netadapt inspect resnet50 --table lookup_tables/resnet50.csv
   netadapt inspect shufflenet_v2_x1_0 --verify
+  netadapt inspect waves:net --input-shape 3x64
   netadapt inspect alexnet --on 'eyeriss:?batch=4' --plot energy.png
 """
 
 
 @click.command(epilog=_EPILOG)
 @model_options
+@input_shape_option
 @classes_option
 @click.option(
     "--table",
@@ -57,13 +65,15 @@ Examples:
 @json_option
 def inspect(
     model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
-    input_size: int | None, classes: int, table_path: Any, verify: bool, platform: str | None,
+    input_size: int | None, input_shapes: tuple[tuple[str, tuple[int, ...]], ...], classes: int,
+    table_path: Any, verify: bool, platform: str | None,
     data: str | None, plot: Path | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Show the channel groups of MODEL, their share of the cost, and why a layer is fixed."""
     from netadapt.assembly import Source
 
-    source = Source(model, dict(model_args), weights, input_size, classes, data)
+    source = Source(model, dict(model_args), weights, input_size, classes, data,
+                    input_shapes=dict(input_shapes))  # fmt: skip
     if platform is not None:
         if table_path or verify:
             raise click.UsageError("--on shows energy alone; leave out --table and --verify.")
@@ -94,8 +104,9 @@ def _text(report: dict[str, Any]) -> str:
             (group["id"], str(group["channels"]), str(len(group["layers"])),
              f"{group['macs_share']:.1%}", f"{group['params_share']:.1%}", *share)
         )  # fmt: skip
+    shapes = " and ".join("x".join(map(str, shape)) for shape in report["input_shapes"])
     parts = [
-        f"{report['model']}, input {'x'.join(map(str, report['input_shape']))}: "
+        f"{report['model']}, input {shapes}: "
         f"{format_count(report['params'])} parameters, {format_count(report['macs'])} MACs"
         + (f", {format_quantity(cost['value'], cost['unit'])} by the table" if cost else ""),
         "",
@@ -112,10 +123,18 @@ def _text(report: dict[str, Any]) -> str:
         parts += ["", f"{len(cost['estimated'])} layers have no row and are estimated from others."]
     if "checks" in report:
         checks = [("verified group", "mode", "largest difference", "result")] + [
-            (c["group"], c["mode"], f"{c['difference']:.1e}", c["status"]) for c in report["checks"]
+            (c["group"], c["mode"], _compared(c), c["status"]) for c in report["checks"]
         ]
         parts += ["", table_text(checks)]
+        telling = [c for c in report["checks"] if c["status"] in ("failed", "not run")]
+        parts += [f"{c['group']}, {c['mode']}: {c['detail']}." for c in telling]
     return "\n".join(parts)
+
+
+def _compared(check: dict[str, Any]) -> str:
+    """The difference of values, if any were compared."""
+    values = check["status"] == "equal" or (check["status"] == "failed" and check["difference"])
+    return f"{check['difference']:.1e}" if values else "-"
 
 
 def _show_energy(report: "EnergyReport", plot: Path | None, as_json: bool) -> int:

@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 from netadapt.network import ChannelGroup, Network, shrinkable
 from netadapt.pruning.surgery import Keep, mask, shrink
 from netadapt.tracing import duplicate, unwrap
+from netadapt.tracing.noise import same_noise
 
 Mode = Literal["eval", "train"]
 Status = Literal["equal", "shape-only", "failed", "not run"]
@@ -210,8 +211,7 @@ def compare(
 def run(model: nn.Module, images: tuple[torch.Tensor, ...], mode: Mode) -> list[torch.Tensor]:
     """All output tensors of one forward pass, with the same noise each time."""
     model.train(mode == "train")
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), NoDropout():
-        torch.manual_seed(0)
+    with torch.no_grad(), same_noise(), NoDropout():
         given = [image.clone() for image in images]  # code may change its input in place
         return [x if x.is_complex() else x.double() for x in tensors_in(model(*given))]
 

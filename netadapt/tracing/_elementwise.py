@@ -86,6 +86,12 @@ def cast(call: Call, input: Value, *_: Any, **__: Any) -> Value:
     return call.like(input)
 
 
+def read(call: Call, input: Value, *_: Any, **__: Any) -> Any:
+    """Values that leave the tensors for the code, which may do anything with them."""
+    call.freeze(input, why=", whose result the code computes with outside of tensors")
+    return ()
+
+
 def binary(kind: str) -> Rule:
     """The rule of an elementwise operation of two operands, of which one may be a number."""
 

@@ -18,7 +18,7 @@ from netadapt.tracing import _spatial as spatial
 from netadapt.tracing import _weights as weights
 from netadapt.tracing._ledger import Ledger
 from netadapt.tracing._numbers import Source, number
-from netadapt.tracing._values import Call, Rule, Value
+from netadapt.tracing._values import Call, Rule, Value, channel_dims
 
 BINARY = {
     "add": ("add", "add_", "iadd"),
@@ -46,8 +46,8 @@ FREE = (
 )  # fmt: skip
 CASTS = (
     "float", "double", "half", "bfloat16", "int", "long", "bool", "to", "type", "type_as", "cpu",
-    "cuda", "contiguous", "clone", "detach", "detach_", "requires_grad_", "data", "alias", "_to_copy",
-    "real", "conj", "resolve_conj", "lift_fresh", "lift_fresh_copy", "view_as_complex_copy",
+    "cuda", "contiguous", "clone", "detach", "detach_", "requires_grad_", "data", "alias",
+    "_to_copy", "real", "conj", "resolve_conj", "lift_fresh", "lift_fresh_copy",
 )  # fmt: skip
 DROPOUT = (
     "dropout", "dropout_", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout",
@@ -150,6 +150,8 @@ NAMED: dict[str, Rule] = {
     "glu": elementwise.glu, "where": elementwise.where, "lerp": elementwise.where,
     "addcmul": elementwise.addcmul, "addcdiv": elementwise.addcmul,
     "addcmul_": elementwise.addcmul, "lerp_": elementwise.where,
+    **dict.fromkeys(("__float__", "__int__", "__bool__", "__index__", "item", "tolist", "numpy"),
+                    elementwise.read),
     "masked_fill": elementwise.masked_fill, "masked_fill_": elementwise.masked_fill,
     "local_response_norm": elementwise.neighbours, "normalize": elementwise.normalize,
     "_weight_norm": elementwise.weight_norm, "copy_": parts.copied,
@@ -192,7 +194,7 @@ def sizes_of(value: Value, ledger: Ledger, dim: Any) -> Any:
     def sized(d: int) -> int:
         size = value.shape[d]
         ids = value.axes.get(d)
-        if ids is None and value.name and size > 1:
+        if ids is None and value.name and size > 1 and d in channel_dims(value.shape):
             ids = ledger.param(value.name, d)
         if ids is None:
             return size

@@ -26,6 +26,7 @@ from netadapt.tracing._ledger import freeze
 from netadapt.tracing._numbers import Number
 from netadapt.tracing._shadow import Fakes, duplicate, mark_integers, strip_hooks
 from netadapt.tracing._values import Call, Findings, Node, Rule, Value, plain
+from netadapt.tracing.noise import same_noise
 
 OUTPUT = "is an output of the network"
 
@@ -253,10 +254,9 @@ def run(
         given = inputs if fakes is None else tuple(map(fakes, inputs))
         recorder.give(given)
         with (
-            torch.no_grad(), torch.random.fork_rng(devices=[]),
+            torch.no_grad(), same_noise(),
             contextlib.nullcontext() if fakes is None else fakes.mode, recorder.watching(),
         ):  # fmt: skip
-            torch.manual_seed(0)
             with Below(), recorder:  # type: ignore[no-untyped-call]
                 output = stand_in(*given)
             recorder.end(output)
@@ -297,6 +297,11 @@ OPERATORS = {
 }  # fmt: skip
 
 
+_AS_THEY_ARE = frozenset({
+    "__getitem__", "__setitem__", "__len__", "__float__", "__int__", "__bool__", "__index__",
+})  # fmt: skip
+
+
 @lru_cache(maxsize=4096)
 def bare(func: Any) -> str:
     """The name of an operation without its namespace, underscores or overload."""
@@ -306,7 +311,7 @@ def bare(func: Any) -> str:
     if name in ("__get__", "__set__"):
         name = str(getattr(getattr(func, "__self__", None), "__name__", name))
         return name if func.__name__ == "__get__" else f"set {name}"
-    if name in ("__getitem__", "__setitem__", "__len__"):
+    if name in _AS_THEY_ARE:
         return name
     if name.startswith("__") and name.endswith("__"):
         name = name.strip("_")

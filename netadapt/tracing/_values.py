@@ -157,7 +157,7 @@ class Call:
         if not isinstance(value, Value) or not value.name:
             return value
         shape, name = value.shape, self.ledger.canonical[value.name]
-        dims = [0, 1] if len(shape) > 2 and shape[0] > 1 else range(len(shape))
+        dims = channel_dims(shape)
         held = {dim for tensor, dim in self.ledger.slots if tensor == name}
         axes = {d: self.ledger.param(name, d) for d in {*dims, *held} if shape[d] > 1}
         return Value(shape, axes)
@@ -210,6 +210,11 @@ class Call:
         """Give the layer that this call recorded last another kind."""
         if self.found.records and self.found.records[-1].node is self.node:
             self.found.records[-1].op = op
+
+
+def channel_dims(shape: Sequence[int]) -> Sequence[int]:
+    """Dimensions of a parameter that may hold channels: not those of a convolution's window."""
+    return (0, 1) if len(shape) > 2 and shape[0] > 1 else range(len(shape))
 
 
 BAKED = ", which has the number of channels as a constant in the code"
