@@ -4,6 +4,9 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest
 import torch
+
+pytest.register_assert_rewrite("netadapt.testing")
 
 torch.set_num_threads(1)

@@ -24,7 +24,7 @@ ROOMS = [
     ["config"],
     ["runs"],
     ["carbon", "search"],
-    ["report"],
+    ["report", "testing"],
     ["tracing"],
     ["pruning"],
     ["models", "data"],

@@ -1,4 +1,4 @@
-"""What every platform promises, and what each does beyond."""
+"""What each platform does beyond what all promise (see test_contracts.py)."""
 
 import base64
 import dataclasses
@@ -20,46 +20,6 @@ POOL = LayerShape("global_pool", 32, 32, (8, 8), (1, 1))
 LAYERS = [OVERHEAD, CONV, POOL]
 QUICK = Effort(warmups=1, passes=2, bursts=1, runs=3)
 NET = build(Probe("layer", CONV))
-
-
-@pytest.fixture(params=["ort:cpu", "ort:cpu?threads=2&batch=2", "synthetic:?noise=0.1", "replay:"])
-def platform(request, tmp_path):
-    if request.param != "replay:":
-        return open_platform(request.param)
-    device = open_platform("synthetic:")
-    LookupTable(device.describe()).fill(device, LAYERS, path=tmp_path / "t.csv")
-    return open_platform(f"replay:{tmp_path / 't.csv'}")
-
-
-def test_it_can_be_opened_again(platform):
-    again = open_platform(platform.uri)
-    assert again.uri == platform.uri
-    assert again.describe() == platform.describe()
-
-
-def test_it_answers_for_each_layer_once(platform):
-    seen = []
-    found = dict(platform.measure_layers([*LAYERS, CONV], QUICK, lambda *at: seen.append(at)))
-    assert set(found) - {CANARY} == set(LAYERS)
-    assert found[OVERHEAD].p10 > 0
-    assert seen
-
-
-def test_it_measures_networks_in_the_order_given(platform):
-    models = [Workload("one", NET, (CONV,)), Workload("two", NET, (CONV, POOL))]
-    found = platform.measure_networks(models, QUICK)
-    assert len(found) == 2
-    assert all(m["latency"].p10 > 0 for m in found)
-
-
-def test_nothing_to_measure(platform):
-    assert list(platform.measure_layers([], QUICK)) == []
-
-
-def test_a_table_is_filled(platform, tmp_path):
-    table = LookupTable(platform.describe()).fill(platform, LAYERS, effort=QUICK)
-    assert table.missing(LAYERS) == ()
-    assert table.price([CONV, POOL]) > 0
 
 
 def test_unknown_platforms_and_options():
