@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from netadapt.network import shrinkable
-from netadapt.pruning.check import verify_groups
+from netadapt.pruning.check import verify_together
 from netadapt.pruning.surgery import mask, shrink
 from netadapt.tracing import trace
 
@@ -121,7 +121,7 @@ def test_random_networks_compute_the_same_pruned_as_masked(kinds: list[str], see
     # A shuffle of rows of one channel moves nothing, so that only layers with weights compare.
     assert [s for s in again.at({}) if s.weights] == [s for s in network.at(sizes) if s.weights]
     # One group is left of some group normalizations, which then mixes channels: not exact.
-    checks = verify_groups(pruned, again, together=True)
+    checks = verify_together(pruned, again)
     assert "failed" not in {check.status for check in checks}
 
 

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from netadapt.network import Network, Slot
-from netadapt.pruning.check import verify_groups
+from netadapt.pruning.check import verify_groups, verify_together
 from netadapt.tracing import trace
 
 torch.set_num_threads(1)
@@ -74,7 +74,7 @@ def test_a_missing_reader_fails_as_the_model_does() -> None:
 
 def test_inexact_groups_are_compared_in_shape_only() -> None:
     model = nn.Sequential(nn.Conv2d(3, 6, 3), nn.GroupNorm(1, 6), nn.Conv2d(6, 2, 3))
-    (check, _) = verify_groups(model, trace(model, (3, 8, 8)), together=True)
+    (check, _) = verify_together(model, trace(model, (3, 8, 8)))
     assert (check.group, check.status) == ("all inexact", "shape-only")
     assert "only shapes" in check.detail
 

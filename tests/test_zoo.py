@@ -11,7 +11,7 @@ from torch import nn
 
 from netadapt.models import mobilenet_v1
 from netadapt.network import Network, shrinkable
-from netadapt.pruning.check import verify_groups
+from netadapt.pruning.check import verify_groups, verify_together
 from netadapt.pruning.surgery import shrink
 from netadapt.tracing import trace
 
@@ -65,7 +65,7 @@ def drawn(network: Network, seed: int) -> dict[str, Sequence[int]]:
 
 
 def agreed(model: nn.Module, network: Network, shape: tuple[int, ...]) -> None:
-    for check in verify_groups(model, network, shape, together=True):
+    for check in verify_together(model, network, shape):
         assert check.status == ("shape-only" if "inexact" in check.group else "equal"), check
 
 

@@ -18,6 +18,8 @@ Mode = Literal["eval", "train"]
 Status = Literal["equal", "shape-only", "failed", "not run"]
 
 TOLERANCE = 1e-4
+"""Greatest relative error that counts as equal."""
+
 COARSE = 1e-3
 """Greatest relative error in single precision, where a model does not run in double."""
 
@@ -44,48 +46,65 @@ class GroupCheck:
     detail: str = ""
 
 
+Inputs = Sequence[int] | torch.Tensor | Sequence[torch.Tensor]
+"""Images with a batch of two or more, or the shape of one."""
+
+
 def verify_groups(
     model: nn.Module,
     network: Network,
-    inputs: Sequence[int] | torch.Tensor | Sequence[torch.Tensor] | None = None,
+    inputs: Inputs | None = None,
     *,
     groups: Iterable[str] | None = None,
-    together: bool = False,
     modes: Sequence[Mode] = ("eval", "train"),
     seed: int = 0,
-    tolerance: float = TOLERANCE,
 ) -> list[GroupCheck]:
     """Remove a random half of each group's units; compare with zeroing what reads them.
 
     All is computed in double precision, so that an error is the trace's fault and not rounding; in
     single precision where the model's code cannot. In training mode, batch normalization uses
-    statistics of the batch, and dropout is off.
+    statistics of the batch, and dropout is off. The values of groups that are not exact are not
+    compared, but their shapes are.
 
     Args:
         model: the model, which stays as it is.
         network: its trace.
-        inputs: images with a batch of two or more, or the shape of one; default: the shape
-            that the network was traced with.
+        inputs: what to compare on; default: the shape that the network was traced with.
         groups: ids of the groups to check; default: all that may shrink.
-        together: whether to shrink all of them at once, in one check, instead of one by one.
         modes: the modes to check.
         seed: of the choice of units, and of inputs that only a shape is given for.
-        tolerance: greatest relative error that counts as equal.
 
     Returns:
-        For each group and mode one check, or for each mode one if ``together``. Groups that are
-        not exact are left out of the comparison of values, and their shapes compared.
+        One check for each group and mode.
     """
     chosen = [network.groups[g] for g in groups] if groups is not None else [*shrinkable(network)]
-    rng = random.Random(seed)
-    keep = {group.id: half(group, rng) for group in chosen}
-    subjects = {mode: subject(model, network, inputs, mode, seed, tolerance)
-                for mode in sorted(modes)}  # fmt: skip
-    return [
-        check(subjects[mode], network, part, name, mode)
-        for name, part in plan(chosen, keep, together)
-        for mode in sorted(modes)
+    keep = halves(chosen, seed)
+    parts = [(group.id, {group.id: keep[group.id]}) for group in chosen]
+    subjects = subjects_of(model, network, inputs, modes, seed)
+    return [check(s, network, part, name) for name, part in parts for s in subjects]
+
+
+def verify_together(
+    model: nn.Module,
+    network: Network,
+    inputs: Inputs | None = None,
+    *,
+    modes: Sequence[Mode] = ("eval", "train"),
+    seed: int = 0,
+) -> list[GroupCheck]:
+    """Remove a random half of all groups at once; arguments as of :func:`verify_groups`.
+
+    Returns:
+        One check for each mode; one more where there are groups that are not exact.
+    """
+    chosen = [*shrinkable(network)]
+    keep = halves(chosen, seed)
+    parts = [
+        (name, {group.id: keep[group.id] for group in chosen if group.exact is exact})
+        for name, exact in (("all", True), ("all inexact", False))
     ]
+    subjects = subjects_of(model, network, inputs, modes, seed)
+    return [check(s, network, part, name) for name, part in parts if part for s in subjects]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,29 +112,33 @@ class Subject:
     """A model that runs in one mode, with inputs, or why it does not.
 
     Attributes:
+        mode: evaluation or training.
         model: a copy, in the precision that is computed in.
         images: its inputs.
         tolerance: greatest relative error that counts as equal.
         failure: what the model itself says where it does not run; empty if it does.
     """
 
+    mode: Mode
     model: nn.Module
     images: tuple[torch.Tensor, ...]
     tolerance: float
     failure: str = ""
 
 
+def subjects_of(
+    model: nn.Module, network: Network, inputs: Inputs | None, modes: Sequence[Mode], seed: int
+) -> list[Subject]:
+    """The model in each mode."""
+    return [subject(model, network, inputs, mode, seed) for mode in sorted(modes)]
+
+
 def subject(
-    model: nn.Module,
-    network: Network,
-    inputs: Sequence[int] | torch.Tensor | Sequence[torch.Tensor] | None,
-    mode: Mode,
-    seed: int,
-    tolerance: float,
+    model: nn.Module, network: Network, inputs: Inputs | None, mode: Mode, seed: int
 ) -> Subject:
     """The model in the best precision that it runs in."""
     model, failure = unwrap(model), ""
-    for dtype, bound in ((torch.float64, tolerance), (torch.float32, max(tolerance, COARSE))):
+    for dtype, tolerance in ((torch.float64, TOLERANCE), (torch.float32, COARSE)):
         exact = duplicate(model).to(dtype)
         images = as_images(exact, network, inputs, seed)
         try:
@@ -123,8 +146,8 @@ def subject(
         except Exception as error:  # whatever the model's code may raise
             failure = first_line(error)
         else:
-            return Subject(exact, images, bound)
-    return Subject(model, (), tolerance, failure)
+            return Subject(mode, exact, images, tolerance)
+    return Subject(mode, model, (), TOLERANCE, failure)
 
 
 def first_line(error: Exception) -> str:
@@ -132,16 +155,10 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def plan(groups: Sequence[ChannelGroup], keep: Keep, together: bool) -> Iterator[tuple[str, Keep]]:
-    """What is removed in each check, with its name."""
-    if not together:
-        for group in groups:
-            yield group.id, {group.id: keep[group.id]}
-        return
-    for name, exact in (("all", True), ("all inexact", False)):
-        part = {group.id: keep[group.id] for group in groups if group.exact is exact}
-        if part:
-            yield name, part
+def halves(groups: Sequence[ChannelGroup], seed: int) -> dict[str, tuple[int, ...]]:
+    """Half of each group's units."""
+    rng = random.Random(seed)
+    return {group.id: half(group, rng) for group in groups}
 
 
 def half(group: ChannelGroup, rng: random.Random) -> tuple[int, ...]:
@@ -149,16 +166,16 @@ def half(group: ChannelGroup, rng: random.Random) -> tuple[int, ...]:
     return tuple(sorted(rng.sample(range(group.size), max(group.least, group.size // 2))))
 
 
-def check(given: Subject, network: Network, keep: Keep, name: str, mode: Mode) -> GroupCheck:
+def check(given: Subject, network: Network, keep: Keep, name: str) -> GroupCheck:
     """Compare the pruned with the masked model."""
-    found = GroupCheck(name, mode, "equal")
+    found = GroupCheck(name, given.mode, "equal")
     if given.failure:
         detail = f"the model as it was given does not run in this mode: {given.failure}"
         return replace(found, status="not run", detail=detail)
     comparable = all(network.groups[group].exact for group in keep)
     try:
-        outputs = run(shrink(given.model, network, keep), given.images, mode)
-        expected = run(mask(given.model, network, keep), given.images, mode)
+        outputs = run(shrink(given.model, network, keep), given.images, given.mode)
+        expected = run(mask(given.model, network, keep), given.images, given.mode)
     except Exception as error:  # a wrong group shows as any error the model may raise
         return replace(found, status="failed", detail=first_line(error))
     return compare(found, outputs, expected, comparable, given.tolerance)
