@@ -9,10 +9,11 @@ from netadapt import __version__
 from netadapt.cli.adapt import adapt
 from netadapt.cli.carbon import carbon
 from netadapt.cli.doctor import doctor
+from netadapt.cli.export import export
 from netadapt.cli.init import init
 from netadapt.cli.inspect import inspect
+from netadapt.cli.ls import ls
 from netadapt.cli.measure import measure
-from netadapt.cli.result import export, ls
 from netadapt.cli.statement import statement
 from netadapt.cli.table import table
 from netadapt.cli.train import train

@@ -1,0 +1,41 @@
+"""``netadapt ls``."""
+
+from pathlib import Path
+
+import click
+
+from netadapt.cli.options import json_option
+from netadapt.cli.text import echo_json, table_text
+from netadapt.units import format_metric, format_quantity
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=Path("runs"))
+@json_option
+def ls(folder: Path, as_json: bool) -> None:
+    """List the runs in FOLDER (default: runs), with what each has reached."""
+    from netadapt.runs.summaries import list_runs
+
+    summaries = list_runs(folder)
+    if as_json:
+        echo_json([summary.to_json() for summary in summaries])
+        return
+    if not summaries:
+        click.echo(f"There are no runs in {folder}.")
+        return
+    rows = [("run", "state", "iterations", "cost", "of original", "budget", "metric")]
+    for run in summaries:
+        metric = "-"
+        if run.accuracy is not None:
+            metric = f"{format_metric(run.accuracy, share=run.metric_is_share)} ({run.split})"
+        head = (run.run, run.state, str(run.iterations))
+        if not run.bounds:
+            rows.append((*head, "-", "-", "-", metric))
+        for bound in run.bounds:
+            rows.append(
+                (*head, f"{bound.key} {format_quantity(bound.present, bound.unit)}",
+                 f"{bound.present / bound.original:.1%}", format_quantity(bound.limit, bound.unit),
+                 metric)
+            )  # fmt: skip
+            head, metric = ("", "", ""), ""
+    click.echo(table_text(rows, right=frozenset({2, 4, 5})))
