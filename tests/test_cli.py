@@ -186,8 +186,8 @@ def test_weights_of_another_architecture_name_the_keys(tmp_path, capsys):
 def test_a_table_of_another_device_is_refused(finished, tmp_path, capsys):
     elsewhere = ["synthetic:?block=8" if word == "synthetic:" else word for word in TINY]
     code, _, err = run(
-        capsys, "adapt", MODEL, *elsewhere, "--budget", "70%", "--run", tmp_path / "other", "--table",
-        finished[0] / "table.csv",
+        capsys, "adapt", MODEL, *elsewhere, "--budget", "70%", "--run", tmp_path / "other",
+        "--table", finished[0] / "table.csv",
     )  # fmt: skip
     assert code == 2
     assert "block: " in err
