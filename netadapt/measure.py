@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,11 @@ class Subject:
 
     def workload(self, info: DeviceInfo) -> Workload:
         """The network as it is, ready to be measured."""
-        onnx = deployable(self.assembly.module, self.network.input_shape, info, self.images)
-        return Workload(self.name, onnx, self.network.at({}))
+
+        def write() -> bytes:
+            return deployable(self.assembly.module, self.network.input_shape, info, self.images)
+
+        return Workload(self.name, write, self.network.at({}))
 
     def variants(self, info: DeviceInfo) -> "Variants":
         """The network at many sizes, as a device runs it."""
@@ -78,7 +81,8 @@ class Variants:
 
     def workload(self, sizes: Sizes) -> Workload:
         """The network at some sizes, ready to be measured."""
-        return Workload(self.subject.name, self.onnx(sizes), self.subject.network.at(sizes))
+        layers = self.subject.network.at(sizes)
+        return Workload(self.subject.name, partial(self.onnx, sizes), layers)
 
     @property
     def remarks(self) -> list[str]:

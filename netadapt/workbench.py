@@ -154,14 +154,10 @@ class Workbench:
         step, first = self.run.steps[-1], self.run.steps[0]
         model = self._loaded(step.keep, "adapted")
         network, costs = self.subject.network, {key: m.value for key, m in self._final.items()}
-        info = scored_as(self.fleet.devices)
-        unpruned = self.deployer.original
-        if info.precision == "int8":  # which was written before it was trained
-            unpruned = self.deployer.shrunk(self.subject.module, {})
         before = Figures(
             costs=first.measured,
             spreads={key: cost.spread for key, cost in first.costs.items()},
-            **self._figures(self.subject.module, unpruned, {}),
+            **self._figures(self.subject.module, self.deployer.unpruned(), {}),
         )
         after = Figures(
             costs=costs,
@@ -240,10 +236,9 @@ class Workbench:
         return self.fleet.beside(self.original(), candidate, iteration=iteration, first=first)
 
     def _figures(self, model: nn.Module, written: Written, sizes: Sizes) -> dict[str, Any]:
-        """What is reported of a network, scored as the first device computes."""
+        """What is reported of a network, scored as the least exact device computes."""
         info, network = scored_as(self.fleet.devices), self.subject.network
-        onnx = written.single(info)
-        scored = as_computed(onnx, info) if info.precision == "int8" else model
+        scored = as_computed(written.single(info), info) if info.precision == "int8" else model
         trainer = self.config.execution.trainer
         score = score_on(
             info, scored, lambda m: training.accuracy(m, self.subject.data, "test", trainer=trainer)

@@ -9,6 +9,7 @@ from torch import nn
 
 from netadapt.export.deployment import as_deployed
 from netadapt.export.exporter import Exporter
+from netadapt.export.onnx import to_onnx
 from netadapt.network import Network, Sizes
 from netadapt.platforms.measurement import DeviceInfo
 
@@ -67,6 +68,13 @@ class Deployer:
         """The unpruned model with the weights that it has when it is first written."""
         return self.shrunk(self.module, {})
 
+    def unpruned(self) -> Written:
+        """The unpruned model with its present weights; exported once if nothing was written yet."""
+        if self._exporters:
+            return self.shrunk(self.module, {})
+        shape = self.network.input_shape
+        return Written(lambda batch: to_onnx(self.module, shape, batch=batch), self.images)
+
     def shrunk(self, model: nn.Module, sizes: Sizes) -> Written:
         """A shrunk model with weights of its own, cut from one export.
 
@@ -87,8 +95,7 @@ class Deployer:
 
     def _exporter(self, batch: int) -> Exporter:
         if batch not in self._exporters:
-            exporter = Exporter(self.module, self.network, batch=batch)
-            if exporter.remark:
+            exporter = self._exporters[batch] = Exporter(self.module, self.network, batch=batch)
+            if isinstance(exporter.template, str):
                 self.warn(exporter.remark)
-            self._exporters[batch] = exporter
         return self._exporters[batch]

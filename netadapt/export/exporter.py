@@ -34,8 +34,11 @@ class Exporter:
 
     @property
     def remark(self) -> str:
-        """One sentence for the user where each network is exported anew; otherwise empty."""
-        if isinstance(self.template, Template):
+        """One sentence for the user where each network is exported anew; otherwise empty.
+
+        Empty too as long as nothing was written.
+        """
+        if "template" not in self.__dict__ or isinstance(self.template, Template):
             return ""
         return (
             f"{type(unwrap(self.module)).__name__} is exported anew for each choice of widths, "

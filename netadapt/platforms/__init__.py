@@ -48,13 +48,18 @@ class Workload:
 
     Attributes:
         name: shown in progress and errors.
-        onnx: the serialized ONNX model; devices that only model costs do not read it.
+        onnx: the serialized ONNX model, or what writes it, for that takes long and devices that
+            only model costs never ask for it.
         layers: the shapes of its layers.
     """
 
     name: str
-    onnx: bytes
+    onnx: bytes | Callable[[], bytes]
     layers: tuple[LayerShape, ...]
+
+    def serialized(self) -> bytes:
+        """The ONNX model; written now, where it is not yet."""
+        return self.onnx if isinstance(self.onnx, bytes) else self.onnx()
 
 
 OVERHEAD = LayerShape("overhead", 1, 1)

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from netadapt.errors import UsageError
@@ -208,7 +209,7 @@ class Fleet:
         if not wanted & set(device.platform.resources):
             return [{} for _ in works]
         workloads = [
-            Workload(name, work.deploy(device.info), self.network.at(work.sizes))
+            Workload(name, partial(work.deploy, device.info), self.network.at(work.sizes))
             for name, work in works.items()
         ]
         return device.platform.measure_networks(workloads, WHOLE)

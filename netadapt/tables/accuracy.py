@@ -8,6 +8,7 @@ search chooses by the second.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from statistics import fmean
 from typing import Any
@@ -176,7 +177,7 @@ def observe(
         export: the network at some sizes.
         sample: which networks.
         effort: how long to measure.
-        progress: called with each network that is exported.
+        progress: called as they are measured.
     """
     multiple = sample.multiple
     kinds: list[Mapping[str, Sizes]] = [
@@ -188,12 +189,9 @@ def observe(
         halved_sizes(network, multiple, sample.halved),
     ]
     chosen = [choice for kind in kinds for choice in kind.items()]
-    works = []
-    for name, sizes in chosen:
-        works.append(Workload(name, export(sizes), network.at(sizes)))
-        if progress is not None:
-            progress(len(works), len(chosen))
-    readings = [runs[sample.resource] for runs in platform.measure_networks(works, effort)]
+    works = [Workload(name, partial(export, sizes), network.at(sizes)) for name, sizes in chosen]
+    answers = platform.measure_networks(works, effort, progress)
+    readings = [runs[sample.resource] for runs in answers]
     measured = iter(
         [
             Measured(name, sizes, work.layers, reading.value, reading.noise)

@@ -208,7 +208,7 @@ class OrtPlatform:
             DeviceError: the device cannot be reached, or cannot run a network.
         """
         items = [
-            Item(str(n), partial(_encoded, model.onnx), effort.passes)
+            Item(str(n), partial(_serialized, model), effort.passes)
             for n, model in enumerate(models)
         ]
         times = Times({})
@@ -301,6 +301,10 @@ def _raise_failures(wanted: Mapping[LayerShape, Sequence[Term]], times: Times) -
             error = times.errors.get(times.ids[term.probe])
             if error is not None:
                 raise DeviceError(f"The device cannot run the layer {shape}: {error}")
+
+
+def _serialized(model: Workload) -> dict[str, str]:
+    return _encoded(model.serialized())
 
 
 def _encoded(model: bytes) -> dict[str, str]:
