@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from netadapt.assembly import Source, assemble
-from netadapt.errors import UsageError
+import torch
+
+from netadapt.assembly import Assembly, Source, assemble
+from netadapt.errors import ModelError, UsageError
 from netadapt.network import ChannelGroup, LayerShape, Network, op_of
 from netadapt.platforms import open_platform
 from netadapt.platforms.accelerators.platform import ModelledPlatform
 from netadapt.platforms.accelerators.report import EnergyReport, energy_report
 from netadapt.pruning.check import verify_groups
 from netadapt.tables.table import LookupTable
+from netadapt.tracing import trace
 from netadapt.tracing.zeros import ifmap_zeros
 
 _ZEROS_FROM = 256
@@ -53,9 +56,30 @@ def inspect_model(source: Source, *, table_path: Path | None, verify: bool) -> d
                 "status": check.status,
                 "detail": check.detail,
             }
-            for check in verify_groups(assembly.module, network, assembly.examples(2))
+            for check in verify_groups(assembly.module, network, images_to_verify(assembly))
         ]
     return report
+
+
+def images_to_verify(assembly: Assembly) -> tuple[torch.Tensor, ...]:
+    """Two images: of half the height and width, if the model does to them what it does to its own.
+
+    A trace of both sizes that finds the same places of the same channels shows that it does; the
+    check then takes a quarter of the time.
+    """
+    images = assembly.examples(2)
+    if len(images) != 1 or images[0].ndim != 4 or min(images[0].shape[2:]) < _LARGE:
+        return images
+    half = images[0][:, :, ::2, ::2].contiguous()
+    try:
+        same = trace(assembly.module, tuple(half.shape[1:])).groups == assembly.network.groups
+    except ModelError:
+        same = False
+    return (half,) if same else images
+
+
+_LARGE = 128
+"""Pixels from which on half of the height or width is enough to verify."""
 
 
 def describe_groups(network: Network, table: LookupTable | None) -> dict[str, Any]:

@@ -114,6 +114,13 @@ def _text(report: dict[str, Any]) -> str:
         "",
         table_text(rows, right=frozenset(range(1, 6))),
     ]
+    inexact = [g["id"] for g in report["groups"] if not (g["fixed"] or g["exact"])]
+    if inexact:
+        parts += [
+            "",
+            "A channel of these groups takes part in what the others compute, as in a "
+            f"normalization over channels: {', '.join(inexact)}.",
+        ]
     if report["fixed"]:
         fixed = [("fixed layer", "why"), *((f["layer"], f["reason"]) for f in report["fixed"])]
         parts += ["", table_text(fixed)]

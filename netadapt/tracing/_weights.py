@@ -113,7 +113,8 @@ def grouped(call: Call, weight: Value, into: Ids, groups: Any, swap: bool) -> tu
             call.ledger.fix(into, f"feeds {call.what}, whose number of groups is a constant in "
                                   "the code")  # fmt: skip
         return even(call, weight, into, count, (a, b), swap), nobody(count)
-    call.found.grouped.add(name)
+    if a > 1:
+        call.found.grouped.add(name)
     heads = call.ledger.couple(into.reshape(count, -1).T, why)
     if not groups.follows(heads):
         call.ledger.fix(heads, f"feeds {call.what}, whose number of groups is fixed")
