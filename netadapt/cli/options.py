@@ -137,6 +137,21 @@ def quiet_option(function: F) -> F:
     return click.option("--quiet", "-q", is_flag=True, help="Show results only.")(function)
 
 
+def console_options(function: F) -> F:
+    """How much of a run to show, and to whom."""
+    for option in reversed(
+        [
+            quiet_option,
+            click.option("--verbose", "-v", is_flag=True,
+                         help="A line for every trial and measurement too."),
+            click.option("--json-lines", is_flag=True,
+                         help="Instead, print every event as a line of JSON, as it happens."),
+        ]
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
 def existing_file() -> click.Path:
     """A file that must exist."""
     return click.Path(exists=True, dir_okay=False, path_type=Path)
