@@ -37,8 +37,9 @@ def as_csv(comparison: Comparison) -> bytes:
 def rows_of(comparison: Comparison) -> list[tuple[str, ...]]:
     """A row per run in words, under a heading."""
     frontier = set(comparison.frontier)
-    rows: list[tuple[str, ...]] = [("run", "method", "seed", comparison.resource, "of original", comparison.metric,
-             "frontier")]  # fmt: skip
+    head = ("run", "method", "seed", comparison.resource, "of original", comparison.metric,
+            "frontier")  # fmt: skip
+    rows: list[tuple[str, ...]] = [head]
     for e in comparison.entries:
         rows.append(
             (clipped(e.run, 80), clipped(e.method, 120), str(e.seed), _cost_text(comparison, e),
