@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from netadapt.cli.completion import platform_uris
 from netadapt.cli.options import console_options, existing_file, json_option, run_options
 from netadapt.cli.outcome import result_text
 from netadapt.cli.preview import preview_text
@@ -50,6 +51,7 @@ Repeating a command continues its run; --fresh starts over.
     "--on",
     multiple=True,
     metavar="[NAME=]URI",
+    shell_complete=platform_uris,
     help="A device to measure on, such as ort:cpu, 'ort:cpu?threads=4', ssh://pi@host, "
     "replay:table.csv, or phone=ssh://pi@host to give it a name. Repeatable.  [default: ort:cpu]",
 )

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from netadapt.cli.completion import platform_uris
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -101,6 +103,7 @@ def platform_option(function: F) -> F:
     """What to measure on."""
     return click.option(
         "--on", "platform", default="ort:cpu", show_default=True, metavar="URI",
+        shell_complete=platform_uris,
         help="The device to measure on, such as ort:cpu, 'ort:cpu?threads=4', ssh://pi@host, "
         "or replay:table.csv.",
     )(function)  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from netadapt.cli.completion import RunFolder
 from netadapt.cli.options import json_option
 from netadapt.cli.text import echo_json
 
@@ -18,7 +19,7 @@ _PERIOD_S = 2.0
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("run", type=RunFolder())
 @click.option("--watch", "-w", is_flag=True, help="Look again every 2 s until RUN is finished.")
 @json_option
 def status(run: Path, watch: bool, as_json: bool) -> None:
