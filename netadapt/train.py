@@ -38,7 +38,7 @@ def train(config: RunConfig, out: Path, *, notify: Listener = silent) -> dict[st
             seed=config.seed,
             trainer=trainer,
         ),
-        progress=training_progress(notify, "train"),
+        progress=training_progress(notify, "train", config.tuning.recipe.batch_size),
     )
     save_weights(module, out)
     return {

@@ -189,7 +189,9 @@ class Workbench:
                 seed=seed,
                 trainer=self.config.execution.trainer,
             ),
-            progress=training_progress(self.run.notify, what),
+            progress=training_progress(
+                self.run.notify, what, self.config.tuning.recipe.batch_size
+            ),
         )
         return Phase("training", result.seconds, result.images_seen)
 

@@ -17,6 +17,7 @@ from netadapt.cli.ls import ls
 from netadapt.cli.measure import measure
 from netadapt.cli.report import report
 from netadapt.cli.statement import statement
+from netadapt.cli.status import status
 from netadapt.cli.table import table
 from netadapt.cli.train import train
 from netadapt.cli.when import when
@@ -52,7 +53,7 @@ def cli(debug: bool) -> None:
 
 for _command in (
     *(adapt, init, train, inspect, measure, table, doctor, export, ls),
-    *(report, compare, carbon, where, when, statement),
+    *(status, report, compare, carbon, where, when, statement),
 ):
     cli.add_command(_command)
 

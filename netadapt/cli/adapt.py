@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from netadapt.cli.options import existing_file, json_option, quiet_option, run_options
+from netadapt.cli.completion import platform_uris
+from netadapt.cli.options import console_options, existing_file, json_option, run_options
 from netadapt.cli.outcome import result_text
 from netadapt.cli.preview import preview_text
 from netadapt.cli.settings import resolve
@@ -50,6 +51,7 @@ Repeating a command continues its run; --fresh starts over.
     "--on",
     multiple=True,
     metavar="[NAME=]URI",
+    shell_complete=platform_uris,
     help="A device to measure on, such as ort:cpu, 'ort:cpu?threads=4', ssh://pi@host, "
     "replay:table.csv, or phone=ssh://pi@host to give it a name. Repeatable.  [default: ort:cpu]",
 )
@@ -107,10 +109,10 @@ Repeating a command continues its run; --fresh starts over.
     help="Fine-tune with the noise of the first device's weights, such as crossbar:?noise=pcm.",
 )
 @json_option
-@quiet_option
+@console_options
 def adapt(
     config: Path | None, folder: Path | None, fresh: bool, dry_run: bool, as_json: bool,
-    quiet: bool, **given: Any,
+    quiet: bool, verbose: bool, json_lines: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Shrink MODEL until what it costs, measured on a device, is within every budget."""
     settings = resolve(config, given)
@@ -118,14 +120,17 @@ def adapt(
         return _preview(settings, as_json=as_json)
     from netadapt.adapt import adapt as run_adapt
     from netadapt.cli.console import Console
+    from netadapt.runs import read_journal
 
     folder = folder or Path("runs") / settings.run_name
     command = shlex.join(["netadapt", *(click.get_current_context().find_root().obj or ())])
-    with Console(quiet=quiet) as console:
+    with Console(quiet=quiet, verbose=verbose, json_lines=json_lines) as console:
+        if not fresh:
+            console.recall(read_journal(folder))
         result = run_adapt(settings, folder, fresh=fresh, notify=console, command=command)
     if as_json:
         echo_json(result.to_json())
-    else:
+    elif not json_lines:
         click.echo(result_text(result))
     return 0 if result.met else 1
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from netadapt.cli.completion import RunFolder
 from netadapt.cli.options import json_option, place_options
 from netadapt.cli.text import echo_json
 
@@ -21,7 +22,7 @@ energy of one inference never is.
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("run", type=RunFolder())
 @place_options
 @json_option
 def carbon(

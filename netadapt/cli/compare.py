@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from netadapt.cli.completion import RunFolder
 from netadapt.cli.text import table_text
 
 _EPILOG = """\b
@@ -18,7 +19,7 @@ All runs must be finished, and of one model, one data set and one device.
 @click.command(epilog=_EPILOG)
 @click.argument(
     "runs", nargs=-1, required=True, metavar="RUN...",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    type=RunFolder(),
 )  # fmt: skip
 @click.option(
     "--resource",

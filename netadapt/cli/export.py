@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from netadapt.cli.completion import RunFolder
 from netadapt.cli.options import json_option
 from netadapt.cli.text import echo_json, table_text
 from netadapt.units import format_bytes
@@ -16,7 +17,7 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("run", type=RunFolder())
 @click.option(
     "--step",
     type=click.IntRange(0),

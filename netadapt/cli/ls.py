@@ -23,19 +23,20 @@ def ls(folder: Path, as_json: bool) -> None:
     if not summaries:
         click.echo(f"There are no runs in {folder}.")
         return
-    rows = [("run", "state", "iterations", "cost", "of original", "budget", "metric")]
+    rows = [("run", "state", "iterations", "cost", "of original", "budget", "metric", "left")]
     for run in summaries:
         metric = "-"
         if run.accuracy is not None:
             metric = f"{format_metric(run.accuracy, share=run.metric_is_share)} ({run.split})"
         head = (run.run, run.state, str(run.iterations))
         if not run.bounds:
-            rows.append((*head, "-", "-", "-", metric))
+            rows.append((*head, "-", "-", "-", metric, run.left or "-"))
+        left = run.left
         for bound in run.bounds:
             rows.append(
                 (*head, f"{bound.key} {format_quantity(bound.present, bound.unit)}",
                  f"{bound.present / bound.original:.1%}", format_quantity(bound.limit, bound.unit),
-                 metric)
+                 metric, left)
             )  # fmt: skip
-            head, metric = ("", "", ""), ""
+            head, metric, left = ("", "", ""), "", ""
     click.echo(table_text(rows, right=frozenset({2, 4, 5})))

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
+from netadapt.cli.completion import platform_uris
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -101,6 +103,7 @@ def platform_option(function: F) -> F:
     """What to measure on."""
     return click.option(
         "--on", "platform", default="ort:cpu", show_default=True, metavar="URI",
+        shell_complete=platform_uris,
         help="The device to measure on, such as ort:cpu, 'ort:cpu?threads=4', ssh://pi@host, "
         "or replay:table.csv.",
     )(function)  # fmt: skip
@@ -135,6 +138,21 @@ def json_option(function: F) -> F:
 def quiet_option(function: F) -> F:
     """Less to read."""
     return click.option("--quiet", "-q", is_flag=True, help="Show results only.")(function)
+
+
+def console_options(function: F) -> F:
+    """How much of a run to show, and to whom."""
+    for option in reversed(
+        [
+            quiet_option,
+            click.option("--verbose", "-v", is_flag=True,
+                         help="A line for every trial and measurement too."),
+            click.option("--json-lines", is_flag=True,
+                         help="Instead, print every event as a line of JSON, as it happens."),
+        ]
+    ):  # fmt: skip
+        function = option(function)
+    return function
 
 
 def existing_file() -> click.Path:

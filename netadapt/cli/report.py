@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from netadapt.cli.completion import RunFolder
 from netadapt.cli.options import place_options
 
 _EPILOG = """\b
@@ -17,7 +18,7 @@ run it tells how far it has come.
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("run", type=RunFolder())
 @click.option(
     "--out", "-o", type=click.Path(dir_okay=False, path_type=Path),
     help="Where to write it.  [default: RUN/report.html]",

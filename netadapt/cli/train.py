@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from netadapt.cli.options import json_option, quiet_option, run_options
+from netadapt.cli.options import console_options, json_option, run_options
 from netadapt.cli.settings import resolve
 from netadapt.cli.text import echo_json
 from netadapt.units import format_metric
@@ -27,18 +27,21 @@ Examples:
     help="Where to write the weights (.safetensors).",
 )
 @json_option
-@quiet_option
-def train(config: Path | None, out: Path, as_json: bool, quiet: bool, **given: Any) -> int:
+@console_options
+def train(
+    config: Path | None, out: Path, as_json: bool, quiet: bool, verbose: bool, json_lines: bool,
+    **given: Any,
+) -> int:  # fmt: skip
     """Train MODEL on a data set and write its weights; what adapt does if it is given none."""
     settings = resolve(config, given, budgeted=False)
     from netadapt.cli.console import Console
     from netadapt.train import train as run_train
 
-    with Console(quiet=quiet) as console:
+    with Console(quiet=quiet, verbose=verbose, json_lines=json_lines) as console:
         report = run_train(settings, out, notify=console)
     if as_json:
         echo_json(report)
-    else:
+    elif not json_lines:
         score = format_metric(report["accuracy"], share=report["metric_is_share"])
         click.echo(
             f"{report['metric']} on {report['test_images']} test images: {score} "

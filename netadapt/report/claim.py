@@ -48,11 +48,7 @@ def _headline(facts: Facts) -> str:
     ]
     metric = f"{clipped(facts.metric)} on test images from {_metric(facts, before.accuracy)} to "
     met = "Every budget is met, as measured." if facts.finished.met else "NOT every budget is met."
-    return f"{_sentence('; '.join(parts))}; {metric}{_metric(facts, after.accuracy)}. {met}"
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    return f"In this run, {'; '.join(parts)}; {metric}{_metric(facts, after.accuracy)}. {met}"
 
 
 def _unfinished(facts: Facts) -> str:

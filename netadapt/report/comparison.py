@@ -136,7 +136,7 @@ def _setting(run: Facts, resource: str) -> dict[str, str]:
     arguments = ", ".join(f"{k}={v}" for k, v in sorted(model.get("args", {}).items()))
     fixed = {
         "model": f"{model.get('name', '')} {arguments}".strip(),
-        "data": f"{data.get('name', '')} {run.traced.images if run.traced else ''}".strip(),
+        "data": _data(data.get("name", ""), run.traced.images if run.traced else {}),
         "metric": run.metric,
     }
     if not RESOURCES[resource].by_device or RESOURCES[resource].counted:
@@ -144,7 +144,14 @@ def _setting(run: Facts, resource: str) -> dict[str, str]:
     bound = next((b for b in run.bounds.values() if b.resource == resource), None)
     told: Mapping[str, Any] = settings.get("devices", {}).get(bound.device if bound else "", {})
     parts = ("device", "runtime", "threads", "precision", "batch")
-    return {**fixed, "device": ", ".join(f"{told[p]}" for p in parts if p in told)}
+    words = (f"{p} {told[p]}" if p in ("threads", "batch") else f"{told[p]}"
+             for p in parts if p in told)  # fmt: skip
+    return {**fixed, "device": ", ".join(words)}
+
+
+def _data(name: str, images: Mapping[str, int]) -> str:
+    counts = ", ".join(f"{count} {split}" for split, count in images.items())
+    return f"{name} ({counts} images)" if counts else name
 
 
 def _methods(configs: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -3,15 +3,18 @@
 import csv
 from io import BytesIO, StringIO
 from statistics import fmean, pstdev
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netadapt.errors import UsageError
 from netadapt.report.blocks import Bullets, Figures, Prose, Section, Table, clipped
 from netadapt.report.charts import Across, Series, line_chart
-from netadapt.report.comparison import Comparison, Entry
+from netadapt.report.comparison import Comparison, Curve, Entry
 from netadapt.report.differences import in_words
 from netadapt.report.page import render_page
 from netadapt.units import format_metric, format_quantity
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _KINDS = ("first", "second", "third", "fourth")
 _COLORS = ("#0b5cad", "#b04a00", "#2d8659", "#8a4fa3")
@@ -34,8 +37,9 @@ def as_csv(comparison: Comparison) -> bytes:
 def rows_of(comparison: Comparison) -> list[tuple[str, ...]]:
     """A row per run in words, under a heading."""
     frontier = set(comparison.frontier)
-    head = ("run", "method", "seed", comparison.resource, "of original", comparison.metric)
-    rows: list[tuple[str, ...]] = [(*head, "frontier")]
+    head = ("run", "method", "seed", comparison.resource, "of original", comparison.metric,
+            "frontier")  # fmt: skip
+    rows: list[tuple[str, ...]] = [head]
     for e in comparison.entries:
         rows.append(
             (clipped(e.run, 80), clipped(e.method, 120), str(e.seed), _cost_text(comparison, e),
@@ -93,25 +97,8 @@ def as_png(comparison: Comparison) -> bytes:
     figure = Figure(figsize=(7.2, 4.8), layout="constrained", dpi=150)
     axes = figure.subplots()
     for i, method in enumerate(comparison.methods):
-        curves = list(comparison.curves(method).values())
-        style: dict[str, Any] = {
-            "color": _COLORS[i % 4],
-            "marker": _MARKERS[i % 4],
-            "linestyle": _DASHES[i % 4],
-        }
-        if len({len(curve) for curve in curves}) == 1:  # the same budgets: points belong together
-            columns = list(zip(*curves, strict=True))
-            x, y = ([fmean(p[k] for p in column) for column in columns] for k in (0, 1))
-            errors = (
-                [pstdev([p[k] for p in column]) if len(column) > 1 else 0.0 for column in columns]
-                for k in (0, 1)
-            )
-            dx, dy = errors
-            axes.errorbar(x, y, dy, dx, label=clipped(method, 60), capsize=3, **style)
-            continue
-        for number, curve in enumerate(curves):
-            label = "" if number else clipped(method, 60)
-            axes.plot(*zip(*curve, strict=True), label=label, **style)
+        style = {"color": _COLORS[i % 4], "marker": _MARKERS[i % 4], "linestyle": _DASHES[i % 4]}
+        _draw(axes, clipped(method, 60), list(comparison.curves(method).values()), style)
     frontier = comparison.frontier
     axes.scatter([e.cost for e in frontier], [e.accuracy for e in frontier], 160, label="frontier",
                  facecolors="none", edgecolors="#555555")  # fmt: skip
@@ -125,3 +112,18 @@ def as_png(comparison: Comparison) -> bytes:
     image = BytesIO()
     figure.savefig(image, format="png")
     return image.getvalue()
+
+
+def _draw(axes: "Axes", label: str, curves: list[Curve], style: dict[str, Any]) -> None:
+    """A method: where all seeds have the same budgets, the mean of the points that belong together.
+
+    Bars are standard deviations.
+    """
+    if len({len(curve) for curve in curves}) > 1:
+        for number, curve in enumerate(curves):
+            axes.plot(*zip(*curve, strict=True), label="" if number else label, **style)
+        return
+    columns = list(zip(*curves, strict=True))
+    x, y = ([fmean(point[k] for point in column) for column in columns] for k in (0, 1))
+    dx, dy = ([pstdev([point[k] for point in column]) for column in columns] for k in (0, 1))
+    axes.errorbar(x, y, dy, dx, label=label, capsize=3, **style)

@@ -300,11 +300,13 @@ class Progress:
     images: int = 0
 
 
-def training_progress(notify: "Listener", what: str) -> Callable[[int, int, float], None]:
+def training_progress(
+    notify: "Listener", what: str, batch_size: int = 0
+) -> Callable[[int, int, float], None]:
     """A training callback that reports as :class:`Progress`."""
 
     def report(done: int, total: int, loss: float) -> None:
-        notify(Progress(what, done, total, loss))
+        notify(Progress(what, done, total, loss, done * batch_size))
 
     return report
 

@@ -8,6 +8,7 @@ from typing import Any
 from netadapt.errors import NetAdaptError, UsageError
 from netadapt.runs.events import BoundSet, Finished, Record, Traced
 from netadapt.runs.journal import last, read_journal, steps_of
+from netadapt.runs.watch import watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Summary:
         accuracy: of the last step on holdout images, of a finished run on test images.
         split: which of these.
         metric_is_share: whether it reads as a percentage.
+        left: what is left of an unfinished run, in words; empty where nothing can be said.
     """
 
     run: str
@@ -42,6 +44,7 @@ class Summary:
     accuracy: float | None = None
     split: str = "holdout"
     metric_is_share: bool = True
+    left: str = ""
 
     @property
     def load(self) -> float | None:
@@ -83,7 +86,8 @@ def summarize(run: Path) -> Summary:
         bounds = _bounds(records, steps[-1].measured)
         accuracy, split = steps[-1].accuracy, "holdout"
     state = "finished" if finished else "unfinished"
-    return Summary(str(run), state, steps[-1].iteration, bounds, accuracy, split, share)
+    left = watched(records).left()
+    return Summary(str(run), state, steps[-1].iteration, bounds, accuracy, split, share, left)
 
 
 def _bounds(records: Sequence[Record], costs: Mapping[str, float]) -> tuple[BoundSummary, ...]:

@@ -1,0 +1,227 @@
+"""How far a run is, from its events as they come: for the console, and for runs of others."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from netadapt.runs.events import (
+    BoundSet,
+    Continued,
+    Event,
+    Exported,
+    Finished,
+    IterationStarted,
+    Measured,
+    Progress,
+    Record,
+    StepTaken,
+    Traced,
+    Trained,
+    Tried,
+)
+from netadapt.runs.step import Step
+from netadapt.units import format_metric, format_quantity
+
+_AFTER: dict[type[Event], str] = {
+    Traced: "measuring the unpruned network",
+    BoundSet: "lookup table",
+    Trained: "scoring",
+    Tried: "trying",
+    Measured: "measured",
+    Exported: "measuring the result",
+    Finished: "finished",
+}
+
+
+def iterations_left(loads: Sequence[float]) -> int | None:
+    """How many more iterations it takes until the load is 1, by the mean fall so far.
+
+    Args:
+        loads: of every step, the unpruned network first.
+
+    Returns:
+        None where nothing can be said: before the first iteration, or where the load does not fall.
+    """
+    if loads and loads[-1] <= 1:
+        return 0
+    if len(loads) < 2 or loads[-1] >= loads[0]:
+        return None
+    fall = (loads[0] - loads[-1]) / (len(loads) - 1)
+    return math.ceil((loads[-1] - 1) / fall - 1e-9)
+
+
+def duration(seconds: float) -> str:
+    """For a person: ``40 s``, ``12 min``, ``3.5 h``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+@dataclass(slots=True)
+class Activity:
+    """What is going on within a stage.
+
+    Attributes:
+        latest: the last news of it.
+        began_s: when the first came, and how far it was then.
+        from_done: as above.
+    """
+
+    latest: Progress
+    began_s: float
+    from_done: int
+
+    def text(self, now_s: float) -> str:
+        """``train 40 of 90, loss 0.51, 310 images/s, 2 min left``."""
+        news, seconds = self.latest, now_s - self.began_s
+        words = [f"{news.what} {news.done} of {news.total}"]
+        if news.loss is not None:
+            words.append(f"loss {news.loss:.3g}")
+        share = 1 - self.from_done / news.done if news.done else 0.0
+        if seconds > 0 and share > 0:
+            if news.images:
+                words.append(f"{news.images * share / seconds:.3g} images/s")
+            left_s = seconds * (news.total - news.done) / (news.done - self.from_done)
+            words.append(f"{duration(left_s)} left")
+        return ", ".join(words)
+
+
+@dataclass(slots=True)
+class Watch:
+    """The state of a run, changed by :meth:`note`; times are seconds since 1970.
+
+    Attributes:
+        stage: what goes on.
+        bounds: the budgets by key.
+        steps: the last record of each iteration.
+        trials, tried: of the present iteration.
+        finished: whether the result is there.
+    """
+
+    stage: str = "starting"
+    bounds: dict[str, BoundSet] = field(default_factory=dict)
+    steps: dict[int, Step] = field(default_factory=dict)
+    trials: int = 0
+    tried: int = 0
+    finished: bool = False
+    _share: bool = field(default=True, init=False)
+    _metric: str = field(default="accuracy", init=False)
+    _activity: Activity | None = field(default=None, init=False)
+    _last_s: float | None = field(default=None, init=False)
+    _worked_s: float = field(default=0.0, init=False)
+    _marks: list[float] = field(default_factory=list, init=False)
+
+    def note(self, event: Event | Progress, now_s: float) -> None:
+        """Take in what has happened."""
+        if self._last_s is not None and not isinstance(event, Continued):
+            self._worked_s += max(0.0, now_s - self._last_s)  # pauses are no work
+        self._last_s = now_s
+        if isinstance(event, Progress):
+            self._progress(event, now_s)
+            return
+        self._activity = None
+        self.stage = _AFTER.get(type(event), self.stage)
+        if isinstance(event, Traced):
+            self._share, self._metric = event.metric_is_share, event.metric
+        elif isinstance(event, BoundSet):
+            self.bounds[event.key] = event
+        elif isinstance(event, IterationStarted):
+            self.stage, self.trials, self.tried = "trying", event.trials, 0
+        elif isinstance(event, Tried):
+            self.tried += 1
+        elif isinstance(event, StepTaken):
+            self._step(event.step)
+        self.finished = isinstance(event, Finished) or self.finished
+
+    def _step(self, step: Step) -> None:
+        self.steps[step.iteration] = step
+        self.stage, self.trials, self.tried = "proposing", 0, 0
+        self._marks.append(self._worked_s)
+
+    def _progress(self, news: Progress, now_s: float) -> None:
+        if self._activity is None or self._activity.latest.what != news.what:
+            self._activity = Activity(news, now_s, news.done)
+        self._activity.latest = news
+        if news.done >= news.total:
+            self._activity = None
+
+    @property
+    def last(self) -> Step | None:
+        """The last finished iteration."""
+        return self.steps[max(self.steps)] if self.steps else None
+
+    def load(self, step: Step) -> float:
+        """Cost over limit, the largest over all budgets."""
+        return max((step.costs[k].measured / b.limit for k, b in self.bounds.items()), default=0.0)
+
+    @property
+    def iterations_left(self) -> int | None:
+        """See :func:`iterations_left`."""
+        if not self.bounds:
+            return None
+        return iterations_left([self.load(self.steps[i]) for i in sorted(self.steps)])
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until the search is done; the long fine-tune and the export come on top."""
+        left = self.iterations_left
+        if left is None or len(self._marks) < 2:
+            return None
+        each_s = (self._marks[-1] - self._marks[0]) / (len(self._marks) - 1)
+        return max(0.0, left * each_s - (self._worked_s - self._marks[-1]))
+
+    def loads(self) -> Mapping[str, str]:
+        """Each cost with its share of the budget, in words, by key."""
+        step = self.last
+        if step is None:
+            return {}
+        return {
+            key: f"{format_quantity(step.costs[key].measured, bound.unit)}, "
+            f"{step.costs[key].measured / bound.limit:.0%} of the budget"
+            for key, bound in self.bounds.items()
+        }
+
+    def left(self) -> str:
+        """What is left, in words; empty where nothing can be said."""
+        left, left_s = self.iterations_left, self.left_s
+        if self.finished or left is None:
+            return ""
+        if left == 0:
+            return "the long fine-tune"
+        time = f", {duration(left_s)}" if left_s is not None else ""
+        return f"about {left} iteration{'s' * (left != 1)}{time}, then the long fine-tune"
+
+    def rows(self, now_s: float) -> list[tuple[str, str]]:
+        """All of it, labelled."""
+        rows = [("stage", self.stage)]
+        if self._activity is not None:
+            rows[0] = ("stage", self._activity.text(now_s))
+        if self.steps:
+            rows.append(("iterations", str(max(self.steps))))
+        rows += self.loads().items()
+        if self.last is not None:
+            rows.append(
+                (f"holdout {self._metric}", format_metric(self.last.accuracy, share=self._share))
+            )
+        if self.trials:
+            rows.append(("trials", f"{self.tried} of {self.trials}"))
+        return [*rows, ("left", self.left())] if self.left() else rows
+
+    def line(self, now_s: float) -> str:
+        """What goes on, in one line."""
+        words = [self._activity.text(now_s) if self._activity else self.stage]
+        if self.trials:
+            words.insert(0, f"iteration {max(self.steps, default=0) + 1}")
+            words.append(f"trial {self.tried} of {self.trials}")
+        left_s = self.left_s
+        if left_s and not self.finished:
+            words.append(f"search {duration(left_s)} left")
+        return ", ".join(words)
+
+
+def watched(records: Sequence[Record]) -> Watch:
+    """The state that a journal tells."""
+    watch = Watch()
+    for record in records:
+        watch.note(record.event, record.time)
+    return watch
