@@ -1,6 +1,7 @@
 """Sensors of energy, in folders that imitate those of devices, and by a clock that does not run."""
 
 import ctypes
+import threading
 from contextlib import nullcontext
 from itertools import count
 from pathlib import Path
@@ -280,13 +281,23 @@ APPLE = "CPU Power: 120 mW\nGPU Power: 30 mW\nCombined Power (CPU + GPU + ANE): 
 INTEL = "Intel energy model derived package power (CPUs+GT+SA): 1.50W\n"
 
 
-def test_powermetrics_is_read_sample_by_sample_until_it_ends():
-    lines = "".join(APPLE.format(mw) for mw in (100, 300)).splitlines()
+def test_powermetrics_tells_the_last_sample_until_it_ends():
+    asked, told = threading.Event(), threading.Event()
+
+    def lines():
+        yield from APPLE.format(200).splitlines()
+        told.set()
+        asked.wait(10)
+
     seconds = iter([0.0, 0.1])
-    meter = powermetrics.open_powermetrics(lambda: lines, lambda: next(seconds))
-    assert meter.read() == pytest.approx(0.02)
-    with pytest.raises(NoSensor, match="powermetrics ended"):
-        meter.read()
+    meter = powermetrics.open_powermetrics(lines, lambda: next(seconds))
+    assert told.wait(10)
+    assert meter.read() == pytest.approx(0.02)  # 0.2 W for a tenth of a second
+    asked.set()
+    with pytest.raises(NoSensor, match="powermetrics ended"):  # noqa: PT012 - soon, not at once
+        for _ in range(10**6):
+            meter.clock = lambda: 0.2
+            meter.read()
     assert list(powermetrics.milliwatts([INTEL])) == [1500]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from typing import Any, Callable  # noqa: UP035 - Python 3.8 has no other
 
@@ -18,7 +19,7 @@ OPENERS: dict[str, Callable[[], Meter]] = {
     "powermetrics": open_powermetrics,
 }
 ON_GPU = ("nvml", "hwmon")  # in the order in which they are tried
-ON_CPU = ("rapl", "hwmon", "powermetrics")
+ON_CPU = ("powermetrics",) if platform.system() == "Darwin" else ("rapl", "hwmon")
 NO = "no: "  # begins what is told of a sensor that tells nothing
 LEAST_UPDATES = 10  # of a counter in a window: fewer say more of when it was read than of energy
 

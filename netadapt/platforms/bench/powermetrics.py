@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+import threading
 import time
 from typing import Callable, Iterable, Iterator  # noqa: UP035 - Python 3.8 has no other
 
@@ -44,16 +45,40 @@ def stream() -> Iterable[str]:
 def open_powermetrics(
     lines: Callable[[], Iterable[str]] = stream, clock: Callable[[], float] = time.perf_counter
 ) -> Meter:
-    """The processor with its graphics; a reading waits for the next sample, a tenth of a second.
+    """The processor with its graphics.
 
     Raises:
         NoSensor: it cannot be read.
     """
-    samples = milliwatts(lines())
+    latest = Latest(milliwatts(lines()))
+    sensor = Sensor("powermetrics", "CPU+GPU+ANE", "mW", "power")
+    return Meter(sensor, [Channel(latest.read)], clock)
 
-    def read() -> int:
-        for power in samples:
-            return power
-        raise OSError("powermetrics ended")
 
-    return Meter(Sensor("powermetrics", "CPU+GPU+ANE", "mW", "power"), [Channel(read)], clock)
+class Latest:
+    """The last of the samples that have come: a pipe would hand on old ones after a pause."""
+
+    def __init__(self, samples: Iterable[int]) -> None:
+        self._samples = samples
+        self._value = 0
+        self._ended = False
+        self._first = threading.Event()
+        threading.Thread(target=self._follow, daemon=True).start()
+
+    def read(self) -> int:
+        """The sample, once there is one.
+
+        Raises:
+            OSError: no more come.
+        """
+        self._first.wait()
+        if self._ended:
+            raise OSError("powermetrics ended")
+        return self._value
+
+    def _follow(self) -> None:
+        for value in self._samples:
+            self._value = value
+            self._first.set()
+        self._ended = True
+        self._first.set()
