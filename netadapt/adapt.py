@@ -26,6 +26,7 @@ from netadapt.pruning.importance import IMPORTANCES
 from netadapt.report.page import write_report
 from netadapt.runs import Listener, Phase, Record, Run, Step, StepCost, last, silent
 from netadapt.runs.events import BoundSet, Finished, Group, Started, Traced, Trained, Warned
+from netadapt.runs.stopwatch import stopwatch_of
 from netadapt.search.budgets import Bound, Meter, bounds, meters
 from netadapt.search.fleet import Device, Fleet, check_sources, infos, scored_as
 from netadapt.search.loop import Space, check_reachable, search
@@ -111,7 +112,7 @@ def adapt(
         execution=config.to_json()["execution"],
         versions=versions(),
         command=command,
-        machine=machine(),
+        machine=machine(*training.placed(config.execution.trainer)),
     )  # fmt: skip
     with Run(folder, started, fresh=fresh, listener=notify) as run:
         result = Result.of(folder, run.records)
@@ -177,7 +178,8 @@ def _adapt(config: RunConfig, run: Run, subject: Assembly, devices: tuple[Device
         export.rehearse(subject.module, subject.spec, network, images)
         run.append(describe_network(subject, multiple))
     asked = meters(config.budgets, [device.name for device in devices])
-    fleet = Fleet(devices, tuple(asked), network, multiple, run, config.table)
+    watch = stopwatch_of(config.execution.trainer)
+    fleet = Fleet(devices, tuple(asked), network, multiple, run, config.table, watch)
     workbench = Workbench(config, subject, fleet, run, job_of(config, subject, devices))
     first = run.steps[0] if run.steps else None
     if first is None:

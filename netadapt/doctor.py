@@ -1,8 +1,6 @@
 """What is needed to measure, whether it is there, and what to do where it is not."""
 
-import glob
 import importlib.metadata
-import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -12,12 +10,12 @@ from typing import Any
 
 from netadapt.errors import NetAdaptError
 from netadapt.platforms import open_platform
+from netadapt.platforms.bench.energy import NO, survey
 from netadapt.platforms.ort.hygiene import disturbances
 from netadapt.platforms.ort.platform import OrtPlatform
 
 _LEAST_FREE_GB = 2.0
 _PACKAGES = ("torch", "torchvision", "onnx", "onnxruntime", "numpy")
-_ENERGY = "/sys/class/powercap/intel-rapl:*/energy_uj"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +74,7 @@ def _host() -> list[Check]:
         Check("disk space", enough, f"{free_gb:.1f} GB free in {Path.cwd()}",
               "" if enough else f"Make {_LEAST_FREE_GB:.0f} GB free: runs keep weights.")
     )  # fmt: skip
-    checks.append(_energy())
+    checks.append(_energy("energy sensor", survey()))
     return checks
 
 
@@ -87,17 +85,14 @@ def _package(name: str) -> Check:
         return Check(name, False, "not installed", f"python3 -m pip install {name}")
 
 
-def _energy() -> Check:
-    sensors = glob.glob(_ENERGY)
-    if not sensors:
-        return Check(
-            "energy sensor", False, "none", "No RAPL counter: energy cannot be measured on this "
-            "machine (virtual machines hide it); latency can.", matters=False,
-        )  # fmt: skip
-    if not os.access(sensors[0], os.R_OK):
-        return Check("energy sensor", False, f"{sensors[0]} is not readable",
-                     f"sudo chmod a+r {_ENERGY}", matters=False)  # fmt: skip
-    return Check("energy sensor", True, f"RAPL, {len(sensors)} zone(s)", matters=False)
+def _energy(where: str, sensors: Mapping[str, str]) -> Check:
+    """What tells energy; where nothing does, why not, sensor by sensor."""
+    readable = [told for told in sensors.values() if not told.startswith(NO)]
+    if readable:
+        return Check(where, True, ", ".join(readable), matters=False)
+    reasons = "; ".join(f"{name}: {told.removeprefix(NO)}" for name, told in sensors.items())
+    return Check(where, False, "none", f"Energy cannot be measured; latency can. {reasons}.",
+                 matters=False)  # fmt: skip
 
 
 def _device(uri: str) -> list[Check]:
@@ -114,7 +109,9 @@ def _device(uri: str) -> list[Check]:
         Check("cache", True, f"{info.cache_mb:.2g} MB of one core's own"),
     ]
     if isinstance(platform, OrtPlatform):
-        checks += _conditions(platform.facts(), info.threads)
+        facts = platform.facts()
+        checks += _conditions(facts, info.threads)
+        checks.append(_energy("energy sensor of the device", facts["sensors"]))
     return checks
 
 

@@ -21,9 +21,16 @@ def versions() -> dict[str, str]:
     return found
 
 
-def machine() -> dict[str, Any]:
-    """The machine that trains: processor, cores, memory, system."""
+def machine(threads: int | None = None, accelerator: str | None = None) -> dict[str, Any]:
+    """The machine that trains: processor, cores, system.
+
+    Args:
+        threads: that compute; left out where it is not known.
+        accelerator: model of the GPU that trains; left out where none does.
+    """
+    told = {"threads": threads, "accelerator": accelerator}
     return {
+        **{name: value for name, value in told.items() if value is not None},
         "processor": _processor(),
         "cores": os.cpu_count() or 1,
         "machine": platform.machine(),

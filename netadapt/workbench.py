@@ -1,6 +1,5 @@
 """The workshop of the search, with real models on real devices."""
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -83,7 +82,8 @@ class Workbench:
     @cached_property
     def evaluator(self) -> Evaluator:
         """Tries candidates in this process."""
-        return Evaluator(self.subject.data, self.subject.module, self.subject.network)
+        subject = self.subject
+        return Evaluator(subject.data, subject.module, subject.network, self.fleet.watch)
 
     @cached_property
     def images(self) -> Any:
@@ -133,14 +133,13 @@ class Workbench:
     def finish(self, step: Step) -> Mapping[str, float]:
         """Fine-tune at length, export, and measure what was exported."""
         model = self._finetuned(step)
-        started_s = time.monotonic()
-        images = next(iter(self.subject.data.batches("holdout", batch_size=4)))[0]
-        self._written = export.write_result(
-            self.run.folder, model, spec=self.subject.spec, network=self.subject.network,
-            sizes=step.sizes, images=images,
-        )  # fmt: skip
-        seconds = time.monotonic() - started_s
-        self.run.append(Exported(self._written["files"], Phase("exporting", seconds)))
+        with self.fleet.watch.lap() as lap:
+            images = next(iter(self.subject.data.batches("holdout", batch_size=4)))[0]
+            self._written = export.write_result(
+                self.run.folder, model, spec=self.subject.spec, network=self.subject.network,
+                sizes=step.sizes, images=images,
+            )  # fmt: skip
+        self.run.append(Exported(self._written["files"], lap.phase("exporting")))
         file = (self.run.folder / "adapted.onnx").read_bytes()
         self._files = self.deployer.result(model, step.sizes, file)
         for device in self.fleet.devices:
@@ -180,20 +179,20 @@ class Workbench:
 
     def train(self, model: nn.Module, epochs: float, *, seed: int, what: str) -> Phase:
         """Train a model at length, in place, with the run's recipe."""
-        result = training.fine_tune(
-            model,
-            self.subject.data,
-            training.Course(
-                self.config.tuning.recipe,
-                epochs=epochs,
-                seed=seed,
-                trainer=self.config.execution.trainer,
-            ),
-            progress=training_progress(
-                self.run.notify, what, self.config.tuning.recipe.batch_size
-            ),
+        course = training.Course(
+            self.config.tuning.recipe,
+            epochs=epochs,
+            seed=seed,
+            trainer=self.config.execution.trainer,
         )
-        return Phase("training", result.seconds, result.images_seen)
+        with self.fleet.watch.lap() as lap:
+            result = training.fine_tune(
+                model,
+                self.subject.data,
+                course,
+                progress=training_progress(self.run.notify, what, course.recipe.batch_size),
+            )
+        return lap.phase("training", result.images_seen)
 
     def original(self) -> Deployment:
         """The unpruned network as it goes to the devices."""

@@ -68,16 +68,25 @@ def use_of(name: str, records: Sequence[Record]) -> RunUse:
 
 def _phases(records: Sequence[Record]) -> tuple[Phase, ...]:
     """Each kind of work, summed; what the run did besides is ``other``."""
-    seconds: dict[str, float] = {}
-    images: dict[str, int] = {}
+    parts: dict[str, list[Work]] = {}
     for work in _work(records):
-        seconds[work.name] = seconds.get(work.name, 0.0) + work.seconds
-        images[work.name] = images.get(work.name, 0) + work.images + work.scored
-    other_s = _elapsed_s(records) - math.fsum(seconds.values())
-    if other_s > 0:
-        seconds["other"] = other_s
-    return tuple(
-        Phase(name, total, images.get(name) or None) for name, total in seconds.items() if total
+        if work.seconds:
+            parts.setdefault(work.name, []).append(work)
+    phases = [_summed(name, works) for name, works in parts.items()]
+    other_s = _elapsed_s(records) - math.fsum(phase.seconds for phase in phases)
+    return (*phases, *([Phase("other", other_s)] if other_s > 0 else []))
+
+
+def _summed(name: str, works: Sequence[Work]) -> Phase:
+    """Its energy is known only if that of every part is."""
+    energies = [work.energy_j for work in works if work.energy_j is not None]
+    known = len(energies) == len(works)
+    return Phase(
+        name=name,
+        seconds=math.fsum(work.seconds for work in works),
+        images=sum(work.images + work.scored for work in works) or None,
+        energy_j=math.fsum(energies) if known else None,
+        sensor=", ".join(dict.fromkeys(work.sensor for work in works)) if known else None,
     )
 
 
@@ -89,7 +98,7 @@ def _work(records: Sequence[Record]) -> Iterator[Work]:
         elif isinstance(event, (Trained, Measured, Exported)):
             yield event.phase
         elif isinstance(event, TableMeasured):
-            yield Work("measuring", event.seconds)
+            yield Work("measuring", event.seconds, energy_j=event.energy_j, sensor=event.sensor)
 
 
 def _elapsed_s(records: Sequence[Record]) -> float:

@@ -152,7 +152,7 @@ class Modelled(Platform, Protocol):
         ...
 
 
-_ORT_OPTIONS: tuple[str, ...] = ("threads", "level", "batch", "precision")
+_ORT_OPTIONS: tuple[str, ...] = ("threads", "level", "batch", "precision", "energy")
 _OPENERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "ort": ("netadapt.platforms.ort.platform", "open_ort", _ORT_OPTIONS),
     "ssh": (

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 Clock = Literal["cpu", "wall", "model", "count"]
@@ -132,6 +132,8 @@ class DeviceInfo:
             :func:`netadapt.platforms.bench.kernels.find_saturation`; false of all others.
         batch: images per run.
         cache_mb: megabytes (10^6 bytes) of the cache that belongs to one core alone; 1 if unknown.
+        sensor: what tells energy there, such as ``rapl:package-0``; empty if nothing is asked. It
+            changes no time, so that tables of latency may be mixed whatever it is.
     """
 
     platform: str
@@ -146,6 +148,7 @@ class DeviceInfo:
     saturates: bool = False
     batch: int = 1
     cache_mb: float = 1.0
+    sensor: str = field(default="", compare=False)
 
     @property
     def multiple(self) -> int:
@@ -162,12 +165,14 @@ class DeviceInfo:
         return [
             f"{f.name}: {getattr(self, f.name)} vs. {getattr(other, f.name)}"
             for f in fields(self)
-            if getattr(self, f.name) != getattr(other, f.name)
+            if f.compare and getattr(self, f.name) != getattr(other, f.name)
         ]
 
     def to_json(self) -> dict[str, Any]:
-        """The fields as plain JSON values; what is asked of integers only where there are any."""
+        """The fields as plain JSON values; what is asked of integers or energy only with these."""
         found = asdict(self)
+        if not self.sensor:
+            del found["sensor"]
         if self.precision != "int8":
             del found["saturates"]
         return found
@@ -175,5 +180,7 @@ class DeviceInfo:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "DeviceInfo":
         """Read what :meth:`to_json` wrote."""
-        known = data if data["precision"] == "int8" else {**data, "saturates": False}
+        known = {"sensor": "", **data}
+        if data["precision"] != "int8":
+            known["saturates"] = False
         return cls(**{f.name: known[f.name] for f in fields(cls)})

@@ -3,6 +3,7 @@
 from netadapt.runs.events import Event, Listener, Progress, Record
 from netadapt.runs.journal import Run, last, read_journal, silent, steps_of, weights_path
 from netadapt.runs.step import Step, StepCost
+from netadapt.runs.stopwatch import Stopwatch
 from netadapt.runs.trial import Job, Keep, Outcome, Phase, Trial
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Run",
     "Step",
     "StepCost",
+    "Stopwatch",
     "Trial",
     "last",
     "read_journal",

@@ -113,12 +113,16 @@ class TableMeasured:
         rows: how many.
         seconds: how long it took.
         warnings: what disturbed it, each with its remedy.
+        energy_j: drawn meanwhile by the machine that trains; None where no sensor told it.
+        sensor: what was read; empty without energy.
     """
 
     device: str
     rows: int
     seconds: float
     warnings: tuple[str, ...] = ()
+    energy_j: float | None = None
+    sensor: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,19 +69,23 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """Time that went into one kind of work.
+    """Time, and energy where a sensor told it, that went into one kind of work.
 
     Attributes:
         name: ``training``, ``screening``, ``tuning``, ``measuring`` or ``exporting``.
         seconds: elapsed.
         images: how many were trained on: a forward and a backward pass each.
         scored: how many only went forward, to be scored or to re-estimate statistics.
+        energy_j: drawn by the machine that trains; None where no sensor told it.
+        sensor: what was read, such as ``rapl:package-0``; empty without energy.
     """
 
     name: str
     seconds: float
     images: int = 0
     scored: int = 0
+    energy_j: float | None = None
+    sensor: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,5 @@
 """The devices of a run: what prices networks for each of them, and what networks measure there."""
 
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +16,7 @@ from netadapt.platforms import (
     Workload,
 )
 from netadapt.platforms.measurement import DeviceInfo, Measurement
-from netadapt.runs import Phase, Run
+from netadapt.runs import Run, Stopwatch
 from netadapt.runs.events import Measured, TableMeasured, counted
 from netadapt.search.budgets import Meter
 from netadapt.tables.build import complete_table, open_table
@@ -92,6 +91,7 @@ class Fleet:
         multiple: widths become multiples of so many channels.
         run: the run folder; tables are kept there.
         table: a lookup table to start from, for the first device.
+        watch: times the measuring.
     """
 
     devices: tuple[Device, ...]
@@ -100,6 +100,7 @@ class Fleet:
     multiple: int
     run: Run
     table: Path | None = None
+    watch: Stopwatch = field(default_factory=Stopwatch)
     _tables: dict[str, LookupTable] = field(default_factory=dict, init=False, repr=False)
 
     def costs(self, sizes: Sizes) -> dict[str, Cost]:
@@ -134,18 +135,22 @@ class Fleet:
             self.table if device is self.devices[0] else None, path, device.info
         )
         assert isinstance(device.platform, LayerTimer)  # checked when the run began
-        started_s, known = time.monotonic(), len(table.entries)
-        table = complete_table(
-            table,
-            device.platform,
-            TableRequest(self.network, sizes, self.multiple),
-            path=path,
-            progress=counted(self.run.notify, "lookup table"),
-        )
+        known = len(table.entries)
+        with self.watch.lap() as lap:
+            table = complete_table(
+                table,
+                device.platform,
+                TableRequest(self.network, sizes, self.multiple),
+                path=path,
+                progress=counted(self.run.notify, "lookup table"),
+            )
         self._tables[device.name] = table
         if rows := len(table.entries) - known:
-            seconds = time.monotonic() - started_s
-            self.run.append(TableMeasured(str(device), rows, seconds, table.warnings))
+            self.run.append(
+                TableMeasured(
+                    str(device), rows, lap.seconds, table.warnings, lap.energy_j, lap.sensor
+                )
+            )
         return table
 
     def _table_path(self, device: Device) -> Path:
@@ -181,9 +186,9 @@ class Fleet:
         """
         corrected: dict[str, Readings] = {}
         for device in self.devices:
-            started_s = time.monotonic()
             works = {"the unpruned network": original, "the candidate": candidate}
-            now, measured = self._readings(device, works)
+            with self.watch.lap() as lap:
+                now, measured = self._readings(device, works)
             keys = {m.resource: m.key for m in self.meters if m.device == device.name}
             drift = {r: now[r].value / first[key] for r, key in keys.items() if r in now}
             corrected[device.name] = {r: measured[r].scaled(1 / drift[r]) for r in drift}
@@ -195,7 +200,7 @@ class Fleet:
                         device.name,
                         {r: m.summary() for r, m in measured.items()},
                         {r: m.summary() for r, m in now.items()},
-                        Phase("measuring", time.monotonic() - started_s),
+                        lap.phase("measuring"),
                         warnings,
                     )
                 )

@@ -2,7 +2,7 @@
 
 from netadapt.training.batchnorm import recalibrate_bn
 from netadapt.training.loops import Course, Progress, TrainResult, accuracy, fine_tune
-from netadapt.training.placement import open_trainer
+from netadapt.training.placement import open_trainer, placed
 
 __all__ = [
     "Course",
@@ -11,5 +11,6 @@ __all__ = [
     "accuracy",
     "fine_tune",
     "open_trainer",
+    "placed",
     "recalibrate_bn",
 ]

@@ -30,6 +30,17 @@ def open_trainer(name: str) -> torch.device:
     return device
 
 
+def placed(trainer: str) -> tuple[int, str | None]:
+    """What computes when training: threads of this process, and the model of the GPU if one does.
+
+    Raises:
+        DeviceError, UsageError: see :func:`open_trainer`.
+    """
+    device = open_trainer(trainer)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return torch.get_num_threads(), name
+
+
 @contextmanager
 def arranged(model: nn.Module, device: torch.device) -> Iterator[tuple[torch.device, torch.dtype]]:
     """Put the model on the device, channels-last; undo that, and restore every module's mode.

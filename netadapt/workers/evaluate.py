@@ -4,7 +4,6 @@ A trial says all that is needed by names and paths, so that any process on any m
 the files can try it; nothing of the run's lock, links or journal is touched.
 """
 
-import time
 import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,7 +22,7 @@ from netadapt.platforms.measurement import DeviceInfo
 from netadapt.plugins import lookup
 from netadapt.pruning.importance import IMPORTANCES, top
 from netadapt.pruning.surgery import shrink
-from netadapt.runs import Job, Keep, Outcome, Phase, Trial
+from netadapt.runs import Job, Keep, Outcome, Stopwatch, Trial
 from netadapt.tracing import trace
 
 
@@ -40,11 +39,13 @@ class Evaluator:
         task: images, loss and metric.
         original: the unpruned architecture; its weights do not matter.
         network: what was traced from it.
+        watch: times the trials.
     """
 
     task: data.Task
     original: nn.Module
     network: Network
+    watch: Stopwatch = field(default_factory=Stopwatch)
     _base: tuple[str, nn.Module] | None = field(default=None, init=False, repr=False)
 
     @classmethod
@@ -65,14 +66,20 @@ class Evaluator:
             return Outcome(trial.index, trial.rung, 0.0, {}, failed=f"{trial.name}: {error}")
 
     def _tried(self, trial: Trial) -> Outcome:
-        job, started_s = trial.job, time.monotonic()
+        with self.watch.lap() as lap:
+            accuracy, keep, images, scored = self._trained(trial)
+        spent = lap.phase("tuning" if trial.rung else "screening", images, scored)
+        return Outcome(trial.index, trial.rung, accuracy, keep, (spent,))
+
+    def _trained(self, trial: Trial) -> tuple[float, dict[str, tuple[int, ...]], int, int]:
+        """Accuracy, what is kept, and how many images were trained on and went forward."""
+        job = trial.job
         model, keep = self.candidate(trial)
         images = scored = 0
         if trial.rung == 0:
             scored = training.recalibrate_bn(
                 model, self.task, batches=job.screen_batches, seed=job.seed, trainer=job.trainer
             )
-            phase = "screening"
         else:
             seed = derived_seed(job.seed, trial.iteration, trial.name)
             with training_on(DeviceInfo.from_json(job.device), model, job.short, seed):
@@ -81,13 +88,10 @@ class Evaluator:
                     self.task,
                     training.Course(job.short, job.steps, seed=seed, trainer=job.trainer),
                 ).images_seen
-            phase = "tuning"
         accuracy = self._score(model, trial)
         if trial.out:
             save_weights(model, Path(trial.out))
-        scored += len(self.task.holdout)
-        spent = Phase(phase, time.monotonic() - started_s, images, scored)
-        return Outcome(trial.index, trial.rung, accuracy, keep, (spent,))
+        return accuracy, keep, images, scored + len(self.task.holdout)
 
     def _score(self, model: nn.Module, trial: Trial) -> float:
         """Once it is trained, as the device will compute; screened candidates as they are."""

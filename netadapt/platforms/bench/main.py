@@ -11,6 +11,7 @@ until the end of input, and writes JSON lines on standard output, each as soon a
     {"kind": "info", "device": "...", "runtime": "...", "layout": "NCHWc", "block": 16, ...}
     {"kind": "visit", "id": "conv 32>64 ...", "ns": [41210, 40988, ...]}   one visit of one model
     {"kind": "canary", "ns": [...], "at_s": 1.5}       the same small model again and again: drift
+    {"kind": "energy", "id": "net", "joules": 0.0031, "runs": 840, "updates": 98, ...}   one window
     {"kind": "error", "id": "...", "error": "..."}     this model cannot be run; the others go on
     {"kind": "fatal", "error": "..."}                  nothing can be run
     {"kind": "done", "run_s": 8.1, "wall_s": 9.4, ...}
@@ -19,6 +20,9 @@ Every pass visits all models, the first in the order given and the others shuffl
 runs of a model over time beats repeating them. One thread is timed by the CPU time of the calling
 thread, which other processes do not inflate; more threads by the wall clock, with one session
 alive at a time, because idle thread pools of others spin.
+
+Where a sensor of energy is named, windows of runs back to back follow, see :mod:`.energy`: in each
+round one in which nothing runs, and one of each model.
 """
 
 from __future__ import annotations
@@ -27,11 +31,14 @@ import json
 import os
 import sys
 import time
+from functools import partial
 from typing import Any
 
+from .energy import Windows, open_meter, survey
 from .host import conditions, facts
 from .kernels import find_layout, find_saturation
-from .timer import Emit, Timer
+from .sensors import Meter, NoSensor
+from .timer import Emit, Entry, Timer
 
 DEFAULTS = {
     "threads": 1,  # intra-op threads
@@ -49,6 +56,10 @@ DEFAULTS = {
     "batch": 1,  # stands for dimensions that a model leaves open
     "canary": None,  # base64 of a small model that shows drift
     "layout_model": None,  # base64 of the model from which layout and block are found
+    "energy": None,  # the sensor of energy: rapl, nvml, hwmon, powermetrics or auto
+    "energy_rounds": 0,  # windows of each model
+    "energy_window_s": 5.0,
+    "energy_pause_s": 1.0,  # before each window
     "integer_model": None,  # base64 of the quantized model that shows saturation
 }
 
@@ -83,14 +94,52 @@ def run_plan(settings: dict[str, Any], entries: list[dict[str, Any]], emit: Emit
         emit({"kind": "fatal", "error": "no such execution provider", "providers": sorted(present)})
         return 3
     settings["provider_name"] = present[settings["provider"]]
-    emit(dict(describe(settings), kind="info", providers=sorted(present)))
-    if entries:
-        began = time.perf_counter()
-        timer = Timer(settings, emit)
-        run_s = timer.measure(entries)
-        wall_s = time.perf_counter() - began
-        emit(dict(conditions(), kind="done", run_s=run_s, wall_s=wall_s, lost=timer.lost))
+    try:
+        meter = open_meter(settings["energy"], settings["provider"]) if settings["energy"] else None
+        told = {
+            "sensor": str(meter.sensor) if meter else "",
+            "sensors": {} if entries else survey(),
+        }
+        emit(dict(describe(settings), kind="info", providers=sorted(present), **told))
+        if entries:
+            measure(settings, entries, meter, emit)
+    except NoSensor as error:
+        emit({"kind": "fatal", "error": str(error)})
+        return 3
     return 0
+
+
+def measure(
+    settings: dict[str, Any], entries: list[dict[str, Any]], meter: Meter | None, emit: Emit
+) -> None:
+    """Time every entry, then tell the energy of each where that is asked for."""
+    began = time.perf_counter()
+    timer = Timer(settings, emit)
+    run_s = timer.measure(entries)
+    if meter is not None and settings["energy_rounds"]:
+        windows = Windows(meter, settings["energy_window_s"], settings["energy_pause_s"])
+        measure_energy(timer, windows, entries, settings["energy_rounds"])
+    wall_s = time.perf_counter() - began
+    emit(dict(conditions(), kind="done", run_s=run_s, wall_s=wall_s, lost=timer.lost))
+
+
+def measure_energy(
+    timer: Timer, windows: Windows, lines: list[dict[str, Any]], rounds: int
+) -> None:
+    """Rounds of windows, the models in turn, so that all meet the same conditions.
+
+    One session is alive at a time: those of others would draw power.
+
+    Raises:
+        NoSensor: the sensor tells too little.
+    """
+    for _ in range(rounds):
+        idle_w = windows.idle_w()
+        for line in lines:
+            entry = Entry(line, 1)
+            if timer.open(entry):
+                told = windows.inference(partial(entry.session.run, None, entry.feed), idle_w)
+                timer.emit(dict(told, kind="energy", id=entry.id))
 
 
 def short_name(provider: str) -> str:

@@ -6,7 +6,10 @@ file runs, whether that is read from a disk or, over a connection, from standard
 
 from importlib import resources
 
-MODULES = ("host", "sessions", "kernels", "timer", "main")
+MODULES = (
+    "host", "sessions", "kernels", "timer",
+    "sensors", "powercap", "hwmon", "nvml", "powermetrics", "energy", "main",
+)  # fmt: skip
 """What travels; each imports from those before it alone."""
 
 _HEAD = '''"""Time ONNX models with ONNX Runtime.

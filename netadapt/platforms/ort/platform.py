@@ -25,6 +25,9 @@ from netadapt.platforms.ort.times import Times
 
 LEVELS = ("basic", "extended", "all")
 PRECISIONS = ("float32", "int8")
+SENSORS = ("rapl", "nvml", "hwmon", "powermetrics", "auto")
+ENERGY_ROUNDS = 3
+ENERGY_WINDOW_S = 5.0
 ADDITIVE = frozenset({"cpu", "cuda", "rocm"})
 """Providers that run one kernel for each layer. Others compile whole stretches of a network: there
 a layer's time is what it adds to a compiled block of three, and a table says that its sums are to
@@ -42,6 +45,7 @@ class Options:
         batch: images per run.
         precision: one of :data:`PRECISIONS`; ``int8`` is static quantization in the QDQ form, see
             :mod:`netadapt.platforms.ort.quantization`.
+        energy: sensor of energy, one of :data:`SENSORS`; empty to measure time alone.
     """
 
     provider: str = "cpu"
@@ -49,6 +53,7 @@ class Options:
     level: str = "all"
     batch: int = 1
     precision: str = "float32"
+    energy: str = ""
 
     def __post_init__(self) -> None:
         if self.threads < 1 or self.batch < 1:
@@ -56,6 +61,10 @@ class Options:
         for value, known in ((self.level, LEVELS), (self.precision, PRECISIONS)):
             if value not in known:
                 raise UsageError(f"{value!r} is none of {', '.join(known)}.")
+        if self.energy and self.energy not in SENSORS:
+            raise UsageError(
+                f"There is no energy sensor {self.energy!r}; choose {', '.join(SENSORS)}."
+            )
 
 
 def local_link() -> Link:
@@ -90,7 +99,7 @@ class OrtPlatform:
         """What opens it again."""
         default = Options()
         changed = dict(self.where)
-        for name in ("threads", "level", "batch", "precision"):
+        for name in ("threads", "level", "batch", "precision", "energy"):
             if getattr(self.options, name) != getattr(default, name):
                 changed[name] = str(getattr(self.options, name))
         return self.address + ("?" + urlencode(changed, safe="/:") if changed else "")
@@ -98,7 +107,7 @@ class OrtPlatform:
     @property
     def resources(self) -> tuple[str, ...]:
         """What it measures of whole networks."""
-        return ("latency",)
+        return ("latency", "energy") if self.options.energy else ("latency",)
 
     def describe(self) -> DeviceInfo:
         """What the device is; asked once."""
@@ -119,6 +128,7 @@ class OrtPlatform:
             saturates=options.precision == "int8" and self._saturates,
             batch=options.batch,
             cache_mb=found["cache_mb"],
+            sensor=found.get("sensor", ""),
         )
 
     def facts(self) -> Mapping[str, Any]:
@@ -205,7 +215,8 @@ class OrtPlatform:
         """Time whole networks, their runs interleaved so that all meet the same conditions.
 
         Raises:
-            DeviceError: the device cannot be reached, or cannot run a network.
+            DeviceError: the device cannot be reached, cannot run a network, or tells no energy
+                where that is asked for.
         """
         items = [
             Item(str(n), partial(_serialized, model), effort.passes)
@@ -213,7 +224,7 @@ class OrtPlatform:
         ]
         times = Times({})
         total, done = len(items) * effort.passes, 0
-        for record in self.talk(self.link, self.settings(effort), items):
+        for record in self.talk(self.link, self._settings_of_networks(effort), items):
             times.add(record)
             self._remember(record)
             done += record["kind"] == "visit"
@@ -227,11 +238,34 @@ class OrtPlatform:
                 f"{self.link.name} cannot run {models[int(n)].name}: {error.strip().rstrip('.')}. "
                 "Export it with operators that this onnxruntime knows, or choose another platform."
             )
+        return [self._readings(item.id, times) for item in items]
+
+    def _readings(self, name: str, times: Times) -> Readings:
+        """Time, and energy where it is asked for, of one network.
+
+        Raises:
+            DeviceError: there is no energy of it.
+        """
         disturbed = self._disturbances() + drift_remark(times.canary_drift)
-        return [
-            {"latency": with_remarks(Measurement(tuple(times.of(n)), self._clock, disturbed))}
-            for n in (item.id for item in items)
-        ]
+        latency = with_remarks(Measurement(tuple(times.of(name)), self._clock, disturbed))
+        if not self.options.energy:
+            return {"latency": latency}
+        joules = times.joules_of(name)
+        if len(joules) < ENERGY_ROUNDS:
+            raise DeviceError(
+                f"{self.link.name} stopped before the energy of a network had been measured in "
+                f"{ENERGY_ROUNDS} windows; measure again."
+            )
+        energy = Measurement(tuple(joules), "wall", self._disturbances(), "J")
+        return {"latency": latency, "energy": energy}
+
+    def _settings_of_networks(self, effort: Effort) -> dict[str, Any]:
+        """The head of a plan of whole networks: with energy, each is run in windows too."""
+        windows = {
+            "energy_rounds": ENERGY_ROUNDS,
+            "energy_window_s": max(ENERGY_WINDOW_S, effort.min_seconds),
+        }
+        return {**self.settings(effort), **(windows if self.options.energy else {})}
 
     @property
     def _platform(self) -> str:
@@ -284,7 +318,7 @@ class OrtPlatform:
             "runs": effort.runs, "warmups": effort.warmups, "min_seconds": effort.min_seconds,
             "spread_s": effort.spread_s, "time_limit_s": effort.time_limit_s,
             "canary": _canary(), "layout_model": _layout(),
-            "integer_model": encoded_integer_model(),
+            "integer_model": encoded_integer_model(), "energy": options.energy or None,
         }  # fmt: skip
 
     def _remember(self, record: Mapping[str, Any]) -> None:

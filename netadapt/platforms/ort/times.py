@@ -1,4 +1,4 @@
-"""Timings as they arrive from a device."""
+"""Timings, and joules, as they arrive from a device."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,6 +19,7 @@ class Times:
         self.visits: dict[str, int] = {}
         self.canary: list[float] = []
         self.errors: dict[str, str] = {}
+        self._joules: dict[str, list[float]] = {}
         self._samples: dict[str, list[float]] = {}
         self._canary_best: list[float] = []
 
@@ -30,12 +31,18 @@ class Times:
         elif record["kind"] == "canary":
             self.canary += [ns * 1e-9 for ns in record["ns"]]
             self._canary_best.append(min(record["ns"]) * 1e-9)
+        elif record["kind"] == "energy":
+            self._joules.setdefault(record["id"], []).append(record["joules"])
         elif record["kind"] == "error":
             self.errors[record["id"]] = record["error"]
 
     def of(self, name: str) -> list[float]:
         """Samples so far."""
         return self._samples.get(name, [])
+
+    def joules_of(self, name: str) -> list[float]:
+        """Joules of one run, from each window so far."""
+        return self._joules.get(name, [])
 
     def samples(self, probe: Probe) -> list[float]:
         """Samples of a probe so far."""
