@@ -8,7 +8,7 @@ from netadapt.carbon.run import use_of
 from netadapt.platforms.bench.sensors import Channel, Meter, NoSensor, Sensor
 from netadapt.provenance import machine
 from netadapt.runs import Phase, Record, Stopwatch, stopwatch
-from netadapt.runs.events import Exported, Started, TableMeasured, Trained
+from netadapt.runs.events import Exported, Measured, Started, TableMeasured, Trained
 
 RAPL = Sensor("rapl", "package-0", "uJ", "counter")
 GPU = Sensor("nvml", "GPU", "mJ", "counter")
@@ -106,3 +106,14 @@ def test_the_machine_tells_threads_and_an_accelerator_where_they_are_known():
     assert {"threads", "accelerator"} & set(machine()) == set()
     told = machine(4, "NVIDIA A2")
     assert (told["threads"], told["accelerator"]) == (4, "NVIDIA A2")
+
+
+def test_the_source_of_a_measured_inference_is_its_sensor():
+    reading = {"value": 2.0, "p10": 1.0, "p90": 3.0, "clock": "wall", "runs": 3}
+    devices = {"board": {"platform": "ort:cpu", "device": "x", "runtime": "y",
+                         "sensor": "hwmon:VDD_IN"}}  # fmt: skip
+    energy = {"energy": reading}
+    measured = Measured(1, "board", energy, energy, Phase("measuring", 1.0), ())
+    use = use_of("run", [Record(0.0, Started(2, {"devices": devices}, {}, {})),
+                         Record(9.0, measured)])  # fmt: skip
+    assert (use.after.source, use.after.basis, use.after.windows) == ("hwmon:VDD_IN", "measured", 3)

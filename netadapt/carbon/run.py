@@ -54,7 +54,8 @@ def use_of(name: str, records: Sequence[Record]) -> RunUse:
         raise UsageError(f"{name} holds no run; name a folder with a journal.jsonl.")
     measured = _energy_readings(records)
     devices = started.settings.get("devices", {})
-    source = devices.get(measured.device, {}).get("platform") if measured else None
+    told = devices.get(measured.device, {}) if measured else {}
+    source = told.get("sensor") or told.get("platform")
     return RunUse(
         name=name,
         phases=_phases(records),
