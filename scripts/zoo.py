@@ -45,7 +45,7 @@ TARGET = Path(__file__).resolve().parent.parent / "results" / "zoo.csv"
 COLUMNS = ("model", "size", "share", "value", "loader", "export", "trace_s", "torch_pruning")
 PRODUCTS = frozenset({"conv", "conv_transpose", "conv_nd", "deform_conv", "linear"})
 LIMIT_S = 300
-"""For each of the four steps of a network."""
+"""For each step of a network of ours."""
 
 TIMM = """
     ghostnet_100 res2net50_26w_4s resnest14d skresnet18 ecaresnet26t nf_resnet26 eca_nfnet_l0
@@ -162,10 +162,10 @@ def said(error: BaseException) -> str:
     return f"failed: {type(error).__name__}: {lines[0][:120]}"
 
 
-def tried(step: Callable[[], str]) -> str:
+def tried(step: Callable[[], str], seconds: int = LIMIT_S) -> str:
     """What a step found, or how it failed."""
     try:
-        with limited():
+        with limited(seconds):
             return step()
     except Exception as error:  # a failure is a finding
         return said(error)
@@ -237,7 +237,7 @@ def row(name: str, shape: tuple[int, ...], build: Build) -> dict[str, str]:
     found["export"] = tried(
         lambda: f"{onnx_difference(to_onnx(pruned, shape), pruned, images):.1e}"
     )
-    found["torch_pruning"] = tried(lambda: by_torch_pruning(build, images))
+    found["torch_pruning"] = tried(lambda: by_torch_pruning(build, images), 60)
     return found
 
 
