@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from netadapt.export import first_output, onnx_difference, to_onnx
 from netadapt.export.loader import loader_source
 from netadapt.network import Network, keep_first, shrinkable
-from netadapt.pruning.check import verify_groups
+from netadapt.pruning.check import verify_together
 from netadapt.pruning.surgery import shrink
 from netadapt.tracing import trace
 
@@ -181,7 +181,7 @@ def share(network: Network) -> float:
 
 def value(model: nn.Module, network: Network) -> str:
     """The largest difference of pruned from masked, in both modes."""
-    checks = verify_groups(model, network, together=True)
+    checks = verify_together(model, network)
     failed = next((check for check in checks if check.status == "failed"), None)
     if failed:
         return f"wrong: {failed.mode}: {failed.detail[:120]}"
