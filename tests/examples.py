@@ -46,3 +46,26 @@ def stripes(seed: int = 0) -> Task:
         return ArraySplit((images[:, None] + noise).to(torch.uint8), labels, pixels)
 
     return Task("stripes", split(128, 1), split(32, 2), split(32, 3), 2, (3, 16, 16), seed=seed)
+
+
+def waves_net(num_classes: int) -> nn.Module:
+    """A network of one dimension, for three channels of 64 samples."""
+    return nn.Sequential(
+        nn.Conv1d(3, 8, 5, 2), nn.BatchNorm1d(8), nn.ReLU(), nn.AdaptiveAvgPool1d(4), nn.Flatten(),
+        nn.Linear(32, num_classes),
+    )  # fmt: skip
+
+
+class TwoInputs(nn.Module):
+    """A grey image and one of two channels, joined."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(1, 8, 1), nn.Conv2d(2, 4, 1), nn.Conv2d(12, 2, 1)
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        return self.c(torch.cat([self.a(a), self.b(b)], 1))
+
+
+def two_inputs_net() -> nn.Module:
+    return TwoInputs()

@@ -237,6 +237,19 @@ def test_train_writes_weights_that_adapt_takes(tmp_path, capsys):
     assert trained.epochs == 0
 
 
+def test_inspect_takes_inputs_of_any_shape(capsys):
+    code, out, _ = run(capsys, "inspect", "tests.examples:waves_net", "--input-shape", "3x64",
+                       "--classes", 3, "--verify")  # fmt: skip
+    assert code == 0
+    assert out.startswith("tests.examples:waves_net, input 3x64: ")
+    code, out, _ = run(capsys, "inspect", "tests.examples:two_inputs_net", "--input-shape",
+                       "a=1x8x12", "--input-shape", "b=2x8x12", "--verify", "--json")  # fmt: skip
+    assert code == 0
+    report = json.loads(out)
+    assert report["input_shapes"] == [[1, 8, 12], [2, 8, 12]]
+    assert {check["status"] for check in report["checks"]} == {"equal"}
+
+
 def test_inspect_shows_groups_and_reasons(capsys):
     code, out, _ = run(capsys, "inspect", "mobilenet_v1", "--input-size", 32, "--json")
     assert code == 0

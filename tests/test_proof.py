@@ -119,3 +119,49 @@ def test_a_model_that_changes_its_input_in_place_is_proved_right(tmp_path):
     nothing = InPlace("buffer").eval()
     with pytest.raises(CheckFailed, match="loaded by another"):
         export.prove({"another": lambda: nothing}, model, IMAGES)
+
+
+class Blurred(nn.Module):
+    """Widths in a buffer outside the state dict, in a list, and in a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts, self.channels = [3, 5], 8
+        self.conv, self.left, self.right = (
+            nn.Conv2d(3, 8, 1),
+            nn.Conv2d(3, 4, 1),
+            nn.Conv2d(5, 4, 1),
+        )
+        self.register_buffer("kernel", torch.full((8, 1, 3, 3), 1 / 9), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = nn.functional.conv2d(self.conv(x), self.kernel, padding=1, groups=self.channels)
+        left, right = x.split(self.parts, 1)
+        return self.left(left) + self.right(right)
+
+
+def blurred() -> nn.Module:
+    return Blurred()
+
+
+def test_widths_in_lists_numbers_and_unsaved_buffers_load(tmp_path) -> None:
+    spec, model, network = opened("blurred")
+    assert {spec.attr for spec in network.attrs if not spec.module} == {"parts", "channels"}
+    sizes = {group.id: 2 for group in network.groups.values() if not group.fixed}
+    keep = {g: units for g, units in keep_first(network, sizes).items() if g in sizes}
+    pruned = shrink(model, network, keep).eval()
+    export.write_result(tmp_path, pruned, spec=spec, network=network, sizes=sizes, images=IMAGES)
+    loaded = netadapt.load(tmp_path)
+    assert loaded.parts == [2, 2]
+    assert loaded.channels == 4
+    assert loaded.kernel.shape == (4, 1, 3, 3)
+    assert torch.equal(loaded(IMAGES), pruned(IMAGES))
+
+
+def test_an_exporters_cause_is_told_and_not_its_advice() -> None:
+    layers = OrderedDict(body=nn.Conv2d(3, 8, 1), code=nn.Conv2d(8, 2, 1))
+    with pytest.raises(ModelError) as refused:
+        export.to_onnx(nn.Sequential(layers), (3, 6, 6))
+    assert "cannot tell the model's 'code' from its own; rename it" in str(refused.value)
+    assert "Next steps" not in str(refused.value)
+    assert "\x1b" not in str(refused.value)
