@@ -23,7 +23,7 @@ from netadapt.runs import Run, Step, StepCost
 from netadapt.runs.events import Started
 from netadapt.search.budgets import load, meters
 from netadapt.search.fleet import WHOLE, Device, Fleet
-from netadapt.search.loop import Space, aims, check_reachable
+from netadapt.search.loop import Space, aims, check_reachable, proposed
 from netadapt.search.pricing import Loads
 from netadapt.tables.build import LAYERS, open_table
 from netadapt.tables.plan import TableRequest, measuring_s, plan
@@ -100,7 +100,7 @@ def plan_run(config: RunConfig) -> Preview:
     first = _first_step(space, costs)
     aim = aims(first, space, costs)
     loads = Loads(space.network, {}, costs, aim)
-    proposals = space.strategy(space.network, loads.sizes, loads, space.multiple)
+    proposals = proposed(space, loads)
     iterations = _iterations(first, space, costs)
     finalists = space.finalists if 0 < space.finalists < len(proposals) else len(proposals)
     screened = len(proposals) if finalists < len(proposals) else 0

@@ -1,13 +1,16 @@
 """Scores of units, with expected values by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from netadapt.errors import UnknownName, named
+from netadapt.errors import UnknownName, UsageError, named
 from netadapt.pruning.importance import IMPORTANCES, bn_scale, l2, random, top
 from netadapt.pruning.surgery import named_tensors
 from netadapt.tracing import trace
+from netadapt.workers.evaluate import unit_scores
 
 
 class Residual(nn.Module):
@@ -72,3 +75,11 @@ def test_names() -> None:
     assert named("importance", "l2", IMPORTANCES) is IMPORTANCES["l2"]
     with pytest.raises(UnknownName, match="did you mean bn_scale"):
         named("importance", "bn_scales", IMPORTANCES)
+
+
+@pytest.mark.parametrize("scores", [torch.zeros(3), torch.full((2,), torch.nan), None, "ab"])
+def test_an_importance_without_a_number_for_each_unit_is_refused(monkeypatch, scores) -> None:
+    group = replace(trace(Residual(), (1, 4, 4)).groups["a"], size=2)
+    monkeypatch.setitem(IMPORTANCES, "mine", lambda tensors, group: scores)
+    with pytest.raises(UsageError, match="one number, not NaN, for each of the 2 units"):
+        unit_scores("mine", {}, group)

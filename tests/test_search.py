@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from netadapt.errors import BudgetUnreachable, TrainingError
+from netadapt.errors import BudgetUnreachable, TrainingError, UsageError
 from netadapt.network import MACS, WEIGHTS, cost_of
 from netadapt.platforms.measurement import Measurement
 from netadapt.runs import Outcome, Run, Step, StepCost, read_journal, steps_of
@@ -13,7 +13,7 @@ from netadapt.search.budgets import Bound, Meter
 from netadapt.search.loop import Space, check_reachable, search
 from netadapt.search.schedule import Schedule
 from netadapt.search.selection import Candidate, least_loss_per_saving
-from netadapt.search.strategies import one_group, uniform
+from netadapt.search.strategies import Proposal, one_group, uniform
 from tests.helloworld import helloworld
 
 NET = helloworld()
@@ -256,3 +256,28 @@ def test_the_loop_serves_strategies_that_change_many_groups(tmp_path):
                         strategy=uniform.propose, schedule=Schedule(1.0)))  # fmt: skip
     assert (end.iteration, end.name) == (1, "uniform")
     assert end.measured["params"] <= 0.5 * FULL
+
+
+@pytest.mark.parametrize(
+    "proposals",
+    [
+        "conv1",
+        [{"conv1": 1}],
+        [Proposal("nothing", {}, 0.5)],
+        [Proposal("same", dict(NET.complete({})), 0.5)],
+        [Proposal("larger", {next(iter(NET.groups)): 10_000}, 0.5)],
+        [Proposal("unknown", {"no such group": 1}, 0.5)],
+        [Proposal("empty", {next(iter(NET.groups)): 0}, 0.5)],
+    ],
+)
+def test_proposals_that_the_loop_cannot_go_on_from_are_refused(tmp_path, proposals):
+    the_space = space(bound(FULL - 1), strategy=lambda *_: proposals)
+    with pytest.raises(UsageError, match=r"^The strategy "):
+        run_search(tmp_path / "run", MockWorkshop([""]), the_space)
+
+
+@pytest.mark.parametrize("score", [None, "high", float("nan")])
+def test_a_selection_that_gives_no_number_is_refused(tmp_path, score):
+    the_space = space(bound(FULL - 1), selection=lambda _: score)
+    with pytest.raises(UsageError, match=r"^The selection gave "):
+        run_search(tmp_path / "run", MockWorkshop([""]), the_space)

@@ -49,7 +49,7 @@ def _times(preview: "Preview") -> str:
         if table.rows
     ]
     lines.append(
-        f"At least {preview.iterations} iterations of {preview.trials} trials, about "
+        f"About {preview.iterations} iterations of {preview.trials} trials, about "
         f"{_duration(sum(preview.phases.values()))}: "
         + ", ".join(f"{name} {_duration(s)}" for name, s in preview.phases.items())
         + "."

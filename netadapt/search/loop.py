@@ -6,11 +6,12 @@ What the loop cannot do by arithmetic (train, score, measure) it asks of a :clas
 that the same code runs on real devices, on recorded ones, and on mock accuracies in tests.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from netadapt.errors import BudgetUnreachable, TrainingError
+from netadapt.errors import BudgetUnreachable, TrainingError, UsageError
 from netadapt.network import Cost, Network, Sizes, cost_of, least_sizes
 from netadapt.platforms.measurement import Measurement
 from netadapt.runs import Outcome, Run, Step, StepCost
@@ -149,7 +150,7 @@ def _iterate(step: Step, space: Space, workshop: Workshop, run: Run) -> Step:
     aim = aims(step, space, costs)
     targets = {key: scale.target for key, scale in aim.items()}
     loads = Loads(space.network, step.sizes, costs, aim)
-    proposals = space.strategy(space.network, loads.sizes, loads, space.multiple)
+    proposals = proposed(space, loads)
     if not proposals:
         raise _nothing_left(step, space, run)
     screened = 0 < space.finalists < len(proposals)
@@ -162,6 +163,30 @@ def _iterate(step: Step, space: Space, workshop: Workshop, run: Run) -> Step:
         chosen = sorted(ranked[: space.finalists])
     best = judge.ranked(proposals, chosen, rung=1)[0]
     return _take(judge, proposals, best, targets)
+
+
+def proposed(space: Space, loads: Loads) -> list[Proposal]:
+    """What the strategy proposes, refused where the loop could not go on from it.
+
+    Raises:
+        UsageError: it is no list of proposals, or one of them shrinks nothing, enlarges a group, or
+            names one that the network lacks.
+    """
+    proposals = space.strategy(space.network, loads.sizes, loads, space.multiple)
+    if not isinstance(proposals, list) or not all(isinstance(p, Proposal) for p in proposals):
+        raise UsageError(
+            "The strategy must return a list of Proposal, empty if nothing can lower the load; it "
+            f"returned {proposals!r:.80}."
+        )
+    for proposal in proposals:
+        changes, sizes = proposal.changes, loads.sizes
+        fits = all(1 <= size <= sizes.get(group, 0) for group, size in changes.items())
+        if not fits or all(size == sizes[group] for group, size in changes.items()):
+            raise UsageError(
+                f"The strategy proposed {dict(changes)} as {proposal.name!r}; a proposal must give "
+                "groups of the network sizes from 1 to the present ones, and shrink at least one."
+            )
+    return proposals
 
 
 def aims(step: Step, space: Space, costs: Mapping[str, Cost]) -> dict[str, Scale]:
@@ -222,7 +247,7 @@ class Judge:
         """
         outcomes = self._outcomes(proposals, indices, rung)
         scores = {
-            index: (self.selection(self._candidate(proposals[index], outcome)),
+            index: (self._score(proposals[index], outcome),
                     -proposals[index].load, -index)
             for index, outcome in outcomes.items()
             if not outcome.failed
@@ -265,8 +290,15 @@ class Judge:
                 self.run.warn(f"A candidate is out: {outcome.failed}")
         return outcomes
 
-    def _candidate(self, proposal: Proposal, outcome: Outcome) -> Candidate:
-        return Candidate(outcome.accuracy, proposal.load, self.step.accuracy, self.loads.present)
+    def _score(self, proposal: Proposal, outcome: Outcome) -> float:
+        tried = Candidate(outcome.accuracy, proposal.load, self.step.accuracy, self.loads.present)
+        score = self.selection(tried)
+        if not isinstance(score, int | float) or math.isnan(score):
+            raise UsageError(
+                f"The selection gave {score!r} for {proposal.name!r}; it must return a number, the "
+                "highest for the best candidate."
+            )
+        return score
 
 
 def _take(

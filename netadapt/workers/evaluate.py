@@ -5,19 +5,21 @@ the files can try it; nothing of the run's lock, links or journal is touched.
 """
 
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from netadapt import data, training
-from netadapt.errors import TrainingError
+from netadapt.errors import TrainingError, UsageError
 from netadapt.export.analog import score_on, training_on
 from netadapt.export.deployment import calibration_images, scored_model
 from netadapt.models import ModelSpec, restore, save_weights
-from netadapt.network import Network
+from netadapt.network import ChannelGroup, Network
 from netadapt.platforms.measurement import DeviceInfo
 from netadapt.plugins import lookup
 from netadapt.pruning.importance import IMPORTANCES, top
@@ -115,9 +117,8 @@ class Evaluator:
         base = self.base(trial.weights, trial.keep)
         network = self.network.narrow(trial.keep)
         tensors = dict(base.named_parameters(remove_duplicate=False))
-        score = lookup("importance", trial.job.importance, IMPORTANCES)
         chosen = {
-            group: top(score(tensors, network.groups[group]), size)
+            group: top(unit_scores(trial.job.importance, tensors, network.groups[group]), size)
             for group, size in trial.changes.items()
         }
         keep = dict(trial.keep)
@@ -133,6 +134,26 @@ class Evaluator:
             restore(model, Path(weights))
             self._base = (weights, model)
         return self._base[1]
+
+
+def unit_scores(importance: str, tensors: Mapping[str, Tensor], group: ChannelGroup) -> Tensor:
+    """A number for each unit of a group.
+
+    Raises:
+        UsageError: the importance gave something else.
+    """
+    given = lookup("importance", importance, IMPORTANCES)(tensors, group)
+    try:
+        scores = torch.as_tensor(given, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError):
+        scores = torch.empty(0)
+    if scores.shape != (group.size,) or bool(scores.isnan().any()):
+        shown = f"shape {list(given.shape)}" if isinstance(given, Tensor) else f"{given!r:.80}"
+        raise UsageError(
+            f"The importance {importance!r} must give one number, not NaN, for each of the "
+            f"{group.size} units of group {group.id!r}; it gave {shown}."
+        )
+    return scores
 
 
 def derived_seed(*parts: object) -> int:
