@@ -65,7 +65,7 @@ class News:
             )
         if isinstance(event, Trained):
             return (
-                f"trained   {event.what} network: {event.epochs:g} epochs in "
+                f"trained   {event.what} network: {event.epochs:g} epoch{'' if event.epochs == 1 else 's'} in "
                 f"{event.phase.seconds:.0f} s"
             )
         if isinstance(event, StepTaken):

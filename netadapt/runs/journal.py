@@ -24,12 +24,10 @@ from netadapt.runs.events import (
     Continued,
     Event,
     Listener,
-    Measured,
     Progress,
     Record,
     Started,
     StepTaken,
-    TableMeasured,
     Trained,
     Tried,
     Warned,
@@ -39,8 +37,8 @@ from netadapt.runs.events import (
 from netadapt.runs.step import Step
 
 FORMAT = 2
-WORK = (TableMeasured, Trained, Tried, Measured, StepTaken)
-"""Events that stand for work that must not be lost."""
+WORK = (Trained, Tried, StepTaken)
+"""Events that stand for work that must not be lost; a table is kept in a file of its own."""
 
 T = TypeVar("T")
 
@@ -154,7 +152,7 @@ class Run:
             self._set_aside()
         self.records = read_journal(self.folder)
         if self.records and not any(isinstance(r.event, WORK) for r in self.records):
-            self.records = []  # it ended before anything was done: there is nothing to lose
+            self._forget(started)  # it ended before anything was done: there is nothing to lose
         if not self.records:
             with writing(self.folder):
                 self.folder.mkdir(exist_ok=True)
@@ -171,6 +169,15 @@ class Run:
             )
         self._drop_torn_line()
         self.append(Continued(started.execution, started.versions, started.command))
+
+    def _forget(self, started: Started) -> None:
+        """Begin again in the same folder; tables stay if they are of the same devices."""
+        first = self.records[0].event
+        assert isinstance(first, Started)
+        if first.settings.get("devices") != started.settings.get("devices"):
+            for path in self.folder.glob("table*.csv"):
+                path.unlink()
+        self.records = []
 
     def _set_aside(self) -> None:
         import shutil
@@ -232,10 +239,6 @@ class Run:
     def weights_path(self, name: str) -> Path:
         """Where the weights of that name are."""
         return weights_path(self.folder, name)
-
-    def drop_weights(self, name: str) -> None:
-        """Remove weights that no record refers to any more."""
-        self.weights_path(name).unlink(missing_ok=True)
 
 
 def weights_path(folder: Path, name: str) -> Path:

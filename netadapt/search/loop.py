@@ -212,10 +212,10 @@ def aims(step: Step, space: Space, costs: Mapping[str, Cost]) -> dict[str, Scale
 def _nothing_left(step: Step, space: Space, run: Run) -> BudgetUnreachable:
     bound = binding(step.measured, space.bounds)
     return BudgetUnreachable(
-        f"Nothing is left to remove: {bound.key} is at "
+        f"Nothing more can be removed: {bound.key} is at "
         f"{step.measured[bound.key] / bound.original:.1%} of the original, and "
-        f"{bound.limit / bound.original:.1%} was asked. The run is kept; "
-        f"netadapt export {run.folder} writes its smallest network."
+        f"{bound.limit / bound.original:.1%} was asked. The run is kept in {run.folder}, and its "
+        "smallest network can be exported."
     )
 
 
