@@ -64,10 +64,9 @@ class News:
                 f"table     {event.rows} layers measured in {event.seconds:.1f} s on {event.device}"
             )
         if isinstance(event, Trained):
-            return (
-                f"trained   {event.what} network: {event.epochs:g} epoch{'' if event.epochs == 1 else 's'} in "
-                f"{event.phase.seconds:.0f} s"
-            )
+            plural = "" if event.epochs == 1 else "s"
+            length = f"{event.epochs:g} epoch{plural} in {event.phase.seconds:.0f} s"
+            return f"trained   {event.what} network: {length}"
         if isinstance(event, StepTaken):
             return self._step_text(event.step)
         return f"warning   {event.text}" if isinstance(event, Warned) else ""
