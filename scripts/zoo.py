@@ -61,7 +61,7 @@ PYTORCHCV = """
     xdensenet40_2_k24_bc_cifar10 ror3_110_cifar10 rir_cifar10 scnet50 dicenet_wd5 bagnet9 drnd22
     superpointnet simplepose_resnet18_coco lwopenpose2d_mobilenet_cmupan_coco
     centernet_resnet18_voc sinet_cityscapes edanet_cityscapes fastscnn_cityscapes
-    bisenet_resnet18_celebamaskhq pfpcnet lffd20x5s320v2_widerface jasper5x3 quartznet15x5_en
+    bisenet_resnet18_celebamaskhq lffd20x5s320v2_widerface
     isqrtcovresnet18 ntsnet_cub
 """
 SEGMENTATION = "Unet UnetPlusPlus FPN PSPNet DeepLabV3Plus Linknet PAN MAnet UPerNet"
@@ -79,7 +79,6 @@ SPANDREL = {
     "OmniSR.__arch.OmniSR:OmniSR": {"num_feat": 32, "res_num": 1, "up_scale": 2},
     "PLKSR.__arch.PLKSR:PLKSR": {"dim": 32, "n_blocks": 4, "upscaling_factor": 2},
     "PLKSR.__arch.RealPLKSR:RealPLKSR": {"dim": 32, "n_blocks": 4, "upscaling_factor": 2},
-    "DnCNN.__arch.network_dncnn:DnCNN": {"depth": 6},
 }  # fmt: skip
 
 Build = Callable[[], nn.Module]
@@ -109,9 +108,9 @@ def pytorchcv_networks() -> Iterator[tuple[str, tuple[int, ...], Build]]:
         shape: tuple[int, ...] = (3, 224, 224)
         if "cifar" in name:
             shape = (3, 32, 32)
-        elif "jasper" in name or "quartz" in name:
-            shape = (64, 128)
-        elif name in ("superpointnet", "pfpcnet"):
+        elif "cityscapes" in name or "celeba" in name:
+            shape = (3, 256, 256)
+        elif name == "superpointnet":
             shape = (1, 128, 128)
         yield f"pytorchcv:{name}", shape, lambda name=name: provider.get_model(name)
 

@@ -167,6 +167,14 @@ def rejoined(m: Attributed, parts: tuple[Tensor, ...]) -> Tensor:
     return torch.cat([m.b(parts[0]), m.c(parts[1])], 1)
 
 
+def partly(m: Attributed, x: Tensor) -> Tensor:
+    x = x.clone()
+    x[:, : m.width] = m.b(x[:, : m.width])
+    x[..., 0] = 0
+    x[:, :, :2] = x[:, :, 2:4]
+    return x
+
+
 ATTRIBUTES = {
     "split": (lambda m, x: rejoined(m, torch.split(x, m.width, 1)), 4, ["width"]),
     "sections": (lambda m, x: rejoined(m, x.split(m.parts, dim=1)), 4, ["parts"]),
@@ -174,6 +182,7 @@ ATTRIBUTES = {
     "view": (lambda m, x: x.view(len(x), m.both, -1).view(len(x), m.both, 8, 8), 8, ["both"]),
     "groups": (lambda m, x: F.conv2d(x, m.blur, padding=1, groups=m.both), 8, ["both"]),
     "vector": (lambda m, x: x * m.gamma.view(1, m.both, 1, 1), 8, ["both"]),
+    "part written": (lambda m, x: partly(m, x), 4, ["width"]),
     "rest": (lambda m, x: x.narrow(1, 0, m.both - m.width).repeat(1, 2, 1, 1), 4, None),
     "all": (lambda m, x: x[:, : m.both], 8, []),
 }
@@ -333,3 +342,30 @@ def test_squeezing_all_dimensions_keeps_two_channels() -> None:
 def test_one_slope_for_all_channels_has_none_to_lose() -> None:
     network = checked(nn.Sequential(nn.Conv2d(3, 8, 1), nn.PReLU(), nn.Conv2d(8, 2, 1)))
     assert reasons(network)["1"] == "has no channels"
+
+
+class Merged(nn.Module):
+    """Writes the product of two convolutions into a third, which evaluation uses."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.wide, self.narrow = (
+            nn.Conv2d(3, 8, 1),
+            nn.Conv2d(8, 12, 1),
+            nn.Conv2d(12, 6, 1),
+        )
+        self.merged, self.last = nn.Conv2d(8, 6, 1, bias=False), nn.Conv2d(6, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        if self.training:
+            return self.last(F.conv2d(F.conv2d(x, self.wide.weight), self.narrow.weight))
+        product = self.narrow.weight.flatten(1) @ self.wide.weight.flatten(1)
+        self.merged.weight.data = product[:, :, None, None]
+        return self.last(self.merged(x))
+
+
+def test_a_weight_that_the_code_overwrites_shrinks_with_what_it_is_computed_from() -> None:
+    network = checked(Merged())
+    assert sum(group.size for group in shrinkable(network)) >= 8 + 6
+    assert "merged.weight" in {s.tensor for g in shrinkable(network) for s in g.slots}

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from netadapt.tracing import _elementwise as elementwise
+from netadapt.tracing import _order as order
 from netadapt.tracing import _parts as parts
 from netadapt.tracing import _products as products
 from netadapt.tracing import _shapes as shapes
@@ -81,8 +82,8 @@ PARTS: dict[str, Rule] = {
     "chunk": parts.chunk, "split": parts.split, "split_with_sizes": parts.split,
     "tensor_split": parts.tensor_split, "unbind": parts.unbind, "narrow": parts.narrow,
     "select": parts.select, "index_select": parts.index_select, "gather": parts.gather,
-    "__getitem__": parts.getitem, "__setitem__": parts.setitem, "flip": parts.flip,
-    "roll": parts.roll,
+    "__getitem__": parts.getitem, "__setitem__": parts.setitem, "flip": order.flip,
+    "roll": order.roll,
 }  # fmt: skip
 SPATIAL: dict[str, Rule] = {
     "max_pool2d": spatial.pool("max_pool"), "avg_pool2d": spatial.pool("avg_pool"),
@@ -154,7 +155,7 @@ NAMED: dict[str, Rule] = {
                     elementwise.read),
     "masked_fill": elementwise.masked_fill, "masked_fill_": elementwise.masked_fill,
     "local_response_norm": elementwise.neighbours, "normalize": elementwise.normalize,
-    "_weight_norm": elementwise.weight_norm, "copy_": parts.copied,
+    "_weight_norm": elementwise.weight_norm, "copy_": parts.copied, "set data": parts.assigned,
     **SHAPES, **PARTS, **SPATIAL, **WEIGHTS, **PRODUCTS,
 }  # fmt: skip
 """Rules by the name that an operation has, as :func:`netadapt.tracing._run.bare` gives it."""
@@ -167,7 +168,8 @@ ATEN: dict[str, Rule] = {
 
 BARE = frozenset({
     *WEIGHTS, *PRODUCTS, *(name for names in BINARY.values() for name in names), "where", "lerp",
-    "lerp_", "addcmul", "addcdiv", "addcmul_", "masked_fill", "masked_fill_", "copy_", "clamp",
+    "lerp_", "set data", "addcmul", "addcdiv", "addcmul_", "masked_fill", "masked_fill_", "copy_",
+    "clamp",
     "clip", "clamp_", "maximum", "minimum",
 })  # fmt: skip
 """Operations whose rules are given parameters as they stand; others see their channels."""

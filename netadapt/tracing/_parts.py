@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from netadapt.tracing._elementwise import meet
-from netadapt.tracing._ledger import Ids, nobody
+from netadapt.tracing._ledger import Ids
 from netadapt.tracing._numbers import Number
 from netadapt.tracing._values import BAKED, Call, Value, position, varies
 
@@ -121,7 +122,7 @@ def getitem(call: Call, input: Any, index: Any) -> Any:
     return result
 
 
-def indexed(call: Call, input: Value, keys: list[Any]) -> Value:
+def indexed(call: Call, input: Value, keys: list[Any], shape: Sequence[int] | None = None) -> Value:
     """A tensor indexed by integers, slices and None."""
     axes: dict[int, Ids] = {}
     dim = place = 0  # of the input, of the output
@@ -142,7 +143,7 @@ def indexed(call: Call, input: Value, keys: list[Any]) -> Value:
         elif dim in input.axes:
             call.ledger.fix(input.axes[dim], f"feeds {call.what}{BAKED}")
         dim += 1
-    return call.value(axes)
+    return call.value(axes, shape)
 
 
 def sliced(call: Call, ids: Ids, key: slice) -> Ids:
@@ -223,25 +224,45 @@ def gathered(call: Call, input: Value, keys: list[Any]) -> Any:
 def setitem(call: Call, input: Value, index: Any, value: Any) -> Any:
     """``tensor[...] = value``: what is written meets what it replaces."""
     keys = list(index) if isinstance(index, tuple) else [index]
-    simple = all(key is None or key is Ellipsis or isinstance(key, int | slice) for key in keys)
-    if not simple:
+    if any(key is Ellipsis for key in keys):
+        at = next(i for i, key in enumerate(keys) if key is Ellipsis)
+        used = sum(key is not None and key is not Ellipsis for key in keys)
+        keys[at : at + 1] = [slice(None)] * (len(input.shape) - used)
+    if not all(key is None or type(key) is int or isinstance(key, Number | slice) for key in keys):
         call.freeze(input, index, value, why=" by computed positions")
-    elif isinstance(value, Value):
-        call.freeze(input, index, value, why=", which writes into a part of another tensor")
-    else:
-        call.ledger.lift(np.concatenate([nobody(0), *input.axes.values()]))
-        call.freeze([] if not written_channels(input, keys) else input, why=BAKED)
+        return ()
+    part = indexed(call, input, keys, written(input.shape, keys))
+    for ids in part.axes.values():
+        call.ledger.lift(ids)
+    if isinstance(value, Value):
+        put(call, part, call.solid(value))
+    call.layer("move", input, input)
     return ()
 
 
-def written_channels(input: Value, keys: list[Any]) -> bool:
-    """Whether a part of the channels is written, rather than a part of each."""
-    at = next((i for i, key in enumerate(keys) if key is Ellipsis), len(keys))
-    after = [key for key in keys[at + 1 :] if key is not None]
-    before_ = [key for key in keys[:at] if key is not None]
-    dims = dict(enumerate(before_))
-    dims |= {len(input.shape) - len(after) + i: key for i, key in enumerate(after)}
-    return any(dims.get(axis, slice(None)) != slice(None) for axis in input.axes)
+def written(shape: Sequence[int], keys: Sequence[Any]) -> tuple[int, ...]:
+    """The shape of a part of a tensor."""
+
+    def plainly(key: Any) -> Any:
+        if isinstance(key, slice):
+            return slice(*map(plainly, (key.start, key.stop, key.step)))
+        return int(key) if isinstance(key, int) else key
+
+    return tuple(torch.empty(tuple(shape), device="meta")[tuple(map(plainly, keys))].shape)
+
+
+def put(call: Call, part: Value, value: Value) -> None:
+    """Tie the channels of a part of a tensor to those of what is written there."""
+    shift = len(part.shape) - len(value.shape)
+    why = f"meets a tensor of fixed width in {call.what}"
+    for axis in range(len(part.shape)):
+        own = axis - shift
+        if own < 0 or value.shape[own] != part.shape[axis]:
+            call.ledger.fix(
+                value.axes.get(own), f"feeds {call.what}, which repeats its one channel"
+            )
+        elif axis in part.axes or own in value.axes:
+            call.ledger.tie(part.along(axis), value.along(own), why)
 
 
 def narrow(call: Call, input: Value, dim: int, start: Any, length: Any) -> Any:
@@ -317,55 +338,17 @@ def stack(call: Call, tensors: Sequence[Value], dim: int = 0, **_: Any) -> Any:
     return result
 
 
-def flip(call: Call, input: Value, *dims: Any, **options: Any) -> Any:
-    """Positions in reverse order along some dimensions; reversed channels stay in that order."""
-    asked = options.get("dims", dims)
-    if len(asked) == 1 and isinstance(asked[0], list | tuple):
-        (asked,) = asked
-    axes = dict(input.axes)
-    for dim in [asked] if isinstance(asked, int) else asked:
-        place = position(dim, len(input.shape))
-        if place in axes:
-            axes[place] = call.ledger.descend(axes[place][::-1], axes[place])
-    result = call.value(axes)
-    call.layer("move", input, result)
-    return result
-
-
-def roll(call: Call, input: Value, shifts: Any, dims: Any = None) -> Any:
-    """Positions shifted in a circle along some dimensions.
-
-    Channels can only be followed if the shift is one that moves equal parts of them, such as half.
-    """
-    if dims is None or dims in ([], ()):
-        return call.freeze(input, shifts, why=", which shifts over all dimensions at once")
-    by = [shifts] if isinstance(shifts, int) else list(shifts)
-    along = [dims] if isinstance(dims, int) else list(dims)
-    axes = dict(input.axes)
-    for shift, dim in zip(by, along, strict=True):
-        place = position(dim, len(input.shape))
-        if place in axes:
-            axes[place] = rolled(call, axes[place], shift)
-        elif varies(shift):
-            call.freeze(shift, why=", which shifts positions by it")
-    result = call.value(axes)
-    call.layer("move", input, result)
-    return result
-
-
-def rolled(call: Call, ids: Ids, shift: Any) -> Ids:
-    """Channels shifted in a circle."""
-    count, by = len(ids), int(shift) % len(ids)
-    if by and varies(shift) and shift.over(ids):
-        why = f"is shifted by {call.what} beside channels of a fixed width"
-        call.ledger.couple(ids.reshape(-1, int(np.gcd(by, count))), why)
-    elif by:
-        call.freeze(shift)
-        call.ledger.fix(ids, f"feeds {call.what} along the channels by a constant")
-    return call.ledger.descend(np.roll(ids, by), ids)
-
-
 def copied(call: Call, input: Value, source: Value, *_: Any) -> Any:
     """A tensor written over another."""
     call.alias()
     return meet(call, [input, source])
+
+
+def assigned(call: Call, input: Value, source: Any) -> Any:
+    """``tensor.data = source``: from now on it is the source, and shrinks with it."""
+    source = call.solid(source)
+    if not input.name:
+        return call.freeze(input, source, why=", which replaces another tensor")
+    for axis, ids in source.axes.items():
+        call.ledger.slot(input.name, axis, "channelwise", ids)
+    return ()

@@ -142,6 +142,10 @@ class Recorder(TorchFunctionMode):
             if isinstance(known, Value) and sources:
                 call.layer("other", sources[0], known)
         self._bind(out, known, call.node)
+        if name in ("set data", "__setitem__"):  # which return nothing
+            self._nodes[args[0]] = call.node
+        if name == "set data" and isinstance(args[1], torch.Tensor):
+            self._values[args[0]] = call.solid(given[1])
 
     def _call(self, func: Any, name: str, args: Any, kwargs: Any, out: Any) -> Call:
         module = self._stack[-1]
