@@ -21,12 +21,12 @@ class Written:
     Attributes:
         plain: writes it in float32, for so many images at a time.
         images: give 8-bit activations their ranges.
-        padding_bytes: what the file of a result holds beyond what is written here.
+        padding: how many bytes the file of a result holds beyond what is written here.
     """
 
     plain: Callable[[int], bytes]
     images: Callable[[], Any]
-    padding_bytes: int = 0
+    padding: Callable[[], int] = lambda: 0
     _forms: dict[tuple[str, int], bytes] = field(default_factory=dict, init=False, repr=False)
 
     def deploy(self, info: DeviceInfo) -> bytes:
@@ -43,7 +43,7 @@ class Written:
 
     def size_bytes(self, info: DeviceInfo) -> int:
         """Size of the file that a user gets: for one image, in the device's precision."""
-        return len(self.single(info)) + self.padding_bytes
+        return len(self.single(info)) + self.padding()
 
 
 @dataclass
@@ -83,7 +83,7 @@ class Deployer:
         return Written(
             lambda batch: self._exporter(batch).shrunk(model, sizes),
             self.images,
-            self._exporter(1).padding_bytes,
+            lambda: self._exporter(1).padding_bytes,
         )
 
     def result(self, model: nn.Module, sizes: Sizes, file: bytes) -> Written:
