@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from netadapt.pruning.surgery import shrink
     from netadapt.search.schedule import Schedule
     from netadapt.search.strategies import Proposal, Strategy
-    from netadapt.tables.table import LookupTable
+    from netadapt.tables.lookup import LookupTable
     from netadapt.tracing import trace
     from netadapt.units import Budget, parse_budget
 

@@ -14,7 +14,7 @@ from netadapt.platforms import open_platform
 from netadapt.platforms.accelerators.platform import ModelledPlatform
 from netadapt.platforms.accelerators.report import EnergyReport, energy_report
 from netadapt.pruning.check import verify_groups
-from netadapt.tables.table import LookupTable
+from netadapt.tables.lookup import LookupTable
 from netadapt.tracing import trace
 from netadapt.tracing.zeros import ifmap_zeros
 

@@ -26,8 +26,8 @@ from netadapt.tables.accuracy import (
 from netadapt.tables.build import LAYERS, complete_table, open_table
 from netadapt.tables.bundle import write_bundle
 from netadapt.tables.correction import SPREAD, Calibration, calibration_sizes
+from netadapt.tables.lookup import LookupTable
 from netadapt.tables.plan import TableRequest
-from netadapt.tables.table import LookupTable
 
 Counter = Callable[[str], Progress]
 """Given what is being done, what is to be told how far that is."""

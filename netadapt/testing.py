@@ -46,7 +46,7 @@ from netadapt.platforms import (
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 from netadapt.search.pricing import Loads, Scale
 from netadapt.search.strategies import Proposal, Strategy
-from netadapt.tables.table import LookupTable
+from netadapt.tables.lookup import LookupTable
 from netadapt.units import RESOURCES
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ Writes results/quickstart.json and lookup_tables/mobilenet_v1-digits.csv, the ta
 
 import json
 import resource
+import shlex
 import shutil
 import subprocess
 import sys
@@ -17,17 +18,36 @@ from pathlib import Path
 
 from provenance import write_provenance
 
+from netadapt.carbon.run import read_use
+
 ROOT = Path(__file__).resolve().parent.parent
-JOB = ["adapt", "mobilenet_v1", "--data", "digits", "--budget", "60%"]
+QUICKSTART = ROOT / "scripts" / "quickstart"
+
+
+def job() -> list[str]:
+    """The arguments of netadapt in scripts/quickstart, without those that a user may add."""
+    text = QUICKSTART.read_text().replace("\\\n", " ")
+    (line,) = [line for line in text.splitlines() if line.startswith("exec netadapt ")]
+    return [word for word in shlex.split(line)[2:] if word != "$@"]
+
+
+def profile(run: Path, wall_s: float) -> dict[str, float]:
+    """Seconds of each phase of a run by its journal; the start of Python is ``other``."""
+    seconds: dict[str, float] = {}
+    for phase in read_use(run).phases:
+        if phase.name != "other":
+            seconds[phase.name] = round(seconds.get(phase.name, 0.0) + phase.seconds, 1)
+    return {**seconds, "other": round(wall_s - sum(seconds.values()), 1)}
 
 
 def main() -> None:
     """Run, time, write."""
+    arguments = job()
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
         started = time.monotonic()
         finished = subprocess.run(
-            [sys.executable, "-m", "netadapt", *JOB, "--json", "--run", str(run)],
+            [sys.executable, "-m", "netadapt", *arguments, "--json", "--run", str(run)],
             check=True,
             stdout=subprocess.PIPE,
         )
@@ -37,8 +57,9 @@ def main() -> None:
         result = json.loads(finished.stdout)
         del result["folder"]
         report = {
-            "command": " ".join(["netadapt", *JOB]),
+            "command": shlex.join(["netadapt", *arguments]),
             "wall_s": round(wall_s, 1),
+            "phases_s": profile(run, wall_s),
             "peak_memory_bytes": peak_bytes,
             **result,
         }

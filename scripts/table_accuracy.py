@@ -31,8 +31,8 @@ from netadapt.table import compare
 from netadapt.tables.accuracy import Accuracy, Observations, Sample, assess, observe
 from netadapt.tables.build import LAYERS
 from netadapt.tables.correction import SPREAD, Calibration, fit
+from netadapt.tables.lookup import LookupTable
 from netadapt.tables.plan import plan_grid
-from netadapt.tables.table import LookupTable
 
 CASES = [
     ("mobilenet_v1", {"width": 0.5}, 32, "ort:cpu"),

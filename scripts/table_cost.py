@@ -24,8 +24,8 @@ from netadapt.platforms.link import Item, Link, Record, converse
 from netadapt.platforms.ort.platform import OrtPlatform
 from netadapt.tables.build import LAYERS
 from netadapt.tables.correction import random_sizes
+from netadapt.tables.lookup import LookupTable
 from netadapt.tables.plan import plan_grid
-from netadapt.tables.table import LookupTable
 
 CASES = [
     ("mobilenet_v1", {}, 224, "ort:cpu"),

@@ -26,8 +26,8 @@ from netadapt.tables.bundle import (
     write_bundle,
 )
 from netadapt.tables.correction import random_sizes
+from netadapt.tables.lookup import LookupTable
 from netadapt.tables.plan import TableRequest
-from netadapt.tables.table import LookupTable
 from netadapt.tracing import trace
 
 SMALL = Source("mobilenet_v1", {"width": 0.25}, input_size=32, num_classes=10)

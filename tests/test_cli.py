@@ -20,7 +20,7 @@ from netadapt.export.deployment import as_computed
 from netadapt.platforms.ort.quantization import is_quantized
 from netadapt.runs import last, read_journal, steps_of
 from netadapt.runs.events import Trained
-from netadapt.tables.table import LookupTable
+from netadapt.tables.lookup import LookupTable
 from netadapt.training import accuracy
 from netadapt.units import Budget
 from tests.examples import stripes

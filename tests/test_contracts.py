@@ -9,7 +9,7 @@ import pytest
 from netadapt.network import MACS, WEIGHTS
 from netadapt.platforms import open_platform
 from netadapt.search.strategies import STRATEGIES, Proposal, one_group
-from netadapt.tables.table import LookupTable
+from netadapt.tables.lookup import LookupTable
 from netadapt.testing import (
     LAYERS,
     QUICK,

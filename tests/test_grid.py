@@ -11,8 +11,8 @@ from netadapt.platforms import OVERHEAD
 from netadapt.platforms.measurement import DeviceInfo
 from netadapt.platforms.synthetic import SyntheticPlatform
 from netadapt.tables.interpolation import Surface
+from netadapt.tables.lookup import Entry, LookupTable
 from netadapt.tables.plan import plan_grid
-from netadapt.tables.table import Entry, LookupTable
 from netadapt.tracing import trace
 
 INFO = DeviceInfo("ort:cpu", "Abacus 9000", "beads", "onnxruntime 1.0", block=16, layout="NCHWc")

@@ -12,7 +12,7 @@ from netadapt.network import OPS, LayerShape, cost_of
 from netadapt.platforms import CANARY, OVERHEAD, REFILL
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 from netadapt.tables.correction import Calibration
-from netadapt.tables.table import Entry, LookupTable
+from netadapt.tables.lookup import Entry, LookupTable
 
 INFO = DeviceInfo("ort:cpu", "Abacus 9000", "beads", "onnxruntime 1.0", block=8, layout="NCHWc")
 CONV = LayerShape("conv", 16, 32, (8, 8), (8, 8))

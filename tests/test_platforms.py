@@ -13,7 +13,7 @@ from netadapt.platforms.ort.hygiene import disturbances, drift_remark
 from netadapt.platforms.ort.platform import Options, OrtPlatform
 from netadapt.platforms.ort.probes import Probe, build
 from netadapt.platforms.synthetic import CALL_S, SyntheticPlatform
-from netadapt.tables.table import Entry, LookupTable
+from netadapt.tables.lookup import Entry, LookupTable
 
 CONV = LayerShape("conv", 16, 32, (8, 8), (8, 8), bias=True, act="relu")
 POOL = LayerShape("global_pool", 32, 32, (8, 8), (1, 1))

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from netadapt.errors import TableError
 from netadapt.network import LayerShape
 from netadapt.platforms.measurement import DeviceInfo
+from netadapt.tables.lookup import LookupTable
 from netadapt.tables.rows import Entry, columns
-from netadapt.tables.table import LookupTable
 
 INFO = DeviceInfo("ort:cpu", 'A, B "C"', "x86_64", "onnxruntime 1.20", 1, "all", 8, "NCHWc")
 LAYERS = {

@@ -10,7 +10,7 @@ from netadapt.errors import TableError
 from netadapt.network import LayerShape
 from netadapt.platforms.measurement import DeviceInfo
 from netadapt.tables.interpolation import MACS_PER_ELEMENT, work_of
-from netadapt.tables.table import Entry, LookupTable
+from netadapt.tables.lookup import Entry, LookupTable
 
 INFO = DeviceInfo("ort:cpu", "Abacus 9000", "beads", "onnxruntime 1.0", block=16, layout="NCHWc")
 GROUPED = LayerShape("conv", 32, 32, (8, 8), (8, 8), kernel=(3, 3), padding=(1, 1), groups=4)

@@ -14,8 +14,8 @@ from netadapt.search.pricing import Loads, Scale
 from netadapt.search.strategies import uniform
 from netadapt.tables.build import complete_table
 from netadapt.tables.interpolation import work_of
+from netadapt.tables.lookup import LookupTable
 from netadapt.tables.plan import TableRequest, measuring_s, plan, plan_grid
-from netadapt.tables.table import LookupTable
 from netadapt.tracing import trace
 from tests.helloworld import helloworld
 

@@ -5,8 +5,8 @@ import pytest
 from netadapt.models import mobilenet_v1
 from netadapt.platforms.synthetic import CALL_S, SyntheticPlatform
 from netadapt.tables.build import complete_table, describe_table
+from netadapt.tables.lookup import LookupTable
 from netadapt.tables.plan import TableRequest
-from netadapt.tables.table import LookupTable
 from netadapt.tracing import trace
 
 

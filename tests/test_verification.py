@@ -19,7 +19,7 @@ from netadapt.tables.accuracy import (
     report,
 )
 from netadapt.tables.correction import Calibration, random_sizes
-from netadapt.tables.table import LookupTable
+from netadapt.tables.lookup import LookupTable
 from netadapt.tracing import trace
 
 DEVICE = SyntheticPlatform()

@@ -8,7 +8,7 @@ from netadapt.errors import DeviceError, TableError, UsageError
 from netadapt.network import LayerShape
 from netadapt.platforms import CANARY, REFILL, Effort, Progress, Readings, Workload
 from netadapt.platforms.measurement import DeviceInfo, Measurement
-from netadapt.tables.table import Entry, LookupTable
+from netadapt.tables.lookup import Entry, LookupTable
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from netadapt.runs import Run, Stopwatch
 from netadapt.runs.events import Measured, TableMeasured, counted
 from netadapt.search.budgets import Meter
 from netadapt.tables.build import complete_table, open_table
+from netadapt.tables.lookup import LookupTable
 from netadapt.tables.plan import TableRequest
-from netadapt.tables.table import LookupTable
 
 WHOLE = Effort(passes=6, min_seconds=0.2)
 """How long whole networks are measured: short ones need many runs for a steady 10th percentile."""

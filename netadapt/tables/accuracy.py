@@ -17,7 +17,7 @@ from netadapt.network import LayerShape, Network, Sizes, nearest_choice, shrinka
 from netadapt.platforms import Effort, Platform, Progress, Workload
 from netadapt.platforms.measurement import quantile
 from netadapt.tables.correction import SPREAD, Calibration, calibration_sizes, fit, random_sizes
-from netadapt.tables.table import LookupTable
+from netadapt.tables.lookup import LookupTable
 
 _FAST_S = 1e-3
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from netadapt.platforms import NOT_LAYERS, REFILL, Effort, LayerTimer, Progress
 from netadapt.platforms.measurement import DeviceInfo
+from netadapt.tables.lookup import LookupTable
 from netadapt.tables.plan import TableRequest, plan
-from netadapt.tables.table import LookupTable
 
 LAYERS = Effort(spread_s=2.0)
 """How layers are measured: those of a small network would be done in a moment, and a slow moment of

@@ -21,9 +21,9 @@ from netadapt.platforms.measurement import DeviceInfo, Measurement
 from netadapt.platforms.ort.platform import Options, OrtPlatform
 from netadapt.platforms.ort.probes import terms
 from netadapt.tables.correction import calibration_sizes, random_sizes
+from netadapt.tables.lookup import LookupTable
 from netadapt.tables.plan import TableRequest, plan
 from netadapt.tables.rows import Entry
-from netadapt.tables.table import LookupTable
 
 BLOCKS = (1, 8, 16)
 """Channels that a device may turn out to compute at once."""
