@@ -95,7 +95,7 @@ _HOMES = {
     "pruning.surgery": "shrink",
     "search.schedule": "Schedule",
     "search.strategies": "Proposal Strategy",
-    "tables.table": "LookupTable",
+    "tables.lookup": "LookupTable",
     "tracing": "trace",
     "units": "Budget parse_budget",
 }
