@@ -13,6 +13,7 @@ from netadapt.config import RunConfig
 from netadapt.export.analog import score_on, training_on
 from netadapt.export.deployer import Deployer, Written
 from netadapt.export.deployment import as_computed, calibration_images
+from netadapt.export.widths import sizes_of
 from netadapt.files import write_atomically
 from netadapt.models import restore, save_weights
 from netadapt.network import Cost, Network, Sizes
@@ -267,11 +268,6 @@ def candidate_name(iteration: int, index: int | None = None) -> str:
     """Name of a candidate's weights, or what the names of an iteration's candidates begin with."""
     stem = f"candidate-{iteration:03d}"
     return stem if index is None else f"{stem}-{index:03d}"
-
-
-def sizes_of(keep: Mapping[str, Sequence[int]]) -> dict[str, int]:
-    """Size of each group that shrank."""
-    return {group: len(units) for group, units in keep.items()}
 
 
 def layer_costs(network: Network, sizes: Sizes, costs: Mapping[str, Cost]) -> tuple[LayerCost, ...]:

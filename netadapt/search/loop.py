@@ -8,7 +8,7 @@ that the same code runs on real devices, on recorded ones, and on mock accuracie
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from netadapt.errors import BudgetUnreachable, TrainingError, UsageError
@@ -135,13 +135,8 @@ def search(space: Space, workshop: Workshop, run: Run) -> Step:
 
 
 def _remeasured(step: Step, final: Mapping[str, float]) -> Step:
-    costs = {
-        key: StepCost(final[key], cost.predicted, cost.target, cost.spread)
-        for key, cost in step.costs.items()
-    }
-    return Step(
-        step.iteration, step.name, step.keep, costs, step.accuracy, step.weights, step.reaches
-    )
+    costs = {key: replace(cost, measured=final[key]) for key, cost in step.costs.items()}
+    return replace(step, costs=costs)
 
 
 def _iterate(step: Step, space: Space, workshop: Workshop, run: Run) -> Step:
