@@ -261,10 +261,12 @@ def _first_step(workbench: "Workbench", space: Space, spreads: Mapping[str, floa
     else:
         if needs_training(config, subject.data):
             epochs = config.tuning.train_epochs
-            phase = workbench.train(subject.module, epochs, seed=config.seed, what="train")
+            phase = workbench.train(
+                subject.module, epochs, seed=config.seed, what="train", name="original"
+            )
         else:
             epochs, phase = 0.0, Phase("training", 0.0)
-        save_weights(subject.module, run.weights_path("original"))
+            save_weights(subject.module, run.weights_path("original"))
         run.append(Trained("original", 0, epochs, phase))
     layers = subject.network.at({})
     run.commit(

@@ -14,6 +14,9 @@ from netadapt.runs.events import training_progress
 def train(config: RunConfig, out: Path, *, notify: Listener = silent) -> dict[str, Any]:
     """Train the model of a run, from scratch or from its weights, and write what it has learned.
 
+    Its place is kept in ``OUT.partial`` beside the weights; called again with the same settings, a
+    training that was cut off goes on there.
+
     Args:
         config: the settings; those of searching, and the budgets, are not read.
         out: where to write the weights.
@@ -29,6 +32,9 @@ def train(config: RunConfig, out: Path, *, notify: Listener = silent) -> dict[st
     )  # fmt: skip
     assembly, trainer = assemble(source), config.execution.trainer
     task, module = assembly.data, assembly.module
+    place = training.Checkpoint(
+        out.with_name(f"{out.name}.partial"), config.execution.checkpoint_every_s
+    )
     result = training.fine_tune(
         module,
         task,
@@ -37,10 +43,12 @@ def train(config: RunConfig, out: Path, *, notify: Listener = silent) -> dict[st
             epochs=config.tuning.train_epochs,
             seed=config.seed,
             trainer=trainer,
+            checkpoint=place,
         ),
         progress=training_progress(notify, "train", config.tuning.recipe.batch_size),
     )
     save_weights(module, out)
+    place.discard()
     return {
         "metric": task.metric_name,
         "metric_is_share": task.metric_is_share,

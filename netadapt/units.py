@@ -156,6 +156,22 @@ def parse_share(text: str, what: str) -> float:
     return value
 
 
+_DURATIONS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+
+
+def parse_duration(text: str) -> float:
+    """A time such as ``90s``, ``10min`` or ``2h``, in seconds.
+
+    Raises:
+        UsageError: it is none, or not above zero.
+    """
+    match = _QUANTITY.fullmatch(text)
+    value = float(match[1]) * _DURATIONS.get(match[2], 0.0) if match else 0.0
+    if not 0 < value < math.inf:
+        raise UsageError(f"{text!r} is no time above zero; write it like 90s, 10min or 2h.")
+    return value
+
+
 def _scaled(value: float, unit: str, steps: tuple[tuple[float, str], ...]) -> str:
     for scale, prefix in steps:
         if abs(value) >= scale:

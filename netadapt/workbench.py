@@ -178,13 +178,18 @@ class Workbench:
             iterations=step.iteration,
         )
 
-    def train(self, model: nn.Module, epochs: float, *, seed: int, what: str) -> Phase:
-        """Train a model at length, in place, with the run's recipe."""
+    def train(self, model: nn.Module, epochs: float, *, seed: int, what: str, name: str) -> Phase:
+        """Train a model at length, in place, with the run's recipe, and write its weights."""
+        place = training.Checkpoint(
+            self.run.weights_path(name).with_suffix(".partial"),
+            self.config.execution.checkpoint_every_s,
+        )
         course = training.Course(
             self.config.tuning.recipe,
             epochs=epochs,
             seed=seed,
             trainer=self.config.execution.trainer,
+            checkpoint=place,
         )
         with self.fleet.watch.lap() as lap:
             result = training.fine_tune(
@@ -193,6 +198,8 @@ class Workbench:
                 course,
                 progress=training_progress(self.run.notify, what, course.recipe.batch_size),
             )
+        save_weights(model, self.run.weights_path(name))
+        place.discard()
         return lap.phase("training", result.images_seen)
 
     def original(self) -> Deployment:
@@ -223,8 +230,9 @@ class Workbench:
         model = self._loaded(step.keep, step.weights)
         seed, info = derived_seed(self.config.seed, "long"), scored_as(self.fleet.devices)
         with training_on(info, model, tuning.recipe, seed):
-            phase = self.train(model, tuning.long_epochs, seed=seed, what="long fine-tune")
-        save_weights(model, run.weights_path("adapted"))
+            phase = self.train(
+                model, tuning.long_epochs, seed=seed, what="long fine-tune", name="adapted"
+            )
         run.append(Trained("adapted", step.iteration, tuning.long_epochs, phase))
         return model
 

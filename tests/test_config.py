@@ -110,7 +110,10 @@ def test_all_faults_are_told_at_once():
 
 
 def test_every_number_has_a_range():
-    inner = {"schedule": Schedule, "tuning": Tuning, "recipe": Recipe, "short": Recipe}
+    inner = {
+        "schedule": Schedule, "tuning": Tuning, "recipe": Recipe, "short": Recipe,
+        "execution": Execution,
+    }  # fmt: skip
 
     def numbers(kind, path=""):
         types = typing.get_type_hints(kind)

@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from netadapt.cli.completion import platform_uris
+from netadapt.errors import UsageError
+from netadapt.units import parse_duration
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,6 +29,21 @@ class ModelArguments(click.ParamType[tuple[str, Any]]):
             return name, json.loads(text)
         except ValueError:
             return name, text
+
+
+class Duration(click.ParamType[float]):
+    """A time such as ``90s``, ``10min`` or ``2h``, in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Read one time."""
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration(str(value))
+        except UsageError as error:
+            self.fail(str(error), param, ctx)
 
 
 class InputShape(click.ParamType[tuple[str, tuple[int, ...]]]):
@@ -187,6 +204,9 @@ def run_options(function: F) -> F:
             click.option("--seed", type=int,
                          help="Of splits, weights and image order.  [default: 0]"),
             click.option("--trainer", help="Train on cpu or cuda.  [default: cpu]"),
+            click.option("--checkpoint-every", type=Duration(),
+                         help="Time of training that a run loses at most if it is cut off.  "
+                         "[default: 10min]"),
         ]
     ):  # fmt: skip
         function = option(function)

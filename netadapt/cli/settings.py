@@ -37,6 +37,7 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "--noise-aware-training": ("tuning.recipe.noise_aware", "tuning.short.noise_aware"),
     "--seed": ("seed",),
     "--trainer": ("execution.trainer",),
+    "--checkpoint-every": ("execution.checkpoint_every_s",),
 }
 """Which settings each flag gives."""
 

@@ -65,6 +65,7 @@ RANGES: dict[str, Range] = {
     "tuning.short_steps": _SOME,
     "tuning.long_epochs": _POSITIVE,
     "tuning.screen_batches": _SOME,
+    "execution.checkpoint_every_s": _POSITIVE,
     **{f"tuning.{which}.{key}": r for which in ("recipe", "short") for key, r in _RECIPE.items()},
 }
 """The range of every setting that is a number; those that may be left out may also be None."""

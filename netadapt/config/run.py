@@ -17,9 +17,12 @@ class Execution:
 
     Attributes:
         trainer: where to train: ``cpu``, ``cuda``, or one GPU of several such as ``cuda:1``.
+        checkpoint_every_s: seconds of training between one writing of its place and the next; what
+            a run loses at most if it is cut off.
     """
 
     trainer: str = "cpu"
+    checkpoint_every_s: float = 600.0
 
 
 def _default_devices() -> dict[str, str]:

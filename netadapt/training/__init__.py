@@ -1,10 +1,12 @@
 """Training: loops, batch normalization, and where it all runs."""
 
 from netadapt.training.batchnorm import recalibrate_bn
+from netadapt.training.checkpoint import Checkpoint
 from netadapt.training.loops import Course, Progress, TrainResult, accuracy, fine_tune
 from netadapt.training.placement import open_trainer, placed
 
 __all__ = [
+    "Checkpoint",
     "Course",
     "Progress",
     "TrainResult",

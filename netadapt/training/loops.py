@@ -5,10 +5,11 @@ the same seed and number of threads give the same weights, bit for bit.
 """
 
 import itertools
+import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,7 @@ from netadapt.config import Recipe
 from netadapt.data.task import Batch, Loss, SplitName, Task, cross_entropy
 from netadapt.errors import TrainingError, UsageError
 from netadapt.training.batchnorm import BATCH_NORMS
+from netadapt.training.checkpoint import Checkpoint, Place, fingerprint, restore_state, state_of
 from netadapt.training.placement import arranged, moved, open_trainer, seeded
 
 Progress = Callable[[int, int, float], None]
@@ -50,6 +52,8 @@ class Course:
         epochs: passes over the training split; or give steps.
         seed: of the order of images, augmentation and dropout.
         trainer: see :func:`open_trainer`.
+        checkpoint: where its place is kept; the same course goes on from there, and ends with the
+            same bits on a CPU.
     """
 
     recipe: Recipe
@@ -57,6 +61,7 @@ class Course:
     epochs: float | None = None
     seed: int = 0
     trainer: str = "cpu"
+    checkpoint: Checkpoint | None = None
 
 
 def fine_tune(
@@ -78,25 +83,27 @@ def fine_tune(
         TrainingError: the loss or a weight is no finite number.
         UsageError: nothing can be trained, or the settings contradict each other.
         DeviceError: the device is not available.
+        RunError: the checkpoint is damaged, or of another training.
     """
     recipe, seed = course.recipe, course.seed
     total = _step_count(task, course)
     loss_of = _loss(task, recipe)
     started = time.perf_counter()
-    losses: list[float] = []
     pending: list[Tensor] = []
-    seen = 0
     with arranged(model, open_trainer(course.trainer)) as (target, dtype), seeded(seed, target):
         _train_mode(model)
         optimizer = _optimizer(model, recipe)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        batches = itertools.islice(_endless(task, recipe, seed), total)
+        keeper = _Keeper(course.checkpoint, _told(task, course, total, model))
+        place, losses = keeper.resumed(model, optimizer, target)
+        before = place.seconds
         # Reading a loss waits for the GPU, so there they are read some at a time.
         patience = 1 if target.type == "cpu" else 20
-        for step, batch in enumerate(batches):
+        rest = itertools.islice(_endless(task, recipe, seed, place), total - place.step)
+        for epoch, number, batch in rest:
             inputs, targets = moved(batch, target, dtype)
             for group in optimizer.param_groups:
-                group["lr"] = recipe.lr_at(step, total)
+                group["lr"] = recipe.lr_at(place.step, total)
             with torch.autocast(target.type, torch.bfloat16, enabled=recipe.bf16):
                 loss = loss_of(model(inputs), targets)
             optimizer.zero_grad(set_to_none=True)
@@ -104,17 +111,61 @@ def fine_tune(
             if recipe.clip_norm is not None:
                 nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
             optimizer.step()
-            seen += len(inputs)
+            seconds = before + time.perf_counter() - started
+            place = Place(place.step + 1, epoch, number + 1, place.seen + len(inputs), seconds)
             pending.append(loss.detach())
-            if len(pending) >= patience or step + 1 == total:
+            if len(pending) >= patience or place.step == total:
                 losses += torch.stack(pending).float().tolist()
                 pending.clear()
                 _check_finite(losses, recipe, total, patience)
+                keeper.keep(place, losses, model, optimizer, target)
                 if progress is not None:
-                    progress(step + 1, total, losses[-1])
+                    progress(place.step, total, losses[-1])
         if not all(bool(torch.isfinite(p).all()) for p in parameters):
             raise _diverged(recipe, total - 1, total, "a weight is not a finite number")
-    return TrainResult(tuple(losses), seen, time.perf_counter() - started)
+    return TrainResult(tuple(losses), place.seen, place.seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keeper:
+    """Writes and reads the checkpoint of a training, if it has one."""
+
+    checkpoint: Checkpoint | None
+    course: str
+
+    def resumed(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
+    ) -> tuple[Place, list[float]]:
+        """Where to begin, with the model and the optimizer as they were there."""
+        written = self.checkpoint.read(self.course) if self.checkpoint else None
+        if written is None:
+            return Place(), []
+        place, losses, state = written
+        restore_state(state, model, optimizer, device)
+        return place, losses
+
+    def keep(
+        self,
+        place: Place,
+        losses: list[float],
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        device: torch.device,
+    ) -> None:
+        """Write the present state, if it is time to."""
+        if self.checkpoint and self.checkpoint.due:
+            self.checkpoint.write(self.course, place, losses, state_of(model, optimizer, device))
+
+
+def _told(task: Task, course: Course, total: int, model: nn.Module) -> str:
+    """All that decides the course of a training; where it runs does not."""
+    if course.checkpoint is None:
+        return ""
+    told = {
+        "recipe": asdict(course.recipe), "steps": total, "seed": course.seed,
+        "data": task.train.fingerprint(), "start": fingerprint(model),
+    }  # fmt: skip
+    return json.dumps(told, sort_keys=True)
 
 
 def _step_count(task: Task, course: Course) -> int:
@@ -171,9 +222,13 @@ def _train_mode(model: nn.Module) -> None:
             module.eval()
 
 
-def _endless(task: Task, recipe: Recipe, seed: int) -> Iterator[Batch]:
-    for epoch in itertools.count():
-        yield from task.batches(
+def _endless(
+    task: Task, recipe: Recipe, seed: int, place: Place
+) -> Iterator[tuple[int, int, Batch]]:
+    """Epoch, number within it, and batch, from a place on."""
+    skipped = place.batch
+    for epoch in itertools.count(place.epoch):
+        batches = task.batches(
             "train",
             batch_size=recipe.batch_size,
             seed=seed,
@@ -181,6 +236,10 @@ def _endless(task: Task, recipe: Recipe, seed: int) -> Iterator[Batch]:
             shuffle=True,
             augment=recipe.augment,
         )
+        for number, batch in enumerate(batches):
+            if number >= skipped:
+                yield epoch, number, batch
+        skipped = 0
 
 
 def _check_finite(losses: list[float], recipe: Recipe, steps: int, last: int) -> None:
