@@ -220,6 +220,7 @@ def space_of(
         selection=lookup("selection", config.selection, SELECTIONS),
         multiple=multiple_of(config, devices),
         finalists=config.finalists,
+        seed=config.seed,
     )
 
 

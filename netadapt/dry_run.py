@@ -6,7 +6,7 @@ built, and nothing is written.
 
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,9 +25,13 @@ from netadapt.search.budgets import load, meters
 from netadapt.search.fleet import WHOLE, Device, Fleet
 from netadapt.search.loop import Space, aims, check_reachable, proposed
 from netadapt.search.pricing import Loads
+from netadapt.search.strategies import Proposal, Situation
+from netadapt.search.strategies.situation import alike
 from netadapt.tables.build import LAYERS, open_table
 from netadapt.tables.plan import TableRequest, measuring_s, plan
 from netadapt.workbench import Workbench, job_of
+
+_Key = tuple[object, ...]
 
 _MOST_ITERATIONS = 10_000
 _BYTES_PER_PARAMETER = 4
@@ -100,11 +104,11 @@ def plan_run(config: RunConfig) -> Preview:
     first = _first_step(space, costs)
     aim = aims(first, space, costs)
     loads = Loads(space.network, {}, costs, aim)
-    proposals = proposed(space, loads)
+    measured, proposals = _asked(space, loads)
     iterations = _iterations(first, space, costs)
     finalists = space.finalists if 0 < space.finalists < len(proposals) else len(proposals)
-    screened = len(proposals) if finalists < len(proposals) else 0
-    phases = _phases(config, subject, iterations, screened, finalists)
+    screened = measured | ({_key(p) for p in proposals} if finalists < len(proposals) else set())
+    phases = _phases(config, subject, iterations, len(screened), finalists)
     phases["tables"] = sum(table.seconds for table in tables)
     size = _BYTES_PER_PARAMETER * space.network.params({})
     return Preview(
@@ -118,10 +122,32 @@ def plan_run(config: RunConfig) -> Preview:
             {"name": p.name, "changes": dict(p.changes), "load": p.load} for p in proposals
         ),
         iterations=iterations,
-        trials=screened + finalists,
+        trials=len(screened) + finalists,
         phases=phases,
         disk_bytes=size * (iterations + finalists + _RESULT_FORMATS),
     )
+
+
+def _asked(space: Space, loads: Loads) -> tuple[set[_Key], list[Proposal]]:
+    """What the strategy has screened before it proposes, and what it then proposes.
+
+    Nothing is tried in a preview, so that all units and all of what is screened look alike to it.
+    """
+    screened: set[_Key] = set()
+
+    def screen(proposals: Sequence[Proposal]) -> list[float]:
+        screened.update(map(_key, proposals))
+        return [0.0] * len(proposals)
+
+    situation = Situation(
+        space.network, loads, space.multiple, alike(space.network), screen, space.seed
+    )
+    proposals = proposed(space.strategy, situation)
+    return screened, proposals
+
+
+def _key(proposal: Proposal) -> _Key:
+    return (proposal.name, *sorted(proposal.changes.items()))
 
 
 def _table_plan(config: RunConfig, subject: Assembly, device: Device, multiple: int) -> TablePlan:

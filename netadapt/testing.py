@@ -15,7 +15,7 @@ They ask for what the search relies on, and for nothing about figures.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -45,7 +45,7 @@ from netadapt.platforms import (
 )
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 from netadapt.search.pricing import Loads, Scale
-from netadapt.search.strategies import Proposal, Strategy
+from netadapt.search.strategies import Proposal, Situation, Strategy
 from netadapt.tables.lookup import LookupTable
 from netadapt.units import RESOURCES
 
@@ -217,7 +217,7 @@ class StrategyContract:
                 group.smaller(loads.sizes[group.id], multiple) for group in shrinkable(NETWORK)
             )
         least = {group.id: group.choices(1)[-1] for group in shrinkable(NETWORK)}
-        assert strategy(NETWORK, least, _loads(least, 0.5), 1) == []
+        assert strategy(situation(least, 0.5, 1)) == []
 
     def test_proposals_can_be_told_apart(self, strategy: Strategy) -> None:
         """By name and changes, as the journal does."""
@@ -265,12 +265,29 @@ def _loads(sizes: Mapping[str, int], share: float) -> Loads:
     return Loads(NETWORK, sizes, costs, scales)
 
 
+def situation(sizes: Mapping[str, int], share: float, multiple: int) -> Situation:
+    """The small network at these sizes, under two budgets of that share of its present cost.
+
+    Later units matter more than earlier ones, and whatever keeps more scores higher.
+    """
+    present = NETWORK.complete(sizes)
+    loads = _loads(present, share)
+
+    def scores(group: str) -> list[float]:
+        return [float(unit) for unit in range(1, present[group] + 1)]
+
+    def screen(proposals: Sequence[Proposal]) -> list[float]:
+        return [min(1.0, loads.changed(p.changes) / loads.present) for p in proposals]
+
+    return Situation(NETWORK, loads, multiple, scores, screen)
+
+
 def _asked(strategy: Strategy) -> list[tuple[Loads, int, list[Proposal]]]:
     """Its proposals from several sizes, for targets near and out of reach."""
     answers = []
     for sizes in ({}, {"first": 7, "second": 32}, {"first": 1, "second": 5}):
         for multiple in (1, 8):
             for share in (0.95, 0.5, 1e-6):
-                loads = _loads(NETWORK.complete(sizes), share)
-                answers.append((loads, multiple, strategy(NETWORK, loads.sizes, loads, multiple)))
+                asked = situation(sizes, share, multiple)
+                answers.append((asked.loads, multiple, strategy(asked)))
     return answers

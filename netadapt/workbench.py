@@ -30,7 +30,7 @@ from netadapt.runs.events import (
 )
 from netadapt.search.budgets import Bound, load
 from netadapt.search.fleet import Deployment, Device, Fleet, scored_as
-from netadapt.search.strategies import Proposal
+from netadapt.search.strategies import Proposal, Scores
 from netadapt.workers import Evaluator
 from netadapt.workers.evaluate import derived_seed
 
@@ -94,6 +94,11 @@ class Workbench:
     def costs(self, sizes: Sizes) -> Mapping[str, Cost]:
         """See :meth:`Fleet.costs`."""
         return self.fleet.costs(sizes)
+
+    def scores(self, step: Step) -> Scores:
+        """See :meth:`Evaluator.scores`."""
+        weights = str(self.run.weights_path(step.weights))
+        return self.evaluator.scores(self.job, weights, step.keep)
 
     def attempt(
         self, step: Step, proposals: Mapping[int, Proposal], rung: int

@@ -79,14 +79,14 @@ class TestStrategies(StrategyContract):
         return STRATEGIES[request.param]
 
 
-def wider(network, sizes, loads, multiple):
+def wider(situation):
     """A strategy that lets groups grow."""
-    return [Proposal("first", {"first": sizes["first"] + 8}, 0.9)]
+    return [Proposal("first", {"first": situation.sizes["first"] + 8}, 0.9)]
 
 
-def boastful(network, sizes, loads, multiple):
+def boastful(situation):
     """A strategy that tells less than what its proposals cost."""
-    proposals = one_group.propose(network, sizes, loads, multiple)
+    proposals = one_group.propose(situation)
     return [replace(proposal, load=proposal.load / 2) for proposal in proposals]
 
 

@@ -8,12 +8,13 @@ from netadapt.errors import BudgetUnreachable, TrainingError, UsageError
 from netadapt.network import MACS, WEIGHTS, cost_of
 from netadapt.platforms.measurement import Measurement
 from netadapt.runs import Outcome, Run, Step, StepCost, read_journal, steps_of
-from netadapt.runs.events import Started, Warned
+from netadapt.runs.events import Started, Tried, Warned
 from netadapt.search.budgets import Bound, Meter
 from netadapt.search.loop import Space, check_reachable, search
 from netadapt.search.schedule import Schedule
 from netadapt.search.selection import Candidate, least_loss_per_saving
 from netadapt.search.strategies import Proposal, one_group, uniform
+from netadapt.search.strategies.situation import alike
 from tests.helloworld import helloworld
 
 NET = helloworld()
@@ -40,6 +41,9 @@ class MockWorkshop:
 
     def costs(self, sizes):
         return self.prices
+
+    def scores(self, step):
+        return alike(NET.narrow(step.keep))
 
     def attempt(self, step, proposals, rung):
         for index, proposal in reversed(proposals.items()):  # in any order
@@ -256,6 +260,46 @@ def test_the_loop_serves_strategies_that_change_many_groups(tmp_path):
                         strategy=uniform.propose, schedule=Schedule(1.0)))  # fmt: skip
     assert (end.iteration, end.name) == (1, "uniform")
     assert end.measured["params"] <= 0.5 * FULL
+
+
+def screening(situation):
+    """A strategy that proposes whatever screens best, with as many units as score above 10."""
+    proposals = one_group.propose(situation)
+    scores = situation.screen(proposals)
+    (best,) = [p for p, score in zip(proposals, scores, strict=True) if score == max(scores)]
+    size = sum(score > 10 for score in situation.scores("conv1"))
+    return [Proposal(best.name, {"conv1": size}, situation.loads.changed({"conv1": size}))]
+
+
+def test_a_strategy_is_told_the_units_scores_and_may_screen(tmp_path):
+    """What it has screened is in the journal, and is not screened again after a cut."""
+    cut, resumed = MockWorkshop(PATH, kill_after=0), MockWorkshop(PATH)
+    for workshop in (cut, resumed):
+        workshop.scores = lambda step: lambda group: range(NET.sizes[group])
+    the_space = space(bound(28500), strategy=screening)
+    with pytest.raises(Killed):
+        run_search(tmp_path / "run", cut, the_space)
+    end, run = run_search(tmp_path / "run", resumed, the_space)
+    assert (sorted(cut.screened), resumed.screened) == (["conv0", "conv1", "conv2"], [])
+    assert (end.name, widths(end)) == ("conv2", [16, 21, 64])  # units 11 to 31 score above 10
+    tried = [r.event.outcome for r in run.records if isinstance(r.event, Tried)]
+    assert [outcome.rung for outcome in tried] == [0, 0, 0, 1]
+
+
+def test_a_screened_proposal_that_fails_scores_below_all_others(tmp_path):
+    class Diverging(MockWorkshop):
+        def attempt(self, step, proposals, rung):
+            for outcome in super().attempt(step, proposals, rung):
+                yield replace(outcome, failed="nan" if outcome.index == 2 and rung == 0 else "")
+
+    told = []
+
+    def asking(situation):
+        told.append(situation.screen(one_group.propose(situation)))
+        return one_group.propose(situation)
+
+    run_search(tmp_path / "run", Diverging(PATH), space(bound(28500), strategy=asking))
+    assert told[0] == [0.8, 0.8, -float("inf")]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from netadapt.network import MACS, WEIGHTS, cost_of
 from netadapt.search.pricing import Loads, Pricing, Scale, comfortable_reduction
 from netadapt.search.schedule import Schedule
-from netadapt.search.strategies import one_group, uniform
+from netadapt.search.strategies import Situation, one_group, uniform
+from netadapt.search.strategies.situation import alike
 from tests.helloworld import helloworld
 
 FULL = 29232
@@ -19,7 +20,7 @@ def loads_of(network, sizes, cost, target):
 
 def propose(strategy, network, sizes, cost, target, multiple):
     loads = loads_of(network, sizes, cost, target)
-    return strategy(network, loads.sizes, loads, multiple)
+    return strategy(Situation(network, loads, multiple, alike(network), screen=lambda _: []))
 
 
 @pytest.mark.parametrize("cost", [WEIGHTS, MACS], ids=["weights", "macs"])

@@ -11,7 +11,8 @@ from netadapt.network import least_sizes, shrinkable
 from netadapt.platforms import OVERHEAD, REFILL, Effort
 from netadapt.platforms.synthetic import SyntheticPlatform
 from netadapt.search.pricing import Loads, Scale
-from netadapt.search.strategies import uniform
+from netadapt.search.strategies import Situation, uniform
+from netadapt.search.strategies.situation import alike
 from netadapt.tables.build import complete_table
 from netadapt.tables.interpolation import work_of
 from netadapt.tables.lookup import LookupTable
@@ -91,7 +92,8 @@ def test_a_strategy_that_changes_all_groups_is_priced():
     for share in (0.9, 0.5, 0.1):
         target = least + share * (full - least)
         loads = Loads(NETWORK, {}, {"latency": TABLE}, {"latency": Scale(1.0, target)})
-        [proposal] = uniform.propose(NETWORK, NETWORK.sizes, loads, 8)
+        situation = Situation(NETWORK, loads, 8, alike(NETWORK), screen=lambda _: [])
+        [proposal] = uniform.propose(situation)
         assert TABLE.price(NETWORK.at(proposal.changes)) <= target
 
 

@@ -88,11 +88,11 @@ def facts_of(name: str, records: Sequence[Record]) -> Facts:
 
 def _trials(records: Sequence[Record]) -> dict[int, tuple[Tried, ...]]:
     """By iteration; a trial that was repeated after a run was cut off counts once."""
-    trials: dict[int, dict[tuple[int, int], Tried]] = {}
+    trials: dict[int, dict[tuple[object, ...], Tried]] = {}
     for record in records:
         event = record.event
         if isinstance(event, Tried):
-            at = (event.outcome.rung, event.outcome.index)
+            at = (event.outcome.rung, event.name, *sorted(event.changes.items()))
             trials.setdefault(event.iteration, {})[at] = event
     return {iteration: tuple(trials[iteration].values()) for iteration in sorted(trials)}
 

@@ -20,7 +20,7 @@ from netadapt.search.budgets import Bound, binding, load
 from netadapt.search.pricing import Loads, Scale, comfortable_reduction
 from netadapt.search.schedule import Schedule
 from netadapt.search.selection import Candidate, Selection, highest_accuracy
-from netadapt.search.strategies import Proposal, Strategy
+from netadapt.search.strategies import Proposal, Scores, Situation, Strategy
 
 SLACK = 1.2
 """How far above a limit a prediction of a measured cost may be before a budget is refused."""
@@ -31,6 +31,10 @@ class Workshop(Protocol):
 
     def costs(self, sizes: Sizes) -> Mapping[str, Cost]:
         """What prices, by the key of each bound, the network at ``sizes`` and smaller ones."""
+        ...
+
+    def scores(self, step: Step) -> Scores:
+        """How much each unit of a group matters in the network of a step, worked out when asked."""
         ...
 
     def attempt(
@@ -67,6 +71,7 @@ class Space:
         selection: ranks what was tried.
         multiple: widths become multiples of this many channels.
         finalists: how many of the screened proposals are fine-tuned; 0 for all, unscreened.
+        seed: of what strategies draw.
     """
 
     network: Network
@@ -76,6 +81,7 @@ class Space:
     selection: Selection = highest_accuracy
     multiple: int = 8
     finalists: int = 0
+    seed: int = 0
 
 
 def check_reachable(space: Space, costs: Mapping[str, Cost]) -> None:
@@ -145,13 +151,17 @@ def _iterate(step: Step, space: Space, workshop: Workshop, run: Run) -> Step:
     aim = aims(step, space, costs)
     targets = {key: scale.target for key, scale in aim.items()}
     loads = Loads(space.network, step.sizes, costs, aim)
-    proposals = proposed(space, loads)
+    judge = Judge(step, space.selection, loads, run, workshop)
+    situation = Situation(
+        space.network, loads, space.multiple, workshop.scores(step), judge.screened,
+        space.seed, step.iteration + 1,
+    )  # fmt: skip
+    proposals = proposed(space.strategy, situation)
     if not proposals:
         raise _nothing_left(step, space, run)
     screened = 0 < space.finalists < len(proposals)
     trials = len(proposals) + space.finalists * screened
     run.append(IterationStarted(step.iteration + 1, targets, len(proposals), trials))
-    judge = Judge(step, space.selection, loads, run, workshop)
     chosen: Sequence[int] = range(len(proposals))
     if screened:
         ranked = judge.ranked(proposals, chosen, rung=0)
@@ -160,21 +170,21 @@ def _iterate(step: Step, space: Space, workshop: Workshop, run: Run) -> Step:
     return _take(judge, proposals, best, targets)
 
 
-def proposed(space: Space, loads: Loads) -> list[Proposal]:
+def proposed(strategy: Strategy, situation: Situation) -> list[Proposal]:
     """What the strategy proposes, refused where the loop could not go on from it.
 
     Raises:
         UsageError: it is no list of proposals, or one of them shrinks nothing, enlarges a group, or
             names one that the network lacks.
     """
-    proposals = space.strategy(space.network, loads.sizes, loads, space.multiple)
+    proposals, sizes = strategy(situation), situation.sizes
     if not isinstance(proposals, list) or not all(isinstance(p, Proposal) for p in proposals):
         raise UsageError(
             "The strategy must return a list of Proposal, empty if nothing can lower the load; it "
             f"returned {proposals!r:.80}."
         )
     for proposal in proposals:
-        changes, sizes = proposal.changes, loads.sizes
+        changes = proposal.changes
         fits = all(1 <= size <= sizes.get(group, 0) for group, size in changes.items())
         if not fits or all(size == sizes[group] for group, size in changes.items()):
             raise UsageError(
@@ -250,6 +260,14 @@ class Judge:
         if not scores:
             raise TrainingError(next(iter(outcomes.values())).failed)
         return sorted(scores, key=lambda index: scores[index], reverse=True)
+
+    def screened(self, proposals: Sequence[Proposal]) -> list[float]:
+        """Score of each proposal without training; ``-inf`` for one that failed."""
+        outcomes = self._outcomes(proposals, range(len(proposals)), rung=0)
+        return [
+            -math.inf if outcomes[index].failed else outcomes[index].accuracy
+            for index in range(len(proposals))
+        ]
 
     def outcome(self, proposal: Proposal, rung: int) -> Outcome | None:
         """What came of a proposal, if it was tried before the run was cut off."""

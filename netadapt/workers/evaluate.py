@@ -5,7 +5,7 @@ the files can try it; nothing of the run's lock, links or journal is touched.
 """
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -126,6 +126,20 @@ class Evaluator:
             present = keep.get(group, tuple(range(self.network.groups[group].size)))
             keep[group] = tuple(present[unit] for unit in units)
         return shrink(base, network, chosen), keep
+
+    def scores(self, job: Job, weights: str, keep: Keep) -> Callable[[str], list[float]]:
+        """What gives the importance of each unit of a group, of a network that trials start from.
+
+        Nothing is loaded before it is called.
+        """
+
+        def of(group: str) -> list[float]:
+            tensors = dict(self.base(weights, keep).named_parameters(remove_duplicate=False))
+            narrowed = self.network.narrow(keep).groups[group]
+            values: list[float] = unit_scores(job.importance, tensors, narrowed).tolist()
+            return values
+
+        return of
 
     def base(self, weights: str, keep: Keep) -> nn.Module:
         """The network that trials start from; the caller must not change it."""

@@ -1,23 +1,24 @@
 """Uniform width scaling: the baseline that any search has to beat."""
 
-from netadapt.network import Network, Sizes, shrinkable
-from netadapt.search.pricing import Loads
+from netadapt.network import shrinkable
 from netadapt.search.strategies.proposal import Proposal
+from netadapt.search.strategies.situation import Situation
 
 
-def propose(network: Network, sizes: Sizes, loads: Loads, multiple: int) -> list[Proposal]:
+def propose(situation: Situation) -> list[Proposal]:
     """Scale every group by one factor: the largest that meets every target.
 
     The widths of MobileNet's width multiplier (Howard et al., 2017, section 3.3), rounded down to
-    full multiples. Arguments and result as in :func:`.one_group.propose`; at most one proposal.
+    full multiples. At most one proposal.
     """
+    loads, sizes = situation.loads, situation.sizes
     furthest: Proposal | None = None
     seen: dict[str, int] = {}
     for percent in range(99, 0, -1):
         changes: dict[str, int] = {}
-        for group in shrinkable(network):
+        for group in shrinkable(situation.network):
             wanted = sizes[group.id] * percent / 100
-            choices = group.smaller(sizes[group.id], multiple)
+            choices = group.smaller(sizes[group.id], situation.multiple)
             if choices:
                 changes[group.id] = next((c for c in choices if c <= wanted), choices[-1])
         if not changes or changes == seen:
