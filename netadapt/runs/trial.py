@@ -20,7 +20,7 @@ class Job:
         input_size: height and width of the images in pixels; None for the data set's own.
         importance: what ranks the units of a group, by name.
         short: how a candidate is fine-tuned.
-        steps: for how many optimizer steps.
+        steps: for how many optimizer steps, over all rungs.
         screen_batches: training batches that re-estimate batch normalization at screening.
         seed: of the splits, and what seeds of trials are derived from.
         trainer: where to train, such as ``cpu`` or ``cuda:1``.
@@ -48,12 +48,17 @@ class Trial:
         job: what it shares with the others.
         iteration: number of the iteration, from 1.
         index: its place among the proposals of the iteration.
-        rung: 0 for screening without training, 1 for a short fine-tune.
+        rung: 0 for screening without training; above it, how often candidates were thinned out.
         name: what shrinks: a group, or the name of the strategy.
         changes: the new size of each group that shrinks, in units.
         keep: what the network that it starts from keeps of the unpruned one.
         weights: path of that network's weights.
         out: path to write the candidate's weights to; empty to write none.
+        since: optimizer steps of the short fine-tune that the rung before has done.
+        until: steps done after this rung; all of them if it is the last, and none at rung 0.
+        place: path where the fine-tune keeps its place from rung to rung; empty if one does it all.
+        part: ``(start, stop)`` of the holdout images to score, in the order in which races see
+            them, see :mod:`netadapt.search.race`; None for all of them.
     """
 
     job: Job
@@ -65,6 +70,15 @@ class Trial:
     keep: Keep
     weights: str
     out: str = ""
+    since: int = 0
+    until: int = 0
+    place: str = ""
+    part: tuple[int, int] | None = None
+
+    @property
+    def last(self) -> bool:
+        """Whether the short fine-tune is complete after it."""
+        return self.rung > 0 and self.until == self.job.steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +109,15 @@ class Outcome:
     Attributes:
         index: as in the trial.
         rung: as in the trial.
-        accuracy: the task's metric on the holdout images; 0 if it failed.
+        accuracy: the task's metric on the holdout images; 0 if it failed. Of a race, the mean over
+            the parts that were scored, which is the metric itself if that is a mean over images.
         keep: what the candidate keeps of the unpruned network.
         phases: where the time went.
         failed: why it cannot win, as a sentence; empty if it can.
+        loss: the task's loss per image on the same images; None where it is not known.
+        images: holdout images that both are of; 0 where all of them were scored at once.
+        losses: of a race, the mean loss of each block of those images, in their order: what it
+            compares candidates by.
     """
 
     index: int
@@ -107,3 +126,6 @@ class Outcome:
     keep: Keep
     phases: tuple[Phase, ...] = field(default=())
     failed: str = ""
+    loss: float | None = None
+    images: int = 0
+    losses: tuple[float, ...] = ()
