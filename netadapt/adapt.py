@@ -99,6 +99,7 @@ def adapt(
     """
     checked(config)
     subject = open_subject(config)
+    config = config.suited(subject.data.pixels)
     devices = open_devices(config)
     check_sources(meters(config.budgets, [device.name for device in devices]), devices)
     if config.table is not None:

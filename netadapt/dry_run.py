@@ -90,6 +90,7 @@ def plan_run(config: RunConfig) -> Preview:
         NetAdaptError: see :mod:`netadapt.errors`; whatever would stop the run at its start.
     """
     subject, devices = open_subject(config), open_devices(config)
+    config = config.suited(subject.data.pixels)
     with TemporaryDirectory() as folder:
         started = Started(2, {}, {}, versions(), machine=machine())
         with Run(Path(folder) / "run", started) as run:

@@ -32,6 +32,7 @@ def train(config: RunConfig, out: Path, *, notify: Listener = silent) -> dict[st
     )  # fmt: skip
     assembly, trainer = assemble(source), config.execution.trainer
     task, module = assembly.data, assembly.module
+    config = config.suited(task.pixels)
     place = training.Checkpoint(
         out.with_name(f"{out.name}.partial"), config.execution.checkpoint_every_s
     )

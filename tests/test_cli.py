@@ -399,12 +399,17 @@ def test_exit_codes_are_documented(capsys):
 def test_the_help_tells_the_defaults_that_hold(capsys):
     help_text = " ".join(run(capsys, "adapt", "--help")[1].split())
     tuning, config = Tuning(), RunConfig("m", "d", (Budget("latency", 0.5, share=True),))
+    small, large = tuning.suited(64), tuning.suited(65)
+    long, short = (
+        f"{a.lr:g} for images of up to 64 pixels, {b.lr:g} for larger]"
+        for a, b in ((small.recipe, large.recipe), (small.short, large.short))
+    )
     for words, value in [
         ("Epochs of training from scratch.", tuning.train_epochs),
-        ("Highest learning rate.", tuning.recipe.lr),
+        ("Highest learning rate.", long),
         ("Images per step.", tuning.recipe.batch_size),
         ("0 for all.", config.finalists),
-        ("Its learning rate.", tuning.short.lr),
+        ("Its learning rate.", short),
         ("fine-tune at the end.", tuning.long_epochs),
         ("two epochs, at most", SHORT_LIMIT),
     ]:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models import googlenet
 
-from netadapt.config import LONG, SHORT, Recipe
+from netadapt.config import Recipe, Tuning
 from netadapt.data import ArraySplit, Task
 from netadapt.data.splits import Pixels
 from netadapt.errors import DataError, DeviceError, TrainingError, UsageError
@@ -112,7 +112,23 @@ def test_the_learning_rate_rises_then_falls_to_zero():
     assert rates[6] == pytest.approx(0.5)
     assert rates[9] == pytest.approx(0.5 * (1 + math.cos(math.pi * 7 / 8)))
     assert Recipe(warmup=0.0).lr_at(0, 1) == 0.045
-    assert (LONG.lr, SHORT.lr, LONG.batch_size) == (0.045, 0.0045, 128)
+
+
+@pytest.mark.parametrize(("pixels", "lr", "decay"), [(64, 0.1, 5e-4), (65, 0.045, 4e-5)])
+def test_what_a_recipe_leaves_open_follows_from_the_size_of_the_images(pixels, lr, decay):
+    suited = Tuning().suited(pixels)
+    assert (suited.recipe.lr, suited.recipe.weight_decay) == (lr, decay)
+    assert (suited.short.lr, suited.short.weight_decay) == (pytest.approx(lr / 10), decay)
+    assert suited.suited(8) == suited
+    asked = Recipe(lr=0.3, weight_decay=0.0)
+    assert asked.suited(pixels, share=0.1) == asked
+
+
+def test_training_takes_the_recipe_that_suits_its_images(task):
+    one, same = small(), small()
+    fine_tune(one, task, Course(replace(RECIPE, lr=None, weight_decay=None), steps=3))
+    fine_tune(same, task, Course(replace(RECIPE, lr=0.1, weight_decay=5e-4), steps=3))
+    assert_same(one, same)
 
 
 def test_mode_layout_and_frozen_parameters_stay(task):

@@ -96,7 +96,11 @@ Repeating a command continues its run; --fresh starts over.
     type=int,
     help="Steps of each short-term fine-tune.  [default: two epochs, at most 500]",
 )
-@click.option("--short-lr", type=float, help="Its learning rate.  [default: 0.0045]")
+@click.option(
+    "--short-lr",
+    type=float,
+    help="Its learning rate.  [default: 0.01 for images of up to 64 pixels, 0.0045 for larger]",
+)
 @click.option(
     "--long-epochs",
     type=float,

@@ -197,7 +197,12 @@ def run_options(function: F) -> F:
                          help="Your own images, loss and metric, instead of --data."),
             click.option("--epochs", type=float,
                          help="Epochs of training from scratch.  [default: 30]"),
-            click.option("--lr", type=float, help="Highest learning rate.  [default: 0.045]"),
+            click.option(
+                "--lr",
+                type=float,
+                help="Highest learning rate.  [default: 0.1 for images of up to 64 pixels, 0.045 "
+                "for larger]",
+            ),
             click.option("--batch-size", type=int, help="Images per step.  [default: 128]"),
             click.option("--bf16/--no-bf16", default=None,
                          help="Train in bfloat16 where that is safe.  [default: no]"),

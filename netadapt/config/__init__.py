@@ -2,14 +2,14 @@
 
 from netadapt.config.check import check, checked
 from netadapt.config.reading import load_toml, read_config
-from netadapt.config.recipe import LONG, SHORT, SHORT_LIMIT, Recipe, Tuning
+from netadapt.config.recipe import LARGE_IMAGES, SHORT_LIMIT, SMALL_IMAGES, Recipe, Tuning
 from netadapt.config.run import Execution, RunConfig
 from netadapt.config.starter import starter
 
 __all__ = [
-    "LONG",
-    "SHORT",
+    "LARGE_IMAGES",
     "SHORT_LIMIT",
+    "SMALL_IMAGES",
     "Execution",
     "Recipe",
     "RunConfig",

@@ -1,7 +1,7 @@
-"""How to train, and for how long."""
+"""How to train, and for how long; what is left open follows from the size of the images."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -9,11 +9,12 @@ class Recipe:
     """How to train: SGD with Nesterov momentum, linear warmup, and cosine decay to zero.
 
     Attributes:
-        lr: highest learning rate.
+        lr: highest learning rate; ``None`` takes 0.1 for images of up to 64 pixels, 0.045 for
+            larger ones, and a tenth of it in a short-term fine-tune.
         batch_size: images per step.
         momentum: momentum of the gradients (Nesterov's).
         weight_decay: decay of weights with two dimensions or more; biases and normalization get
-            none.
+            none. ``None`` takes 5e-4 for images of up to 64 pixels, and 4e-5 for larger ones.
         warmup: share of the steps in which the learning rate rises.
         label_smoothing: share of the target that goes to all classes; cross entropy only.
         clip_norm: bound on the norm of all gradients together; ``None`` sets no bound.
@@ -23,10 +24,10 @@ class Recipe:
             whose weights are analog.
     """
 
-    lr: float = 0.045
+    lr: float | None = None
     batch_size: int = 128
     momentum: float = 0.9
-    weight_decay: float = 4e-5
+    weight_decay: float | None = None
     warmup: float = 0.05
     label_smoothing: float = 0.0
     clip_norm: float | None = None
@@ -34,18 +35,51 @@ class Recipe:
     bf16: bool = False
     noise_aware: bool = False
 
+    def suited(self, pixels: int, share: float = 1.0) -> "Recipe":
+        """The same, with what was left open set as suits images of so many pixels.
+
+        Args:
+            pixels: the shorter side of the images.
+            share: of the learning rate of a training at length.
+        """
+        usual = SMALL_IMAGES if pixels <= SMALL_PIXELS else LARGE_IMAGES
+        return replace(
+            self,
+            lr=usual.peak_lr * share if self.lr is None else self.lr,
+            weight_decay=usual.decay if self.weight_decay is None else self.weight_decay,
+        )
+
+    @property
+    def peak_lr(self) -> float:
+        """The highest learning rate; where it was left open, that of large images."""
+        return 0.045 if self.lr is None else self.lr
+
+    @property
+    def decay(self) -> float:
+        """The weight decay; where it was left open, that of large images."""
+        return 4e-5 if self.weight_decay is None else self.weight_decay
+
     def lr_at(self, step: int, steps: int) -> float:
         """Learning rate of one step, counted from 0, of so many."""
         rising = self.warmup * steps
         if step < rising:
-            return self.lr * (step + 1) / (rising + 1)
-        return self.lr * 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
+            return self.peak_lr * (step + 1) / (rising + 1)
+        return self.peak_lr * 0.5 * (1 + math.cos(math.pi * (step - rising) / (steps - rising)))
 
 
-# NetAdapt (Yang et al. 2018, section 4.1): 0.045 for the long-term and a tenth of it for the
-# short-term fine-tune, with 128 images per step.
-SHORT = Recipe(lr=0.0045)
-LONG = Recipe(lr=0.045)
+SMALL_PIXELS = 64
+"""Images of up to so many pixels are small."""
+
+SMALL_IMAGES = Recipe(lr=0.1, weight_decay=5e-4)
+"""What is usual for CIFAR (Zagoruyko and Komodakis, "Wide Residual Networks", BMVC 2016, section 3:
+0.1, 128 images per step, 5e-4, Nesterov)."""
+
+LARGE_IMAGES = Recipe(lr=0.045, weight_decay=4e-5)
+"""For ImageNet: NetAdapt's learning rate (Yang et al. 2018, section 4.1), with 128 images per step;
+the weight decay of TF-slim's MobileNet."""
+
+SHORT_SHARE = 0.1
+"""A short-term fine-tune's learning rate beside the long-term one (the same section)."""
 
 SHORT_LIMIT = 500
 """Most steps of a short-term fine-tune by default; more change the choice little (Howard et al.,
@@ -70,11 +104,19 @@ class Tuning:
     short_steps: int | None = None
     long_epochs: float = 15
     screen_batches: int = 4
-    recipe: Recipe = LONG
-    short: Recipe = SHORT
+    recipe: Recipe = Recipe()
+    short: Recipe = Recipe()
 
     def steps_for(self, images: int) -> int:
         """Steps of a short-term fine-tune on so many training images."""
         if self.short_steps is not None:
             return self.short_steps
         return min(SHORT_LIMIT, 2 * max(1, images // self.short.batch_size))
+
+    def suited(self, pixels: int) -> "Tuning":
+        """The same, with what the recipes left open set as suits images of so many pixels."""
+        return replace(
+            self,
+            recipe=self.recipe.suited(pixels),
+            short=self.short.suited(pixels, SHORT_SHARE),
+        )

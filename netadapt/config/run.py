@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,10 @@ class RunConfig:
             "execution": Execution(**values.get("execution", {})),
         }
         return cls(**{**values, **read})
+
+    def suited(self, pixels: int) -> "RunConfig":
+        """The same settings, with what they left open set as suits images of so many pixels."""
+        return replace(self, tuning=self.tuning.suited(pixels))
 
     @property
     def run_name(self) -> str:

@@ -18,7 +18,11 @@ EXAMPLES: Mapping[str, Any] = {
     "table": "table.csv",
     "schedule.initial": 0.05,
     "tuning.short_steps": 200,
+    "tuning.recipe.lr": 0.1,
+    "tuning.recipe.weight_decay": 5e-4,
     "tuning.recipe.clip_norm": 1.0,
+    "tuning.short.lr": 0.01,
+    "tuning.short.weight_decay": 5e-4,
     "tuning.short.clip_norm": 1.0,
 }
 """What to write for settings that have no default, or none that a file can say."""

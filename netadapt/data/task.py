@@ -125,6 +125,11 @@ class Task:
     metric_is_share: bool = True
     seed: int = 0
 
+    @property
+    def pixels(self) -> int:
+        """The shorter side of an image."""
+        return min(self.input_shape[1:])
+
     def split(self, name: SplitName) -> Split:
         """One of the three splits."""
         return {"train": self.train, "holdout": self.holdout, "test": self.test}[name]

@@ -9,7 +9,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -85,6 +85,7 @@ def fine_tune(
         DeviceError: the device is not available.
         RunError: the checkpoint is damaged, or of another training.
     """
+    course = replace(course, recipe=course.recipe.suited(task.pixels))
     recipe, seed = course.recipe, course.seed
     total = _step_count(task, course)
     loss_of = _loss(task, recipe)
@@ -175,10 +176,10 @@ def _step_count(task: Task, course: Course) -> int:
     if steps is None:
         assert course.epochs is not None
         steps = max(1, round(course.epochs * max(1, len(task.train) // recipe.batch_size)))
-    if steps < 1 or recipe.batch_size < 1 or recipe.lr <= 0:
+    if steps < 1 or recipe.batch_size < 1 or recipe.peak_lr <= 0:
         raise UsageError(
             f"Training cannot run {steps} steps of {recipe.batch_size} images at learning rate "
-            f"{recipe.lr:g}; all three must be above zero."
+            f"{recipe.peak_lr:g}; all three must be above zero."
         )
     return steps
 
@@ -203,10 +204,10 @@ def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:
         )
     return torch.optim.SGD(
         [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.weight_decay},
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": recipe.decay},
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ],
-        lr=recipe.lr,
+        lr=recipe.peak_lr,
         momentum=recipe.momentum,
         nesterov=recipe.momentum > 0,
         fused=True,  # on a CPU a third of the time of the default
@@ -250,7 +251,7 @@ def _check_finite(losses: list[float], recipe: Recipe, steps: int, last: int) ->
 
 def _diverged(recipe: Recipe, step: int, steps: int, what: str) -> TrainingError:
     lr = recipe.lr_at(step, steps)
-    remedies = [f"a learning rate such as {recipe.lr / 10:g}"]
+    remedies = [f"a learning rate such as {recipe.peak_lr / 10:g}"]
     remedies += ["clipped gradients"] if recipe.clip_norm is None else []
     remedies += ["float32 instead of bfloat16"] if recipe.bf16 else []
     return TrainingError(
