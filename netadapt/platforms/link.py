@@ -88,7 +88,7 @@ def converse(link: Link, settings: Mapping[str, Any], items: Sequence[Item]) -> 
                 elif kind == "error":
                     left[record["id"]] = 0
                 reached = True
-                news = news or kind in ("visit", "error")
+                news = news or kind in ("visit", "rounds", "error")
                 yield record
                 if kind == "done" or (kind == "info" and not items):
                     return

@@ -5,6 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
+from netadapt.platforms.bench.rounds import half_width, median
+
 Clock = Literal["cpu", "wall", "model", "count"]
 
 
@@ -27,12 +29,15 @@ class Measurement:
             ``wall`` is elapsed time; ``model`` is computed, not measured; ``count`` is counted.
         warnings: what disturbed the measurement, each with its remedy.
         unit: ``s``, ``J``, or what is counted.
+        paired: whether the sample of that number, of each network that was measured with it, was
+            taken right before or after.
     """
 
     samples: tuple[float, ...]
     clock: Clock = "cpu"
     warnings: tuple[str, ...] = ()
     unit: str = "s"
+    paired: bool = False
 
     def __post_init__(self) -> None:
         if not self.samples:
@@ -104,12 +109,43 @@ class Measurement:
             "clock": self.clock,
             "warnings": list(self.warnings),
             "unit": self.unit,
+            **({"paired": True} if self.paired else {}),
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Measurement":
         """Read what :meth:`to_json` wrote."""
-        return cls(tuple(data["samples"]), data["clock"], tuple(data["warnings"]), data["unit"])
+        return cls(
+            tuple(data["samples"]),
+            data["clock"],
+            tuple(data["warnings"]),
+            data["unit"],
+            data.get("paired", False),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """What one network costs over what another does.
+
+    Attributes:
+        value: of paired runs the median of their ratios, else the ratio of the headlines.
+        half_width: of its 95 % interval, see
+            :func:`netadapt.platforms.bench.rounds.half_width`; infinite where nothing tells.
+        runs: how many of each it is from.
+    """
+
+    value: float
+    half_width: float
+    runs: int
+
+    @classmethod
+    def of(cls, one: Measurement, other: Measurement) -> "Ratio":
+        """``one`` over ``other``, which were measured together."""
+        if not (one.paired and other.paired and len(one.samples) == len(other.samples)):
+            return cls(one.value / other.value, math.inf, len(one.samples))
+        ratios = [a / b for a, b in zip(one.samples, other.samples, strict=True)]
+        return cls(median(ratios), half_width(ratios), len(ratios))
 
 
 @dataclass(frozen=True, slots=True)

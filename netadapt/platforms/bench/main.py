@@ -10,6 +10,7 @@ until the end of input, and writes JSON lines on standard output, each as soon a
 
     {"kind": "info", "device": "...", "runtime": "...", "layout": "NCHWc", "block": 16, ...}
     {"kind": "visit", "id": "conv 32>64 ...", "ns": [41210, 40988, ...]}   one visit of one model
+    {"kind": "rounds", "ns": {"a": [...], "b": [...]}}      a run of each model in turn, see .rounds
     {"kind": "canary", "ns": [...], "at_s": 1.5}       the same small model again and again: drift
     {"kind": "energy", "id": "net", "joules": 0.0031, "runs": 840, "updates": 98, ...}   one window
     {"kind": "error", "id": "...", "error": "..."}     this model cannot be run; the others go on
@@ -37,6 +38,7 @@ from typing import Any
 from .energy import Windows, open_meter, survey
 from .host import conditions, facts
 from .kernels import find_layout, find_saturation
+from .rounds import measure_in_rounds
 from .sensors import Meter, NoSensor
 from .timer import Emit, Entry, Timer
 
@@ -49,6 +51,7 @@ DEFAULTS = {
     "runs": 4,  # bursts * runs are counted in each visit
     "warmups": 2,  # runs at the start of each visit that are not counted
     "min_seconds": 0.0,  # further passes until each model has run this long
+    "precision": 0.0,  # run in rounds until the ratios to the first model are known so well
     "spread_s": 0.0,  # further passes until the models have been visited for this long
     "time_limit_s": None,  # stop after this long; what was measured stays
     "keep_mb": 4096,  # memory for sessions that stay open from pass to pass
@@ -115,7 +118,7 @@ def measure(
     """Time every entry, then tell the energy of each where that is asked for."""
     began = time.perf_counter()
     timer = Timer(settings, emit)
-    run_s = timer.measure(entries)
+    run_s = measure_in_rounds(timer, entries) if settings["precision"] else timer.measure(entries)
     if meter is not None and settings["energy_rounds"]:
         windows = Windows(meter, settings["energy_window_s"], settings["energy_pause_s"])
         measure_energy(timer, windows, entries, settings["energy_rounds"])

@@ -7,7 +7,7 @@ file runs, whether that is read from a disk or, over a connection, from standard
 from importlib import resources
 
 MODULES = (
-    "host", "sessions", "kernels", "timer",
+    "host", "sessions", "kernels", "timer", "rounds",
     "sensors", "powercap", "hwmon", "nvml", "powermetrics", "energy", "main",
 )  # fmt: skip
 """What travels; each imports from those before it alone."""

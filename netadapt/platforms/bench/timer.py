@@ -161,6 +161,28 @@ class Timer:
         if samples:
             self.emit({"kind": "visit", "id": entry.id, "ns": samples})
 
+    def warm_up(self, entry: Entry) -> None:
+        """Run a model that is open without counting."""
+        try:
+            for _ in range(self.settings["warmups"]):
+                entry.session.run(None, entry.feed)
+        except Exception as error:
+            self.fail(entry, error)
+
+    def once(self, entry: Entry) -> int:
+        """Nanoseconds of one run of a model that is open; 0 if it fails."""
+        clock = self.clock
+        began_s = time.perf_counter()
+        try:
+            start = clock()
+            entry.session.run(None, entry.feed)
+            taken = int(clock() - start)
+        except Exception as error:
+            self.fail(entry, error)
+            return 0
+        self.run_s += time.perf_counter() - began_s
+        return taken
+
     def timed(self, entry: Entry, runs: int) -> list[int]:
         """Nanoseconds of each run; empty if the model fails."""
         if entry.failed or (entry.session is None and not self.open(entry)):

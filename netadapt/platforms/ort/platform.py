@@ -227,7 +227,7 @@ class OrtPlatform:
         for record in self.talk(self.link, self._settings_of_networks(effort), items):
             times.add(record)
             self._remember(record)
-            done += record["kind"] == "visit"
+            done += len(items) if record["kind"] == "rounds" else record["kind"] == "visit"
             if progress is not None:
                 progress(min(done, total), total)
         for n, error in times.errors.items():
@@ -247,7 +247,8 @@ class OrtPlatform:
             DeviceError: there is no energy of it.
         """
         disturbed = self._disturbances() + drift_remark(times.canary_drift)
-        latency = with_remarks(Measurement(tuple(times.of(name)), self._clock, disturbed))
+        samples, paired = tuple(times.of(name)), name in times.rounds
+        latency = with_remarks(Measurement(samples, self._clock, disturbed, paired=paired))
         if not self.options.energy:
             return {"latency": latency}
         joules = times.joules_of(name)
@@ -316,7 +317,8 @@ class OrtPlatform:
             "threads": options.threads, "level": options.level, "provider": options.provider,
             "batch": options.batch, "passes": effort.passes, "bursts": effort.bursts,
             "runs": effort.runs, "warmups": effort.warmups, "min_seconds": effort.min_seconds,
-            "spread_s": effort.spread_s, "time_limit_s": effort.time_limit_s,
+            "spread_s": effort.spread_s, "precision": effort.precision,
+            "time_limit_s": effort.time_limit_s,
             "canary": _canary(), "layout_model": _layout(),
             "integer_model": encoded_integer_model(), "energy": options.energy or None,
         }  # fmt: skip

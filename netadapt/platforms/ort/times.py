@@ -17,6 +17,7 @@ class Times:
     def __init__(self, ids: Mapping[Probe, str]) -> None:
         self.ids = ids
         self.visits: dict[str, int] = {}
+        self.rounds: dict[str, int] = {}
         self.canary: list[float] = []
         self.errors: dict[str, str] = {}
         self._joules: dict[str, list[float]] = {}
@@ -28,6 +29,10 @@ class Times:
         if record["kind"] == "visit":
             self.visits[record["id"]] = self.visits.get(record["id"], 0) + 1
             self._samples.setdefault(record["id"], []).extend(ns * 1e-9 for ns in record["ns"])
+        elif record["kind"] == "rounds":
+            for name, taken in record["ns"].items():
+                self.rounds[name] = self.rounds.get(name, 0) + len(taken)
+                self._samples.setdefault(name, []).extend(ns * 1e-9 for ns in taken)
         elif record["kind"] == "canary":
             self.canary += [ns * 1e-9 for ns in record["ns"]]
             self._canary_best.append(min(record["ns"]) * 1e-9)
