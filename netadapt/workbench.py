@@ -17,9 +17,10 @@ from netadapt.export.widths import sizes_of
 from netadapt.files import write_atomically
 from netadapt.models import restore, save_weights
 from netadapt.network import Cost, Network, Sizes
+from netadapt.platforms import Effort
 from netadapt.platforms.measurement import Measurement
 from netadapt.pruning.surgery import shrink
-from netadapt.runs import Job, Outcome, Phase, Run, Step, Trial
+from netadapt.runs import Job, Keep, Outcome, Phase, Run, Step, Trial
 from netadapt.runs.events import (
     Exported,
     Figures,
@@ -29,7 +30,7 @@ from netadapt.runs.events import (
     training_progress,
 )
 from netadapt.search.budgets import Bound, load
-from netadapt.search.fleet import Deployment, Device, Fleet, scored_as
+from netadapt.search.fleet import DECIDING, WHOLE, Deployment, Device, Fleet, scored_as
 from netadapt.search.strategies import Proposal, Scores
 from netadapt.workers import Evaluator
 from netadapt.workers.evaluate import derived_seed
@@ -120,13 +121,25 @@ class Workbench:
                 )
             )
 
-    def measure(self, step: Step, index: int, outcome: Outcome) -> Mapping[str, Measurement]:
+    def measure(
+        self, step: Step, index: int, outcome: Outcome, *, doubted: bool = False
+    ) -> Mapping[str, Measurement]:
         """Measure a candidate's network beside the unpruned one."""
         name = candidate_name(step.iteration + 1, index)
-        model = self._loaded(outcome.keep, name)
-        sizes = sizes_of(outcome.keep)
+        return self._measured(
+            outcome.keep, name, step.iteration + 1, effort=DECIDING if doubted else WHOLE
+        )
+
+    def settle(self, step: Step) -> Mapping[str, Measurement]:
+        """Measure a step's network beside the unpruned one, so that a search may end by it."""
+        return self._measured(step.keep, step.weights, step.iteration, effort=DECIDING)
+
+    def _measured(
+        self, keep: Keep, weights: str, iteration: int, *, effort: Effort
+    ) -> dict[str, Measurement]:
+        model, sizes = self._loaded(keep, weights), sizes_of(keep)
         candidate = self._deployment(self.deployer.shrunk(model, sizes), sizes)
-        return self._beside(candidate, step.iteration + 1)
+        return self._beside(candidate, iteration, effort)
 
     def keep(self, iteration: int, index: int) -> str:
         """Keep the weights of one candidate of an iteration."""
@@ -136,8 +149,12 @@ class Workbench:
                 path.unlink(missing_ok=True)
         return kept
 
-    def finish(self, step: Step) -> Mapping[str, float]:
-        """Fine-tune at length, export, and measure what was exported."""
+    def finish(self, step: Step) -> Mapping[str, Measurement]:
+        """Fine-tune at length, export, and measure what was exported.
+
+        It has the widths of the step, which settled that it is within the budgets; this shows
+        whether the weights change what it costs.
+        """
         model = self._finetuned(step)
         with self.fleet.watch.lap() as lap:
             images = next(iter(self.subject.data.batches("holdout", batch_size=4)))[0]
@@ -152,13 +169,15 @@ class Workbench:
             if device.info.precision == "int8":
                 write_atomically(self.run.folder / INT8_NAME, self._files.single(device.info))
         self._final = dict(self._beside(self._deployment(self._files, step.sizes), step.iteration))
-        return {key: m.value for key, m in self._final.items()}
+        return self._final
 
     def finished(self) -> Finished:
         """What the run came to; after :meth:`finish`."""
         step, first = self.run.steps[-1], self.run.steps[0]
         model = self._loaded(step.keep, "adapted")
-        network, costs = self.subject.network, {key: m.value for key, m in self._final.items()}
+        network, final = self.subject.network, dict(self._final)
+        settled = {k: c for k, c in step.costs.items() if c.uncertainty is not None}
+        costs = {k: settled[k].measured if k in settled else m.value for k, m in final.items()}
         before = Figures(
             costs=first.measured,
             spreads={key: cost.spread for key, cost in first.costs.items()},
@@ -166,7 +185,7 @@ class Workbench:
         )
         after = Figures(
             costs=costs,
-            spreads={key: m.spread for key, m in self._final.items()},
+            spreads={k: settled[k].spread if k in settled else m.spread for k, m in final.items()},
             **self._figures(model, self._files, step.sizes),
         )
         return Finished(
@@ -241,14 +260,18 @@ class Workbench:
         run.append(Trained("adapted", step.iteration, tuning.long_epochs, phase))
         return model
 
-    def _loaded(self, keep: Mapping[str, tuple[int, ...]], weights: str) -> nn.Module:
+    def _loaded(self, keep: Keep, weights: str) -> nn.Module:
         model = shrink(self.subject.module, self.subject.network, keep)
         restore(model, self.run.weights_path(weights))
         return model
 
-    def _beside(self, candidate: Deployment, iteration: int) -> dict[str, Measurement]:
+    def _beside(
+        self, candidate: Deployment, iteration: int, effort: Effort = WHOLE
+    ) -> dict[str, Measurement]:
         first = {bound.key: bound.original for bound in self.bounds}
-        return self.fleet.beside(self.original(), candidate, iteration=iteration, first=first)
+        return self.fleet.beside(
+            self.original(), candidate, iteration=iteration, first=first, effort=effort
+        )
 
     def _figures(self, model: nn.Module, written: Written, sizes: Sizes) -> dict[str, Any]:
         """What is reported of a network, scored as the least exact device computes."""

@@ -31,12 +31,15 @@ class Killed(Exception):
 class MockWorkshop:
     """Keeps the first units; the accuracy favours one group per iteration."""
 
-    def __init__(self, favourites, *, costs=None, kill_after=None, slow=1.0, final=1.0):
+    def __init__(self, favourites, *, costs=None, kill_after=None, slow=1.0, final=1.0, told=()):
         self.favourites = favourites
         self.prices = costs or {"params": WEIGHTS}
         self.kill_after = kill_after
         self.slow = slow
         self.final = [final]
+        self.told = list(told)  # factor and uncertainty of the measurements, then exact ones
+        self.settled, self.doubted = [], []
+        self.doubt = None  # of what the result measures
         self.tuned, self.screened, self.kept, self.finished = [], [], [], []
 
     def costs(self, sizes):
@@ -58,8 +61,21 @@ class MockWorkshop:
         layers = NET.at({group: len(units) for group, units in keep.items()})
         return {key: self.slow * cost_of(cost, layers) for key, cost in self.prices.items()}
 
-    def measure(self, step, index, outcome):
-        return {k: Measurement((v,), "model") for k, v in self.measured(outcome.keep).items()}
+    def readings(self, keep):
+        factor, uncertainty = self.told.pop(0) if self.told else (1.0, None)
+        return {
+            key: Measurement((factor * value,), "model", uncertainty=uncertainty)
+            for key, value in self.measured(keep).items()
+        }
+
+    def measure(self, step, index, outcome, *, doubted=False):
+        if doubted:
+            self.doubted.append(index)
+        return self.readings(outcome.keep)
+
+    def settle(self, step):
+        self.settled.append(step.iteration)
+        return self.readings(step.keep)
 
     def keep(self, iteration, index):
         self.kept.append((iteration, index))
@@ -68,7 +84,11 @@ class MockWorkshop:
     def finish(self, step):
         self.finished.append(step.iteration)
         factor = self.final.pop(0) if self.final else 1.0
-        return {key: factor * value for key, value in self.measured(step.keep).items()}
+        values = self.measured(step.keep)
+        return {
+            key: Measurement((factor * v,), "model", uncertainty=self.doubt)
+            for key, v in values.items()
+        }
 
 
 def bound(limit, meter=PARAMS, original=FULL):
@@ -325,3 +345,79 @@ def test_a_selection_that_gives_no_number_is_refused(tmp_path, score):
     the_space = space(bound(FULL - 1), selection=lambda _: score)
     with pytest.raises(UsageError, match=r"^The selection gave "):
         run_search(tmp_path / "run", MockWorkshop([""]), the_space)
+
+
+ALONE = Meter("latency", "ort:cpu")
+
+
+def timed(limit):
+    """A bound on what a device has to measure; a parameter takes a second."""
+    return bound(limit, ALONE)
+
+
+def test_a_search_ends_only_where_it_is_beyond_doubt_that_the_budget_is_met(tmp_path):
+    # 26181 of 26200 allowed: 1 % of uncertainty leaves a doubt, a thousandth of it none
+    told = [(1.0, 0.001), (1.0, 0.001), (1.0, 0.01), (1.0, 0.0001)]
+    workshop = MockWorkshop(PATH, costs={"latency": WEIGHTS}, told=told)
+    end, run = run_search(tmp_path / "run", workshop, space(timed(26200)))
+    assert workshop.settled == [3]
+    assert workshop.finished == [3]  # once, after it was settled
+    assert end.costs["latency"].uncertainty == 0.0001
+    assert end == run.steps[-1]
+
+
+def test_what_measures_above_the_budget_when_settled_is_shrunk_before_the_long_fine_tune(tmp_path):
+    told = [(1.0, 0.001), (1.0, 0.001), (1.0, 0.01), (1.01, 0.001)]
+    workshop = MockWorkshop([*PATH, "conv1"], costs={"latency": WEIGHTS}, told=told)
+    end, _ = run_search(tmp_path / "run", workshop, space(timed(26200)))
+    assert workshop.settled == [3]
+    assert end.iteration == 4
+    assert workshop.finished == [4]
+
+
+def test_a_doubt_that_stays_is_not_measured_for_ever(tmp_path):
+    told = [(1.0, 0.01)] * 4
+    workshop = MockWorkshop(PATH, costs={"latency": WEIGHTS}, told=told)
+    end, _ = run_search(tmp_path / "run", workshop, space(timed(26200)))
+    assert workshop.settled == [3]
+    assert end.iteration == 3
+
+
+def test_a_result_is_not_taken_back_by_a_measurement_that_chance_explains(tmp_path):
+    told = [(1.0, 0.001), (1.0, 0.001), (0.99, 0.005)]  # 25919, at most 26049
+    path = [*PATH, "conv1"]
+    workshop = MockWorkshop(path, costs={"latency": WEIGHTS}, told=told, final=1.0005)
+    end, _ = run_search(tmp_path / "run", workshop, space(timed(26100)))
+    assert workshop.finished == [3, 4]  # 26194 is above both: the search went on from there
+    workshop = MockWorkshop(PATH, costs={"latency": WEIGHTS}, told=told, final=0.996)
+    workshop.doubt = 0.001
+    end, _ = run_search(tmp_path / "other", workshop, space(timed(26060)))
+    assert (end.iteration, workshop.finished) == (3, [3])  # 26076 +- 26 may be below
+
+
+def test_a_candidate_that_measures_no_faster_is_measured_again_and_then_passed_over(tmp_path):
+    # The best one measures slower twice; the next one as predicted.
+    told = [(1.2, None), (1.1, None)]
+    workshop = MockWorkshop(PATH, costs={"latency": WEIGHTS}, told=told)
+    end, run = run_search(tmp_path / "run", workshop, space(timed(0.9999 * FULL)))
+    assert workshop.doubted == [2]
+    assert end.name != "conv2"
+    assert end.measured["latency"] < FULL
+    assert any("does not as measured" in r.event.text for r in run.records
+               if isinstance(r.event, Warned))  # fmt: skip
+
+
+def test_a_slow_moment_is_not_held_against_a_candidate(tmp_path):
+    workshop = MockWorkshop(PATH, costs={"latency": WEIGHTS}, told=[(1.2, None)])
+    end, _ = run_search(tmp_path / "run", workshop, space(timed(0.9999 * FULL)))
+    assert (end.name, workshop.doubted) == ("conv2", [2])
+
+
+def test_where_nothing_measures_faster_the_smallest_is_taken_and_the_search_goes_on(tmp_path):
+    told = [(1.5, None), (1.4, None), (1.5, None), (1.2, None), (1.5, None), (1.3, None)]
+    workshop = MockWorkshop(PATH, costs={"latency": WEIGHTS}, told=told)
+    _, run = run_search(tmp_path / "run", workshop, space(timed(0.98 * FULL)))
+    second_best = [name for name in workshop.tuned[:3] if name != "conv2"]
+    assert run.steps[1].name in second_best
+    assert run.steps[1].measured["latency"] > FULL
+    assert run.steps[-1].measured["latency"] <= 0.98 * FULL

@@ -31,6 +31,8 @@ class Measurement:
         unit: ``s``, ``J``, or what is counted.
         paired: whether the sample of that number, of each network that was measured with it, was
             taken right before or after.
+        uncertainty: half of the 95 % interval of the headline, relative to it; None where nothing
+            tells.
     """
 
     samples: tuple[float, ...]
@@ -38,6 +40,7 @@ class Measurement:
     warnings: tuple[str, ...] = ()
     unit: str = "s"
     paired: bool = False
+    uncertainty: float | None = None
 
     def __post_init__(self) -> None:
         if not self.samples:
@@ -97,6 +100,7 @@ class Measurement:
             "median": self.median,
             "p90": self.p90,
             "spread": self.spread,
+            "uncertainty": self.uncertainty,
             "runs": len(self.samples),
             "clock": self.clock,
             "warnings": list(self.warnings),
@@ -110,6 +114,7 @@ class Measurement:
             "warnings": list(self.warnings),
             "unit": self.unit,
             **({"paired": True} if self.paired else {}),
+            **({} if self.uncertainty is None else {"uncertainty": self.uncertainty}),
         }
 
     @classmethod
@@ -121,6 +126,7 @@ class Measurement:
             tuple(data["warnings"]),
             data["unit"],
             data.get("paired", False),
+            data.get("uncertainty"),
         )
 
 
@@ -130,22 +136,21 @@ class Ratio:
 
     Attributes:
         value: of paired runs the median of their ratios, else the ratio of the headlines.
-        half_width: of its 95 % interval, see
-            :func:`netadapt.platforms.bench.rounds.half_width`; infinite where nothing tells.
-        runs: how many of each it is from.
+        uncertainty: half of its 95 % interval, relative to it, see
+            :func:`netadapt.platforms.bench.rounds.half_width`; None where nothing tells.
     """
 
     value: float
-    half_width: float
-    runs: int
+    uncertainty: float | None
 
     @classmethod
     def of(cls, one: Measurement, other: Measurement) -> "Ratio":
         """``one`` over ``other``, which were measured together."""
         if not (one.paired and other.paired and len(one.samples) == len(other.samples)):
-            return cls(one.value / other.value, math.inf, len(one.samples))
+            return cls(one.value / other.value, None)
         ratios = [a / b for a, b in zip(one.samples, other.samples, strict=True)]
-        return cls(median(ratios), half_width(ratios), len(ratios))
+        value, half = median(ratios), half_width(ratios)
+        return cls(value, half / value if math.isfinite(half) else None)
 
 
 @dataclass(frozen=True, slots=True)

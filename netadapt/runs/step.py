@@ -15,12 +15,22 @@ class StepCost:
         predicted: by the table or model that steers, not rescaled.
         target: what the iteration aimed at; for the unpruned network, what it measured.
         spread: interquartile range of the measurement over its median.
+        uncertainty: half of the 95 % interval of what was measured, relative to it; None where
+            nothing tells.
+        final: whether it was measured for as long as a doubt is worth.
     """
 
     measured: float
     predicted: float
     target: float
     spread: float = 0.0
+    uncertainty: float | None = None
+    final: bool = False
+
+    @property
+    def highest(self) -> float:
+        """The upper end of the interval of what was measured."""
+        return self.measured * (1 + (self.uncertainty or 0.0))
 
     @property
     def bias(self) -> float:

@@ -1,7 +1,7 @@
 """The devices of a run: what prices networks for each of them, and what networks measure there."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from netadapt.platforms import (
     Readings,
     Workload,
 )
-from netadapt.platforms.measurement import DeviceInfo, Measurement
+from netadapt.platforms.measurement import DeviceInfo, Measurement, Ratio
 from netadapt.runs import Run, Stopwatch
 from netadapt.runs.events import Measured, TableMeasured, counted
 from netadapt.search.budgets import Meter
@@ -23,8 +23,11 @@ from netadapt.tables.build import complete_table, open_table
 from netadapt.tables.lookup import LookupTable
 from netadapt.tables.plan import TableRequest
 
-WHOLE = Effort(passes=6, min_seconds=0.2)
-"""How long whole networks are measured: short ones need many runs for a steady 10th percentile."""
+WHOLE = Effort(passes=6, min_seconds=0.2, precision=0.005, time_limit_s=20.0)
+"""How long whole networks are measured: until their ratio is known to half a percent."""
+
+DECIDING = replace(WHOLE, precision=0.002, time_limit_s=60.0)
+"""The same where a search may end by it."""
 
 BYTES_PER_WEIGHT = {"float32": 4, "int8": 1}
 
@@ -172,33 +175,45 @@ class Fleet:
         *,
         iteration: int,
         first: Mapping[str, float],
+        effort: Effort = WHOLE,
     ) -> dict[str, Measurement]:
         """What a network costs, by key; measured with its runs between those of the unpruned one.
 
-        Machines have slow and fast minutes. What the unpruned network takes now, over what it took
-        at first, is the drift; the result is divided by it.
+        Machines have slow and fast minutes. The result is what the unpruned network took at first,
+        times the ratio of the two now.
 
         Args:
             original: the unpruned network.
             candidate: the network.
             iteration: of the network, for the journal.
             first: what the unpruned network cost at first, by key.
+            effort: how long to measure.
         """
         corrected: dict[str, Readings] = {}
         for device in self.devices:
             works = {"the unpruned network": original, "the candidate": candidate}
             with self.watch.lap() as lap:
-                now, measured = self._readings(device, works)
+                now, measured = self._readings(device, works, effort)
             keys = {m.resource: m.key for m in self.meters if m.device == device.name}
-            drift = {r: now[r].value / first[key] for r, key in keys.items() if r in now}
-            corrected[device.name] = {r: measured[r].scaled(1 / drift[r]) for r in drift}
-            if drift:
+            corrected[device.name] = {
+                resource: _as_ratio(measured[resource], now[resource], first[key])
+                for resource, key in keys.items()
+                if resource in now
+            }
+            if corrected[device.name]:
                 warnings = tuple(dict.fromkeys(w for m in measured.values() for w in m.warnings))
                 self.run.append(
                     Measured(
                         iteration,
                         device.name,
-                        {r: m.summary() for r, m in measured.items()},
+                        {
+                            r: {
+                                **m.summary(),
+                                "ratio": (ratio := Ratio.of(m, now[r])).value,
+                                "uncertainty": ratio.uncertainty,
+                            }
+                            for r, m in measured.items()
+                        },
                         {r: m.summary() for r, m in now.items()},
                         lap.phase("measuring"),
                         warnings,
@@ -208,7 +223,9 @@ class Fleet:
                     self.run.warn(warning)
         return self._by_key(corrected, candidate)
 
-    def _readings(self, device: Device, works: Mapping[str, Deployment]) -> list[Readings]:
+    def _readings(
+        self, device: Device, works: Mapping[str, Deployment], effort: Effort = WHOLE
+    ) -> list[Readings]:
         """What these networks cost on one device, their runs interleaved."""
         wanted = {m.resource for m in self.meters if m.device == device.name}
         if not wanted & set(device.platform.resources):
@@ -217,7 +234,7 @@ class Fleet:
             Workload(name, partial(work.deploy, device.info), self.network.at(work.sizes))
             for name, work in works.items()
         ]
-        return device.platform.measure_networks(workloads, WHOLE)
+        return device.platform.measure_networks(workloads, effort)
 
     def _by_key(
         self, readings: Mapping[str, Readings], deployment: Deployment
@@ -290,6 +307,13 @@ def _check_source(meter: Meter, device: Device) -> None:
             f"Nothing prices the {meter.resource} of layers on {platform.uri}, so that no search "
             "can be steered by it; give a budget of another resource."
         )
+
+
+def _as_ratio(measured: Measurement, unpruned: Measurement, first: float) -> Measurement:
+    """What was measured, so that its headline is the first reading times the ratio now."""
+    ratio = Ratio.of(measured, unpruned)
+    scaled = measured.scaled(first * ratio.value / measured.value)
+    return replace(scaled, uncertainty=ratio.uncertainty)
 
 
 def _counted(value: float, unit: str) -> Measurement:
