@@ -8,15 +8,16 @@ that the same code runs on real devices, on recorded ones, and on mock accuracie
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 from netadapt.errors import BudgetUnreachable, TrainingError, UsageError
 from netadapt.network import Cost, Network, Sizes, cost_of, least_sizes
 from netadapt.platforms.measurement import Measurement
-from netadapt.runs import Outcome, Run, Step, StepCost
+from netadapt.runs import Outcome, Run, Step
 from netadapt.runs.events import IterationStarted, Tried
 from netadapt.search.budgets import Bound, binding, load
+from netadapt.search.confirmation import Taking, contradictions, remeasured, settled, take
 from netadapt.search.pricing import Loads, Scale, comfortable_reduction
 from netadapt.search.schedule import Schedule
 from netadapt.search.selection import Candidate, Selection, highest_accuracy
@@ -142,53 +143,12 @@ def search(space: Space, workshop: Workshop, run: Run) -> Step:
         if load(step.measured, space.bounds) > 1:
             step = _iterate(step, space, workshop, run)
         elif not settled(step, space.bounds):
-            step = run.commit(_remeasured(step, workshop.settle(step), final=True))
+            step = run.commit(remeasured(step, workshop.settle(step), final=True))
         elif contradicted := contradictions(step, workshop.finish(step), space.bounds):
             # Latency hardly hangs on the weights, but this time it did: go on from there.
-            step = run.commit(_remeasured(step, contradicted, final=False))
+            step = run.commit(remeasured(step, contradicted, final=False))
         else:
             return step
-
-
-def settled(step: Step, bounds: Sequence[Bound]) -> bool:
-    """Whether it is beyond doubt that the step is within every budget.
-
-    Or was measured for as long as a doubt is worth. Decided before the long fine-tune, which would
-    be in vain if a later measurement took the step back.
-    """
-    return all(
-        step.costs[bound.key].final
-        or not bound.measured
-        or step.costs[bound.key].highest <= bound.limit
-        for bound in bounds
-    )
-
-
-def contradictions(
-    step: Step, final: Mapping[str, Measurement], bounds: Sequence[Bound]
-) -> dict[str, Measurement]:
-    """Measurements of the result above a budget, where chance does not explain it."""
-    above = {}
-    for bound in bounds:
-        reading = final[bound.key]
-        lowest = reading.value * (1 - (reading.uncertainty or 0.0))
-        if lowest > max(bound.limit, step.costs[bound.key].highest):
-            above[bound.key] = reading
-    return above
-
-
-def _remeasured(step: Step, readings: Mapping[str, Measurement], *, final: bool) -> Step:
-    costs = {
-        key: replace(
-            step.costs[key],
-            measured=reading.value,
-            spread=reading.spread,
-            uncertainty=reading.uncertainty,
-            final=final,
-        )
-        for key, reading in readings.items()
-    }
-    return replace(step, costs={**step.costs, **costs})
 
 
 def _iterate(step: Step, space: Space, workshop: Workshop, run: Run) -> Step:
@@ -218,7 +178,7 @@ def _iterate(step: Step, space: Space, workshop: Workshop, run: Run) -> Step:
         assert outcome is not None  # it was ranked by it
         candidates.append((proposals[index], outcome))
     present = load(step.measured, space.bounds)
-    return _take(step, candidates, _Taking(run, workshop, loads, space.bounds, targets, present))
+    return take(step, candidates, Taking(run, workshop, loads, space.bounds, targets, present))
 
 
 def proposed(strategy: Strategy, situation: Situation) -> list[Proposal]:
@@ -363,67 +323,3 @@ class Judge:
                 "highest for the best candidate."
             )
         return score
-
-
-def _take(step: Step, candidates: Sequence[tuple[Proposal, Outcome]], taking: "_Taking") -> Step:
-    """Make the best candidate that is measured to lower the load the next step.
-
-    One that does not is measured again, for longer; then it is the next one's turn. Where none
-    does, the smallest as measured is taken, so that the search goes on.
-    """
-    readings: list[Mapping[str, Measurement]] = []
-    for proposal, outcome in candidates:
-        readings.append(taking.workshop.measure(step, outcome.index, outcome))
-        if taking.lowers(readings[-1]):
-            break
-        readings[-1] = taking.workshop.measure(step, outcome.index, outcome, doubted=True)
-        if taking.lowers(readings[-1]):
-            break
-        taking.run.warn(
-            f"Shrinking {proposal.name} was predicted to lower the cost, and does not as measured; "
-            "the next best candidate is measured instead."
-        )
-    best = min(range(len(readings)), key=lambda place: taking.load(readings[place]))
-    return taking.commit(step, *candidates[best], readings[best])
-
-
-@dataclass(frozen=True, slots=True)
-class _Taking:
-    """What it takes to make a candidate the next step."""
-
-    run: Run
-    workshop: Workshop
-    loads: Loads
-    bounds: Sequence[Bound]
-    targets: Mapping[str, float]
-    present: float
-
-    def load(self, readings: Mapping[str, Measurement]) -> float:
-        """Of a network as measured."""
-        return load({key: reading.value for key, reading in readings.items()}, self.bounds)
-
-    def lowers(self, readings: Mapping[str, Measurement]) -> bool:
-        """Whether a network is measured below the present one."""
-        return self.load(readings) < self.present
-
-    def commit(
-        self, step: Step, proposal: Proposal, outcome: Outcome,
-        readings: Mapping[str, Measurement],
-    ) -> Step:  # fmt: skip
-        """The next step, in the journal."""
-        prices = self.loads.prices(proposal.changes)
-        costs = {
-            key: StepCost(r.value, prices[key], self.targets[key], r.spread, r.uncertainty)
-            for key, r in readings.items()
-        }
-        return self.run.commit(
-            Step(
-                iteration=step.iteration + 1,
-                name=proposal.name,
-                keep=outcome.keep,
-                costs=costs,
-                accuracy=outcome.accuracy,
-                weights=self.workshop.keep(step.iteration + 1, outcome.index),
-                reaches=proposal.reaches,
-            )
-        )

@@ -230,6 +230,8 @@ class OrtPlatform:
             done += len(items) if record["kind"] == "rounds" else record["kind"] == "visit"
             if progress is not None:
                 progress(min(done, total), total)
+        if progress is not None and items:
+            progress(total, total)  # rounds end when enough is known
         for n, error in times.errors.items():
             reason = refusal(error)
             if reason:
@@ -238,6 +240,12 @@ class OrtPlatform:
                 f"{self.link.name} cannot run {models[int(n)].name}: {error.strip().rstrip('.')}. "
                 "Export it with operators that this onnxruntime knows, or choose another platform."
             )
+        for item, model in zip(items, models, strict=True):
+            if not times.of(item.id):
+                raise DeviceError(
+                    f"{self.link.name} ran out of time before {model.name} had run once; measure "
+                    "again, for longer."
+                )
         return [self._readings(item.id, times) for item in items]
 
     def _readings(self, name: str, times: Times) -> Readings:

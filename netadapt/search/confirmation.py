@@ -1,0 +1,131 @@
+"""What measurements decide: whether a candidate is taken, and whether a search may end."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from netadapt.platforms.measurement import Measurement
+from netadapt.runs import Outcome, Run, Step, StepCost
+from netadapt.search.budgets import Bound, load
+from netadapt.search.pricing import Loads
+from netadapt.search.strategies import Proposal
+
+
+class Scales(Protocol):
+    """Measures candidates; the part of a workshop that is needed here."""
+
+    def measure(
+        self, step: Step, index: int, outcome: Outcome, *, doubted: bool = False
+    ) -> Mapping[str, Measurement]:
+        """What the network of an outcome costs."""
+        ...
+
+    def keep(self, iteration: int, index: int) -> str:
+        """Keep the weights of a candidate; their name."""
+        ...
+
+
+def settled(step: Step, bounds: Sequence[Bound]) -> bool:
+    """Whether it is beyond doubt that the step is within every budget.
+
+    Or was measured for as long as a doubt is worth. Decided before the long fine-tune, which would
+    be in vain if a later measurement took the step back.
+    """
+    return all(
+        step.costs[bound.key].final
+        or not bound.measured
+        or step.costs[bound.key].highest <= bound.limit
+        for bound in bounds
+    )
+
+
+def contradictions(
+    step: Step, final: Mapping[str, Measurement], bounds: Sequence[Bound]
+) -> dict[str, Measurement]:
+    """Measurements of the result above a budget, where chance does not explain it."""
+    above = {}
+    for bound in bounds:
+        reading = final[bound.key]
+        lowest = reading.value * (1 - (reading.uncertainty or 0.0))
+        if lowest > max(bound.limit, step.costs[bound.key].highest):
+            above[bound.key] = reading
+    return above
+
+
+def remeasured(step: Step, readings: Mapping[str, Measurement], *, final: bool) -> Step:
+    """The step with what it was measured at since; ``final`` if that is to be the last word."""
+    costs = {
+        key: replace(
+            step.costs[key],
+            measured=reading.value,
+            spread=reading.spread,
+            uncertainty=reading.uncertainty,
+            final=final,
+        )
+        for key, reading in readings.items()
+    }
+    return replace(step, costs={**step.costs, **costs})
+
+
+def take(step: Step, candidates: Sequence[tuple[Proposal, Outcome]], taking: "Taking") -> Step:
+    """Make the best candidate that is measured to lower the load the next step.
+
+    One that does not is measured again, for longer; then it is the next one's turn. Where none
+    does, the smallest as measured is taken, so that the search goes on.
+    """
+    readings: list[Mapping[str, Measurement]] = []
+    for proposal, outcome in candidates:
+        readings.append(taking.workshop.measure(step, outcome.index, outcome))
+        if taking.lowers(readings[-1]):
+            break
+        readings[-1] = taking.workshop.measure(step, outcome.index, outcome, doubted=True)
+        if taking.lowers(readings[-1]):
+            break
+        taking.run.warn(
+            f"Shrinking {proposal.name} was predicted to lower the cost, and does not as measured; "
+            "the next best candidate is measured instead."
+        )
+    best = min(range(len(readings)), key=lambda place: taking.load(readings[place]))
+    return taking.commit(step, *candidates[best], readings[best])
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What it takes to make a candidate the next step."""
+
+    run: Run
+    workshop: Scales
+    loads: Loads
+    bounds: Sequence[Bound]
+    targets: Mapping[str, float]
+    present: float
+
+    def load(self, readings: Mapping[str, Measurement]) -> float:
+        """Of a network as measured."""
+        return load({key: reading.value for key, reading in readings.items()}, self.bounds)
+
+    def lowers(self, readings: Mapping[str, Measurement]) -> bool:
+        """Whether a network is measured below the present one."""
+        return self.load(readings) < self.present
+
+    def commit(
+        self, step: Step, proposal: Proposal, outcome: Outcome,
+        readings: Mapping[str, Measurement],
+    ) -> Step:  # fmt: skip
+        """The next step, in the journal."""
+        prices = self.loads.prices(proposal.changes)
+        costs = {
+            key: StepCost(r.value, prices[key], self.targets[key], r.spread, r.uncertainty)
+            for key, r in readings.items()
+        }
+        return self.run.commit(
+            Step(
+                iteration=step.iteration + 1,
+                name=proposal.name,
+                keep=outcome.keep,
+                costs=costs,
+                accuracy=outcome.accuracy,
+                weights=self.workshop.keep(step.iteration + 1, outcome.index),
+                reaches=proposal.reaches,
+            )
+        )
