@@ -14,10 +14,10 @@ from typing import Any
 from netadapt import data, export, training
 from netadapt.assembly import Assembly, Source, assemble
 from netadapt.config import RunConfig, checked
-from netadapt.errors import RunError
+from netadapt.errors import RunError, UsageError
 from netadapt.export.analog import score_on
 from netadapt.models import restore, save_weights
-from netadapt.network import Network, cost_of
+from netadapt.network import Network, cost_of, shrinkable
 from netadapt.platforms import open_platform
 from netadapt.platforms.accelerators.platform import ModelledPlatform
 from netadapt.plugins import lookup
@@ -30,7 +30,8 @@ from netadapt.runs.stopwatch import stopwatch_of
 from netadapt.search.budgets import Bound, Meter, bounds, meters
 from netadapt.search.fleet import Device, Fleet, check_sources, infos, scored_as
 from netadapt.search.loop import Space, check_reachable, search
-from netadapt.search.selection import SELECTIONS
+from netadapt.search.race import Race, looks
+from netadapt.search.selection import SELECTIONS, highest_accuracy, lowest_loss
 from netadapt.search.strategies import STRATEGIES
 from netadapt.tables.build import open_table
 from netadapt.workbench import Workbench, job_of
@@ -147,7 +148,7 @@ def open_subject(config: RunConfig) -> Assembly:
         ("importance", config.importance, IMPORTANCES),
     ):
         lookup(what, name, registry)
-    return assemble(
+    subject = assemble(
         Source(
             config.model,
             config.model_args,
@@ -157,6 +158,8 @@ def open_subject(config: RunConfig) -> Assembly:
             seed=config.seed,
         )
     )
+    check_finalists(config, subject.network)
+    return subject
 
 
 def open_devices(config: RunConfig) -> tuple[Device, ...]:
@@ -218,11 +221,40 @@ def space_of(
         bounds=bounds(asked, originals),
         strategy=lookup("strategy", config.strategy, STRATEGIES),
         schedule=config.schedule,
-        selection=lookup("selection", config.selection, SELECTIONS),
         multiple=multiple_of(config, devices),
-        finalists=config.finalists,
+        rungs=config.ladder,
         seed=config.seed,
+        **_picking(config, len(subject.data.holdout)),
     )
+
+
+def _picking(config: RunConfig, images: int) -> dict[str, Any]:
+    """What ranks candidates, and on which of so many holdout images."""
+    selection = lookup("selection", config.selection, SELECTIONS)
+    by_loss = config.screening == "loss" and selection in (highest_accuracy, lowest_loss)
+    if not by_loss:
+        return {"selection": selection}
+    # One chance of error for an iteration, shared by all of its races.
+    error = config.screening_error / max(1, len(config.ladder))
+    return {
+        "selection": selection,
+        "screening": lowest_loss,
+        "race": Race(looks(images), error) if error else None,
+    }
+
+
+def check_finalists(config: RunConfig, network: Network) -> None:
+    """Refuse more finalists than there can be proposals of one group each.
+
+    Raises:
+        UsageError: there are more; where other strategies propose fewer, all are fine-tuned.
+    """
+    able = len(list(shrinkable(network)))
+    if config.finalists is not None and config.finalists > able:
+        raise UsageError(
+            f"{config.finalists} finalists are more than the {able} channel groups that can "
+            f"shrink; ask for at most {able}, or for 0 to fine-tune every proposal."
+        )
 
 
 def as_preferred(config: RunConfig, network: Network, device: Device) -> Network:

@@ -16,6 +16,7 @@ from netadapt import training
 from netadapt.adapt import needs_training, open_devices, open_subject, space_of
 from netadapt.assembly import Assembly
 from netadapt.config import RunConfig
+from netadapt.config.rungs import Rung, applicable
 from netadapt.network import MACS, Cost, cost_of
 from netadapt.platforms import LayerTimer
 from netadapt.provenance import machine, versions
@@ -107,9 +108,10 @@ def plan_run(config: RunConfig) -> Preview:
     loads = Loads(space.network, {}, costs, aim)
     measured, proposals = _asked(space, loads)
     iterations = _iterations(first, space, costs)
-    finalists = space.finalists if 0 < space.finalists < len(proposals) else len(proposals)
-    screened = measured | ({_key(p) for p in proposals} if finalists < len(proposals) else set())
-    phases = _phases(config, subject, iterations, len(screened), finalists)
+    rungs = applicable(space.rungs, len(proposals))
+    thinned = next(iter(rungs.values())).keep < len(proposals)
+    screened = measured | ({_key(p) for p in proposals} if thinned else set())
+    phases = _phases(config, subject, iterations, len(screened), rungs)
     phases["tables"] = sum(table.seconds for table in tables)
     size = _BYTES_PER_PARAMETER * space.network.params({})
     return Preview(
@@ -123,9 +125,9 @@ def plan_run(config: RunConfig) -> Preview:
             {"name": p.name, "changes": dict(p.changes), "load": p.load} for p in proposals
         ),
         iterations=iterations,
-        trials=len(screened) + finalists,
+        trials=len(screened) + sum(rung.keep for rung in rungs.values()),
         phases=phases,
-        disk_bytes=size * (iterations + finalists + _RESULT_FORMATS),
+        disk_bytes=size * (iterations + _stored(rungs) + _RESULT_FORMATS),
     )
 
 
@@ -205,23 +207,47 @@ def _iterations(first: Step, space: Space, costs: Mapping[str, Cost]) -> int:
 
 
 def _phases(
-    config: RunConfig, subject: Assembly, iterations: int, screened: int, finalists: int
+    config: RunConfig,
+    subject: Assembly,
+    iterations: int,
+    screened: int,
+    rungs: Mapping[int, Rung],
 ) -> dict[str, float]:
-    """Seconds of each phase, from a timed training step and a timed forward pass."""
+    """Seconds of each phase, from a timed training step and a timed forward pass.
+
+    Every candidate is taken to be scored on all images, though a race may need fewer.
+    """
     task, tuning = subject.data, config.tuning
     step_s, image_s = _timed(config, subject)
     images = len(task.train)
     epoch_s = step_s * max(1, images // tuning.recipe.batch_size)
     holdout_s = image_s * len(task.holdout)
     screen_s = image_s * tuning.screen_batches * 128 + holdout_s
-    tune_s = step_s * tuning.steps_for(images) + holdout_s
+    scored = sum(rung.keep for rung in rungs.values())
+    tune_s = step_s * _steps(rungs, tuning.steps_for(images)) + scored * holdout_s
     training_s = tuning.train_epochs * epoch_s if needs_training(config, task) else 0.0
     return {
         "training": training_s + tuning.long_epochs * epoch_s,
         "screening": iterations * screened * screen_s,
-        "tuning": iterations * finalists * tune_s,
+        "tuning": iterations * tune_s,
         "measuring": (iterations + 2) * len(config.devices) * (1.0 + 4 * WHOLE.min_seconds),
     }
+
+
+def _steps(rungs: Mapping[int, Rung], total: int) -> int:
+    """Optimizer steps of all candidates of an iteration."""
+    ends = [0, *(rung.steps(total) for rung in rungs.values())]
+    keeps = [rung.keep for rung in rungs.values()]
+    return sum(k * (e - b) for k, b, e in zip(keeps, ends[:-1], ends[1:], strict=True))
+
+
+def _stored(rungs: Mapping[int, Rung]) -> int:
+    """Files of the size of a network that the candidates of an iteration leave meanwhile.
+
+    Where there are several rungs, a candidate's place holds its weights and their momenta.
+    """
+    several = len(rungs) > 1
+    return max(rung.keep for rung in rungs.values()) * (3 if several else 1)
 
 
 def _timed(config: RunConfig, subject: Assembly) -> tuple[float, float]:

@@ -35,6 +35,9 @@ from netadapt.search.strategies import Proposal, Scores
 from netadapt.workers import Evaluator
 from netadapt.workers.evaluate import derived_seed
 
+_PLACE = ".place"
+"""How the file ends that says where a candidate's fine-tune goes on."""
+
 INT8_NAME = "adapted.int8.onnx"
 """The result in 8 bits, where that is what was measured."""
 
@@ -102,11 +105,14 @@ class Workbench:
         return self.evaluator.scores(self.job, weights, step.keep)
 
     def attempt(
-        self, step: Step, proposals: Mapping[int, Proposal], rung: int
+        self,
+        step: Step,
+        proposals: Mapping[int, Proposal],
+        rung: int,
+        part: tuple[int, int] | None = None,
     ) -> Iterator[Outcome]:
-        """Screen or fine-tune each of the proposals."""
+        """Screen the proposals, or fine-tune them up to the end of a rung."""
         for index, proposal in proposals.items():
-            name = candidate_name(step.iteration + 1, index)
             yield self.evaluator(
                 Trial(
                     job=self.job,
@@ -117,9 +123,23 @@ class Workbench:
                     changes=dict(proposal.changes),
                     keep=step.keep,
                     weights=str(self.run.weights_path(step.weights)),
-                    out=str(self.run.weights_path(name)) if rung else "",
+                    part=part,
+                    **self._training(candidate_name(step.iteration + 1, index), rung),
                 )
             )
+
+    def _training(self, name: str, rung: int) -> dict[str, Any]:
+        """Which steps of a fine-tune a rung takes, and which files it writes."""
+        rungs = self.config.ladder
+        if rung == 0:
+            return {}
+        until = rungs[rung - 1].steps(self.job.steps) if rungs else self.job.steps
+        last, path = until == self.job.steps, self.run.weights_path
+        return {
+            "until": until,
+            "place": str(path(f"{name}{_PLACE}")) if len(rungs) > 1 else "",
+            "out": str(path(name)) if last else "",
+        }
 
     def measure(
         self, step: Step, index: int, outcome: Outcome, *, doubted: bool = False

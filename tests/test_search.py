@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from netadapt.config.rungs import Rung
 from netadapt.errors import BudgetUnreachable, TrainingError, UsageError
 from netadapt.network import MACS, WEIGHTS, cost_of
 from netadapt.platforms.measurement import Measurement
@@ -159,7 +160,7 @@ def test_out_of_reach_shrinks_as_far_as_possible_and_then_says_so(tmp_path):
 
 def test_screening_fine_tunes_the_finalists_only(tmp_path):
     workshop = MockWorkshop(PATH)
-    end, _ = run_search(tmp_path / "run", workshop, space(bound(28500), finalists=1))
+    end, _ = run_search(tmp_path / "run", workshop, space(bound(28500), rungs=(Rung(1),)))
     assert (sorted(workshop.screened), workshop.tuned) == (["conv0", "conv1", "conv2"], ["conv2"])
     assert end.name == "conv2"
 

@@ -12,6 +12,7 @@ from netadapt.cli.outcome import result_text
 from netadapt.cli.preview import preview_text
 from netadapt.cli.settings import resolve
 from netadapt.cli.text import echo_json
+from netadapt.errors import UsageError
 
 if TYPE_CHECKING:
     from netadapt.config import RunConfig
@@ -75,8 +76,8 @@ Repeating a command continues its run; --fresh starts over.
 )
 @click.option(
     "--select",
-    help="Keep the candidate of highest accuracy, or of least accuracy lost per saved "
-    "cost: accuracy or ratio.  [default: accuracy]",
+    help="Keep the candidate of highest accuracy, lowest loss, or least accuracy lost per saved "
+    "cost: accuracy, loss or ratio.  [default: accuracy]",
 )
 @click.option("--importance", help="Which channels to keep.  [default: l2]")
 @click.option(
@@ -86,10 +87,30 @@ Repeating a command continues its run; --fresh starts over.
 )
 @click.option("--decay", type=float, help="Factor on the cut, per iteration.  [default: 0.96]")
 @click.option(
+    "--rungs",
+    metavar="RUNGS",
+    help="How proposals are thinned out: after screening, the best 4 do a tenth of the short "
+    "fine-tune, and the best 2 of them all of it.  [default: 4:10%,2:100%]",
+)
+@click.option(
     "--finalists",
     type=int,
     metavar="N",
-    help="Fine-tune only the N best of each iteration's proposals; 0 for all.  [default: 3]",
+    help="In place of rungs, fine-tune the N best of each iteration to the end; 0 for all.",
+)
+@click.option(
+    "--exhaustive", is_flag=True, help="Fine-tune every proposal, as the paper does: --finalists 0."
+)
+@click.option(
+    "--screening",
+    help="Who goes on: those of the lowest loss, on as few holdout images as tell, or those of "
+    "the best --select on all: loss or selection.  [default: loss]",
+)
+@click.option(
+    "--screening-error",
+    metavar="PERCENT",
+    help="Chance per iteration that the loss of few images misses one of the best; 0 scores all "
+    "images.  [default: 5%]",
 )
 @click.option(
     "--short-steps",
@@ -116,9 +137,13 @@ Repeating a command continues its run; --fresh starts over.
 @console_options
 def adapt(
     config: Path | None, folder: Path | None, fresh: bool, dry_run: bool, as_json: bool,
-    quiet: bool, verbose: bool, json_lines: bool, **given: Any,
+    quiet: bool, verbose: bool, json_lines: bool, exhaustive: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Shrink MODEL until what it costs, measured on a device, is within every budget."""
+    if exhaustive:
+        if given["finalists"] or given["rungs"]:
+            raise UsageError("--exhaustive fine-tunes every proposal; give no rungs or finalists.")
+        given["finalists"] = 0
     settings = resolve(config, given)
     if dry_run:
         return _preview(settings, as_json=as_json)

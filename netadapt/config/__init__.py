@@ -4,15 +4,18 @@ from netadapt.config.check import check, checked
 from netadapt.config.reading import load_toml, read_config
 from netadapt.config.recipe import LARGE_IMAGES, SHORT_LIMIT, SMALL_IMAGES, Recipe, Tuning
 from netadapt.config.run import Execution, RunConfig
+from netadapt.config.rungs import RUNGS, Rung
 from netadapt.config.starter import starter
 
 __all__ = [
     "LARGE_IMAGES",
+    "RUNGS",
     "SHORT_LIMIT",
     "SMALL_IMAGES",
     "Execution",
     "Recipe",
     "RunConfig",
+    "Rung",
     "Tuning",
     "check",
     "checked",

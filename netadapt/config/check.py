@@ -1,5 +1,6 @@
 """What is wrong with the settings of a run: all of it at once, before anything runs."""
 
+import difflib
 import math
 import re
 from collections import Counter
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from netadapt.config.run import RunConfig
+from netadapt.config.rungs import RUNGS, faults_of
 from netadapt.errors import Fault, SettingsError
 from netadapt.units import RESOURCES, Budget
 
@@ -53,10 +55,13 @@ _RECIPE = {
     "label_smoothing": _LESS_THAN_ALL,
     "clip_norm": _POSITIVE,
 }
+SCREENINGS = ("loss", "selection")
+
 RANGES: dict[str, Range] = {
     "input_size": _SOME,
     "multiple": _ANY_COUNT,
     "finalists": _ANY_COUNT,
+    "screening_error": _LESS_THAN_ALL,
     "seed": Range(0, 2**63 - 1),  # what PyTorch's generators take
     "schedule.initial": _PART,
     "schedule.decay": _PART,
@@ -84,6 +89,7 @@ def check(config: RunConfig, *, budgeted: bool = True) -> list[Fault]:
         *_missing(config, budgeted),
         *_budgets(config),
         *_devices(config.devices),
+        *_rungs(config),
         *_numbers(config.to_json()),
         *_trainer(config.execution.trainer),
     ]
@@ -140,6 +146,25 @@ def _budget(budget: Budget, devices: Mapping[str, str]) -> Iterator[str]:
     if not math.isfinite(budget.value) or budget.value not in allowed:
         what = "share" if budget.share else "value"
         yield f"has the {what} {budget.value:g}; it must be finite and {allowed}."
+
+
+def _rungs(config: RunConfig) -> Iterator[Fault]:
+    if not config.rungs:
+        yield Fault(
+            "rungs", "is empty; to fine-tune every proposal to the end, set finalists to 0."
+        )
+    for text in faults_of(config.rungs):
+        yield Fault("rungs", text)
+    if config.finalists is not None and config.rungs != RUNGS:
+        yield Fault("rungs", "and finalists exclude each other; give one of them.")
+    if config.screening not in SCREENINGS:
+        yield Fault("screening", _no_choice(config.screening, SCREENINGS))
+
+
+def _no_choice(value: str, known: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(value, known, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"it must be {' or '.join(known)}."
+    return f"is {value!r}; {hint}"
 
 
 _DEVICE_NAME = re.compile(r"[\w.-]+")

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from netadapt.config.check import check
 from netadapt.config.run import RunConfig
+from netadapt.config.rungs import Rung, parse_rung
 from netadapt.config.settings import NOTHING, Setting, settings
 from netadapt.errors import Fault, SettingsError, UsageError
 from netadapt.units import Budget, parse_budget, parse_share
@@ -154,7 +155,21 @@ def _devices(setting: Setting, value: Any, faults: list[Fault]) -> dict[str, str
     return devices
 
 
-_READERS = {"budgets": _budgets, "devices": _devices, "model_args": _model_args}
+def _rungs(setting: Setting, value: Any, faults: list[Fault]) -> tuple[Rung, ...]:
+    texts = value.split(",") if isinstance(value, str) else value
+    expected = "a list such as ['4:10%', '2:100%']"
+    try:
+        return tuple(
+            parse_rung(_expect(str, text, "a text such as '4:10%'"))
+            for text in _expect((list, tuple), texts, expected)
+        )
+    except UsageError as error:
+        raise _Wrong(f"is refused: {error}") from error
+
+
+_READERS = {
+    "budgets": _budgets, "devices": _devices, "model_args": _model_args, "rungs": _rungs,
+}  # fmt: skip
 """Settings that are more than a plain value."""
 
 

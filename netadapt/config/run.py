@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from netadapt.config.recipe import Recipe, Tuning
+from netadapt.config.rungs import RUNGS, Rung
 from netadapt.search.schedule import Schedule
 from netadapt.units import Budget
 
@@ -46,12 +47,20 @@ class RunConfig:
         input_size: height and width of the images in pixels; ``None`` takes the data set's.
         table: an existing lookup table of the first device to start from.
         strategy: what proposes networks, by name or as ``package.module:callable``.
-        selection: which proposal is kept: ``accuracy``, or ``ratio`` of accuracy lost to cost
-            saved; by name or as ``package.module:callable``.
+        selection: which proposal is kept: ``accuracy``, ``loss``, or ``ratio`` of accuracy lost to
+            cost saved; by name or as ``package.module:callable``.
+        screening: what decides who goes on to the next rung: ``loss``, of as many holdout images as
+            it takes to tell candidates apart, or ``selection``, of all of them. Where the selection
+            is neither accuracy nor loss, it decides at every rung.
+        screening_error: chance per iteration that one of the best by their loss is taken for a
+            lesser one because not all images were scored; 0 scores all.
         importance: which channels are kept, by name or as ``package.module:callable``.
         schedule: reductions per iteration.
         multiple: widths become multiples of it; 0 takes the device's block.
-        finalists: how many screened proposals are fine-tuned per iteration; 0 for all.
+        rungs: how the proposals of an iteration are thinned out, such as ``4:10%`` and ``2:100%``:
+            the best 4 after screening do a tenth of the short fine-tune, the best 2 of them all.
+        finalists: how many screened proposals are fine-tuned to the end, in place of rungs; 0 for
+            all, unscreened, as the paper does. ``None`` takes the rungs.
         tuning: how long each kind of training lasts.
         seed: decides splits, initial weights and the order of the images.
         execution: how to execute the run; does not decide its result.
@@ -67,10 +76,13 @@ class RunConfig:
     table: Path | None = None
     strategy: str = "one_group"
     selection: str = "accuracy"
+    screening: str = "loss"
+    screening_error: float = 0.05
     importance: str = "l2"
     schedule: Schedule = field(default_factory=Schedule)
     multiple: int = 0
-    finalists: int = 3
+    rungs: tuple[Rung, ...] = RUNGS
+    finalists: int | None = None
     tuning: Tuning = field(default_factory=Tuning)
     seed: int = 0
     execution: Execution = field(default_factory=Execution)
@@ -78,7 +90,7 @@ class RunConfig:
     def to_json(self) -> dict[str, Any]:
         """All settings as plain JSON values."""
         values = asdict(self)
-        values["budgets"] = list(values["budgets"])
+        values["budgets"], values["rungs"] = list(values["budgets"]), list(values["rungs"])
         values["table"] = str(self.table) if self.table else None
         return values
 
@@ -96,6 +108,7 @@ class RunConfig:
             "budgets": tuple(Budget(**budget) for budget in values["budgets"]),
             "table": Path(values["table"]) if values["table"] else None,
             "schedule": Schedule(**values["schedule"]),
+            "rungs": tuple(Rung(**rung) for rung in values["rungs"]),
             "tuning": Tuning(
                 **{
                     **tuning,
@@ -110,6 +123,13 @@ class RunConfig:
     def suited(self, pixels: int) -> "RunConfig":
         """The same settings, with what they left open set as suits images of so many pixels."""
         return replace(self, tuning=self.tuning.suited(pixels))
+
+    @property
+    def ladder(self) -> tuple[Rung, ...]:
+        """The rungs that hold; none where every proposal is fine-tuned to the end."""
+        if self.finalists is None:
+            return self.rungs
+        return (Rung(self.finalists),) if self.finalists else ()
 
     @property
     def run_name(self) -> str:

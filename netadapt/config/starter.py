@@ -5,6 +5,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from netadapt.config.rungs import RUNGS
 from netadapt.config.settings import Setting, settings
 
 EXAMPLES: Mapping[str, Any] = {
@@ -16,6 +17,8 @@ EXAMPLES: Mapping[str, Any] = {
     "weights": "trained.safetensors",
     "input_size": 224,
     "table": "table.csv",
+    "rungs": [str(rung) for rung in RUNGS],
+    "finalists": 3,
     "schedule.initial": 0.05,
     "tuning.short_steps": 200,
     "tuning.recipe.lr": 0.1,

@@ -194,7 +194,8 @@ def _trial_row(facts: Facts, trial: Tried, kept: bool) -> tuple[str, ...]:
         clipped(trial.name, 120),
         to,
         *predicted,
-        "screened" if outcome.rung == 0 else "fine-tuned",
+        ("screened" if outcome.rung == 0 else "fine-tuned")
+        + (f", scored on {outcome.images} images" if outcome.images else ""),
         "-" if failed else format_metric(outcome.accuracy, share=facts.share),
         f"{math.fsum(phase.seconds for phase in outcome.phases):.2f}",
         clipped(outcome.failed, 120) if failed else "kept" if kept else "",

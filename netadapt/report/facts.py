@@ -1,7 +1,7 @@
 """What a journal tells, put in order for the page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from netadapt.errors import UsageError
 from netadapt.runs import Record, Step, last, steps_of
@@ -87,14 +87,26 @@ def facts_of(name: str, records: Sequence[Record]) -> Facts:
 
 
 def _trials(records: Sequence[Record]) -> dict[int, tuple[Tried, ...]]:
-    """By iteration; a trial that was repeated after a run was cut off counts once."""
+    """By iteration; a trial that was repeated after a run was cut off counts once.
+
+    Of a candidate in a race the last look tells all, and the time is that of all looks.
+    """
     trials: dict[int, dict[tuple[object, ...], Tried]] = {}
     for record in records:
         event = record.event
         if isinstance(event, Tried):
             at = (event.outcome.rung, event.name, *sorted(event.changes.items()))
-            trials.setdefault(event.iteration, {})[at] = event
+            earlier = trials.setdefault(event.iteration, {})
+            earlier[at] = _after(earlier.get(at), event)
     return {iteration: tuple(trials[iteration].values()) for iteration in sorted(trials)}
+
+
+def _after(before: Tried | None, trial: Tried) -> Tried:
+    """A trial with the phases of its earlier looks."""
+    if before is None or not 0 < before.outcome.images < trial.outcome.images:
+        return trial
+    phases = (*before.outcome.phases, *trial.outcome.phases)
+    return replace(trial, outcome=replace(trial.outcome, phases=phases))
 
 
 def _warnings(records: Sequence[Record]) -> tuple[str, ...]:

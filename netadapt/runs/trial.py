@@ -54,8 +54,8 @@ class Trial:
         keep: what the network that it starts from keeps of the unpruned one.
         weights: path of that network's weights.
         out: path to write the candidate's weights to; empty to write none.
-        since: optimizer steps of the short fine-tune that the rung before has done.
-        until: steps done after this rung; all of them if it is the last, and none at rung 0.
+        until: optimizer steps of the short fine-tune that are done after this rung, those of the
+            rungs before included.
         place: path where the fine-tune keeps its place from rung to rung; empty if one does it all.
         part: ``(start, stop)`` of the holdout images to score, in the order in which races see
             them, see :mod:`netadapt.search.race`; None for all of them.
@@ -70,7 +70,6 @@ class Trial:
     keep: Keep
     weights: str
     out: str = ""
-    since: int = 0
     until: int = 0
     place: str = ""
     part: tuple[int, int] | None = None

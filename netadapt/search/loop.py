@@ -6,21 +6,23 @@ What the loop cannot do by arithmetic (train, score, measure) it asks of a :clas
 that the same code runs on real devices, on recorded ones, and on mock accuracies in tests.
 """
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from netadapt.errors import BudgetUnreachable, TrainingError, UsageError
+from netadapt.config.rungs import Rung, applicable, trials_of
+from netadapt.errors import BudgetUnreachable, UsageError
 from netadapt.network import Cost, Network, Sizes, cost_of, least_sizes
 from netadapt.platforms.measurement import Measurement
 from netadapt.runs import Outcome, Run, Step
-from netadapt.runs.events import IterationStarted, Tried
+from netadapt.runs.events import IterationStarted
 from netadapt.search.budgets import Bound, binding, load
 from netadapt.search.confirmation import Taking, contradictions, remeasured, settled, take
+from netadapt.search.judge import Judge
 from netadapt.search.pricing import Loads, Scale, comfortable_reduction
+from netadapt.search.race import Race
 from netadapt.search.schedule import Schedule
-from netadapt.search.selection import Candidate, Selection, highest_accuracy
+from netadapt.search.selection import Selection, highest_accuracy
 from netadapt.search.strategies import Proposal, Scores, Situation, Strategy
 
 SLACK = 1.2
@@ -39,11 +41,16 @@ class Workshop(Protocol):
         ...
 
     def attempt(
-        self, step: Step, proposals: Mapping[int, Proposal], rung: int
+        self,
+        step: Step,
+        proposals: Mapping[int, Proposal],
+        rung: int,
+        part: tuple[int, int] | None = None,
     ) -> Iterator[Outcome]:
         """Try the proposals, given by their index, in any order.
 
-        Rung 0 scores without training; rung 1 fine-tunes briefly and stores the weights.
+        Rung 0 scores without training; each rung above goes on with a short fine-tune, and the last
+        ends it and stores the weights. All holdout images are scored, or a part of a race's.
         """
         ...
 
@@ -78,9 +85,11 @@ class Space:
         bounds: the budgets.
         strategy: proposes.
         schedule: sets the targets of each iteration.
-        selection: ranks what was tried.
+        selection: picks the winner of an iteration.
         multiple: widths become multiples of this many channels.
-        finalists: how many of the screened proposals are fine-tuned; 0 for all, unscreened.
+        rungs: how candidates are thinned out; without any, every proposal is fine-tuned to the end.
+        screening: picks who goes on to the next rung; None for the selection.
+        race: how they are thinned out on fewer images, by their loss; None to score all on all.
         seed: of what strategies draw.
     """
 
@@ -90,7 +99,9 @@ class Space:
     schedule: Schedule
     selection: Selection = highest_accuracy
     multiple: int = 8
-    finalists: int = 0
+    rungs: tuple[Rung, ...] = ()
+    screening: Selection | None = None
+    race: Race | None = None
     seed: int = 0
 
 
@@ -157,7 +168,9 @@ def _iterate(step: Step, space: Space, workshop: Workshop, run: Run) -> Step:
     aim = aims(step, space, costs)
     targets = {key: scale.target for key, scale in aim.items()}
     loads = Loads(space.network, step.sizes, costs, aim)
-    judge = Judge(step, space.selection, loads, run, workshop)
+    judge = Judge(
+        step, loads, run, workshop, space.selection, space.screening or space.selection, space.race
+    )
     situation = Situation(
         space.network, loads, space.multiple, workshop.scores(step), judge.screened,
         space.seed, step.iteration + 1,
@@ -165,18 +178,10 @@ def _iterate(step: Step, space: Space, workshop: Workshop, run: Run) -> Step:
     proposals = proposed(space.strategy, situation)
     if not proposals:
         raise _nothing_left(step, space, run)
-    screened = 0 < space.finalists < len(proposals)
-    trials = len(proposals) + space.finalists * screened
+    rungs = applicable(space.rungs, len(proposals))
+    trials = trials_of(rungs, len(proposals))
     run.append(IterationStarted(step.iteration + 1, targets, len(proposals), trials))
-    chosen: Sequence[int] = range(len(proposals))
-    if screened:
-        ranked = judge.ranked(proposals, chosen, rung=0)
-        chosen = sorted(ranked[: space.finalists])
-    candidates = []
-    for index in judge.ranked(proposals, chosen, rung=1):
-        outcome = judge.outcome(proposals[index], rung=1)
-        assert outcome is not None  # it was ranked by it
-        candidates.append((proposals[index], outcome))
+    candidates = judge.ranked(proposals, rungs)
     present = load(step.measured, space.bounds)
     return take(step, candidates, Taking(run, workshop, loads, space.bounds, targets, present))
 
@@ -233,93 +238,3 @@ def _nothing_left(step: Step, space: Space, run: Run) -> BudgetUnreachable:
         f"{bound.limit / bound.original:.1%} was asked. The run is kept in {run.folder}, and its "
         "smallest network can be exported."
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Judge:
-    """Has proposals tried, once each over all of a run's life, and ranks them.
-
-    Attributes:
-        step: what they start from.
-        selection: the rule.
-        loads: of the iteration.
-        run: the journal, in which finished trials are found and recorded.
-        workshop: tries them.
-    """
-
-    step: Step
-    selection: Selection
-    loads: Loads
-    run: Run
-    workshop: Workshop
-
-    def ranked(
-        self, proposals: Sequence[Proposal], indices: Sequence[int], *, rung: int
-    ) -> list[int]:
-        """The indices of these proposals, best first; those that failed are left out.
-
-        Raises:
-            TrainingError: all of them failed.
-        """
-        outcomes = self._outcomes(proposals, indices, rung)
-        scores = {
-            index: (self._score(proposals[index], outcome),
-                    -proposals[index].load, -index)
-            for index, outcome in outcomes.items()
-            if not outcome.failed
-        }  # fmt: skip
-        if not scores:
-            raise TrainingError(next(iter(outcomes.values())).failed)
-        return sorted(scores, key=lambda index: scores[index], reverse=True)
-
-    def screened(self, proposals: Sequence[Proposal]) -> list[float]:
-        """Score of each proposal without training; ``-inf`` for one that failed."""
-        outcomes = self._outcomes(proposals, range(len(proposals)), rung=0)
-        return [
-            -math.inf if outcomes[index].failed else outcomes[index].accuracy
-            for index in range(len(proposals))
-        ]
-
-    def outcome(self, proposal: Proposal, rung: int) -> Outcome | None:
-        """What came of a proposal, if it was tried before the run was cut off."""
-        iteration, changes = self.step.iteration + 1, dict(proposal.changes)
-        for record in reversed(self.run.records):
-            event = record.event
-            if isinstance(event, IterationStarted) and event.iteration < iteration:
-                return None
-            if (
-                isinstance(event, Tried)
-                and (event.iteration, event.outcome.rung) == (iteration, rung)
-                and (event.name, event.changes) == (proposal.name, changes)
-            ):
-                return event.outcome
-        return None
-
-    def _outcomes(
-        self, proposals: Sequence[Proposal], indices: Sequence[int], rung: int
-    ) -> dict[int, Outcome]:
-        done = {index: self.outcome(proposals[index], rung) for index in indices}
-        outcomes = {index: outcome for index, outcome in done.items() if outcome is not None}
-        waiting = {index: proposals[index] for index in indices if index not in outcomes}
-        for outcome in self.workshop.attempt(self.step, waiting, rung) if waiting else ():
-            proposal = proposals[outcome.index]
-            outcomes[outcome.index] = outcome
-            prices = self.loads.prices(proposal.changes)
-            self.run.append(
-                Tried(
-                    self.step.iteration + 1, proposal.name, dict(proposal.changes), prices, outcome
-                )
-            )
-            if outcome.failed:
-                self.run.warn(f"A candidate is out: {outcome.failed}")
-        return outcomes
-
-    def _score(self, proposal: Proposal, outcome: Outcome) -> float:
-        tried = Candidate(outcome.accuracy, proposal.load, self.step.accuracy, self.loads.present)
-        score = self.selection(tried)
-        if not isinstance(score, int | float) or math.isnan(score):
-            raise UsageError(
-                f"The selection gave {score!r} for {proposal.name!r}; it must return a number, the "
-                "highest for the best candidate."
-            )
-        return score

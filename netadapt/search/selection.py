@@ -13,12 +13,14 @@ class Candidate:
         load: its predicted cost over target, the largest over all bounds.
         before: accuracy of the network that it came from.
         load_before: load of that network.
+        loss: of the candidate, per holdout image; None where it is not known.
     """
 
     accuracy: float
     load: float
     before: float
     load_before: float
+    loss: float | None = None
 
 
 Selection = Callable[[Candidate], float]
@@ -28,6 +30,15 @@ Selection = Callable[[Candidate], float]
 def highest_accuracy(candidate: Candidate) -> float:
     """Holdout accuracy: the rule of the paper (algorithm 1, "pick highest accuracy")."""
     return candidate.accuracy
+
+
+def lowest_loss(candidate: Candidate) -> float:
+    """The task's loss per holdout image, negated; accuracy where no loss is known.
+
+    A loss moves with every image, an accuracy only with those that change sides, so that fewer
+    images tell candidates apart.
+    """
+    return candidate.accuracy if candidate.loss is None else -candidate.loss
 
 
 def least_loss_per_saving(candidate: Candidate) -> float:
@@ -45,5 +56,6 @@ def least_loss_per_saving(candidate: Candidate) -> float:
 
 SELECTIONS: dict[str, Selection] = {
     "accuracy": highest_accuracy,
+    "loss": lowest_loss,
     "ratio": least_loss_per_saving,
 }

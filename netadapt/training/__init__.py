@@ -2,17 +2,20 @@
 
 from netadapt.training.batchnorm import recalibrate_bn
 from netadapt.training.checkpoint import Checkpoint
-from netadapt.training.loops import Course, Progress, TrainResult, accuracy, fine_tune
+from netadapt.training.loops import Course, Progress, TrainResult, fine_tune
 from netadapt.training.placement import open_trainer, placed
+from netadapt.training.scoring import Score, accuracy, score
 
 __all__ = [
     "Checkpoint",
     "Course",
     "Progress",
+    "Score",
     "TrainResult",
     "accuracy",
     "fine_tune",
     "open_trainer",
     "placed",
     "recalibrate_bn",
+    "score",
 ]

@@ -1,4 +1,4 @@
-"""Training, in plain loops: fine-tuning, and the metric over a split.
+"""Training, in a plain loop.
 
 Inputs are laid out channels-last, which makes a step up to four times faster on a CPU. On the CPU,
 the same seed and number of threads give the same weights, bit for bit.
@@ -11,13 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from netadapt.config import Recipe
-from netadapt.data.task import Batch, Loss, SplitName, Task, cross_entropy
+from netadapt.data.task import Batch, Loss, Task, cross_entropy
 from netadapt.errors import TrainingError, UsageError
 from netadapt.training.batchnorm import BATCH_NORMS
 from netadapt.training.checkpoint import Checkpoint, Place, fingerprint, restore_state, state_of
@@ -35,11 +34,13 @@ class TrainResult:
         losses: of each step.
         images_seen: images in all steps together.
         seconds: elapsed time.
+        resumed_at: how many of the images were seen before, where it went on from a checkpoint.
     """
 
     losses: tuple[float, ...]
     images_seen: int
     seconds: float
+    resumed_at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,8 @@ class Course:
         epochs: passes over the training split; or give steps.
         seed: of the order of images, augmentation and dropout.
         trainer: see :func:`open_trainer`.
+        until: stop after so many steps of these, with the place kept in the checkpoint; None for
+            all of them.
         checkpoint: where its place is kept; the same course goes on from there, and ends with the
             same bits on a CPU.
     """
@@ -61,6 +64,7 @@ class Course:
     epochs: float | None = None
     seed: int = 0
     trainer: str = "cpu"
+    until: int | None = None
     checkpoint: Checkpoint | None = None
 
 
@@ -88,6 +92,7 @@ def fine_tune(
     course = replace(course, recipe=course.recipe.suited(task.pixels))
     recipe, seed = course.recipe, course.seed
     total = _step_count(task, course)
+    stop = min(total, course.until or total)
     loss_of = _loss(task, recipe)
     started = time.perf_counter()
     pending: list[Tensor] = []
@@ -97,10 +102,10 @@ def fine_tune(
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
         keeper = _Keeper(course.checkpoint, _told(task, course, total, model))
         place, losses = keeper.resumed(model, optimizer, target)
-        before = place.seconds
+        before, resumed_at = place.seconds, place.seen
         # Reading a loss waits for the GPU, so there they are read some at a time.
         patience = 1 if target.type == "cpu" else 20
-        rest = itertools.islice(_endless(task, recipe, seed, place), total - place.step)
+        rest = itertools.islice(_endless(task, recipe, seed, place), max(0, stop - place.step))
         for epoch, number, batch in rest:
             inputs, targets = moved(batch, target, dtype)
             for group in optimizer.param_groups:
@@ -115,16 +120,18 @@ def fine_tune(
             seconds = before + time.perf_counter() - started
             place = Place(place.step + 1, epoch, number + 1, place.seen + len(inputs), seconds)
             pending.append(loss.detach())
-            if len(pending) >= patience or place.step == total:
+            if len(pending) >= patience or place.step == stop:
                 losses += torch.stack(pending).float().tolist()
                 pending.clear()
                 _check_finite(losses, recipe, total, patience)
-                keeper.keep(place, losses, model, optimizer, target)
+                keeper.keep(
+                    place, losses, model, optimizer, target, paused=place.step == stop < total
+                )
                 if progress is not None:
                     progress(place.step, total, losses[-1])
         if not all(bool(torch.isfinite(p).all()) for p in parameters):
             raise _diverged(recipe, total - 1, total, "a weight is not a finite number")
-    return TrainResult(tuple(losses), place.seen, place.seconds)
+    return TrainResult(tuple(losses), place.seen, place.seconds, resumed_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +159,11 @@ class _Keeper:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         device: torch.device,
+        *,
+        paused: bool,
     ) -> None:
         """Write the present state, if it is time to."""
-        if self.checkpoint and self.checkpoint.due:
+        if self.checkpoint and (paused or self.checkpoint.due):
             self.checkpoint.write(self.course, place, losses, state_of(model, optimizer, device))
 
 
@@ -258,35 +267,3 @@ def _diverged(recipe: Recipe, step: int, steps: int, what: str) -> TrainingError
         f"Training diverged at step {step + 1} of {steps}: {what} (learning rate {lr:.3g}, "
         f"batches of {recipe.batch_size}); try {', or '.join(remedies)}."
     )
-
-
-def accuracy(
-    model: nn.Module,
-    task: Task,
-    split: SplitName = "holdout",
-    *,
-    batch_size: int = 256,
-    trainer: str = "cpu",
-    bf16: bool = False,
-) -> float:
-    """The task's metric over a whole split; the model stays as it was.
-
-    Args:
-        model: run in evaluation mode.
-        task: gives the images and the metric.
-        split: ``holdout`` for choices, ``test`` once at the end.
-        batch_size: images at a time.
-        trainer: where to train, see :func:`open_trainer`.
-        bf16: whether to compute in bfloat16 where that is safe.
-    """
-    with arranged(model, open_trainer(trainer)) as (target, dtype), torch.inference_mode():
-        model.eval()
-
-        def pairs() -> Iterator[tuple[Any, Any]]:
-            for batch in task.batches(split, batch_size=batch_size):
-                inputs, targets = moved(batch, target, dtype)
-                with torch.autocast(target.type, torch.bfloat16, enabled=bf16):
-                    outputs = model(inputs)
-                yield outputs, targets
-
-        return float(task.metric(pairs()))

@@ -4,8 +4,10 @@ A trial says all that is needed by names and paths, so that any process on any m
 the files can try it; nothing of the run's lock, links or journal is touched.
 """
 
+import math
+import statistics
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +27,13 @@ from netadapt.plugins import lookup
 from netadapt.pruning.importance import IMPORTANCES, top
 from netadapt.pruning.surgery import shrink
 from netadapt.runs import Job, Keep, Outcome, Stopwatch, Trial
+from netadapt.search.race import BLOCK
 from netadapt.tracing import trace
+from netadapt.workers.memory import Memory
+from netadapt.workers.parts import Parts
+
+Kept = dict[str, tuple[int, ...]]
+"""Units that stay of each group that shrank."""
 
 
 def evaluate(trial: Trial) -> Outcome:
@@ -49,6 +57,7 @@ class Evaluator:
     network: Network
     watch: Stopwatch = field(default_factory=Stopwatch)
     _base: tuple[str, nn.Module] | None = field(default=None, init=False, repr=False)
+    _memory: Memory = field(default_factory=Memory, init=False, repr=False)
 
     @classmethod
     def of(cls, job: Job) -> "Evaluator":
@@ -69,50 +78,91 @@ class Evaluator:
 
     def _tried(self, trial: Trial) -> Outcome:
         with self.watch.lap() as lap:
-            accuracy, keep, images, scored = self._trained(trial)
-        spent = lap.phase("tuning" if trial.rung else "screening", images, scored)
-        return Outcome(trial.index, trial.rung, accuracy, keep, (spent,))
+            model, keep, work = self._prepared(trial)
+            score = self._score(model, trial)
+        phase = "tuning" if trial.rung else "screening"
+        spent = lap.phase(phase, work.trained, work.forward + score.images)
+        if not math.isfinite(score.accuracy) or not math.isfinite(score.loss or 0.0):
+            raise TrainingError("what it computes of the holdout images is no finite number.")
+        images, losses = (score.images, score.losses) if trial.part else (0, ())
+        return Outcome(
+            trial.index, trial.rung, score.accuracy, keep, (spent,),
+            loss=score.loss, images=images, losses=losses,
+        )  # fmt: skip
 
-    def _trained(self, trial: Trial) -> tuple[float, dict[str, tuple[int, ...]], int, int]:
-        """Accuracy, what is kept, and how many images were trained on and went forward."""
-        job = trial.job
+    def _prepared(self, trial: Trial) -> tuple[nn.Module, Kept, "_Work"]:
+        """The network of a trial, ready to be scored, what it keeps, and what that took.
+
+        What the parts of a race share is done for the first of them.
+        """
         model, keep = self.candidate(trial)
-        images = scored = 0
-        if trial.rung == 0:
-            scored = training.recalibrate_bn(
-                model, self.task, batches=job.screen_batches, seed=job.seed, trainer=job.trainer
-            )
-        else:
-            seed = derived_seed(job.seed, trial.iteration, trial.name)
-            with training_on(DeviceInfo.from_json(job.device), model, job.short, seed):
-                images = training.fine_tune(
-                    model,
-                    self.task,
-                    training.Course(job.short, job.steps, seed=seed, trainer=job.trainer),
-                ).images_seen
-        accuracy = self._score(model, trial)
+        if trial.part and self._memory.recall(trial, model):
+            return model, keep, _Work()
+        work = self._tuned(model, trial) if trial.rung else self._recalibrated(model, trial)
+        if trial.part:
+            self._memory.keep(trial, model)
         if trial.out:
             save_weights(model, Path(trial.out))
-        return accuracy, keep, images, scored + len(self.task.holdout)
+        return model, keep, work
 
-    def _score(self, model: nn.Module, trial: Trial) -> float:
-        """Once it is trained, as the device will compute; screened candidates as they are."""
-        info = DeviceInfo.from_json(trial.job.device)
+    def _recalibrated(self, model: nn.Module, trial: Trial) -> "_Work":
+        job = trial.job
+        scored = training.recalibrate_bn(
+            model, self.task, batches=job.screen_batches, seed=job.seed, trainer=job.trainer
+        )
+        return _Work(forward=scored)
+
+    def _tuned(self, model: nn.Module, trial: Trial) -> "_Work":
+        """Fine-tune up to the end of the rung, from where the rung before ended."""
+        job = trial.job
+        seed = derived_seed(job.seed, trial.iteration, trial.name)
+        checkpoint = training.Checkpoint(Path(trial.place), math.inf) if trial.place else None
+        course = training.Course(
+            job.short, job.steps, seed=seed, trainer=job.trainer, until=trial.until,
+            checkpoint=checkpoint,
+        )  # fmt: skip
+        with training_on(DeviceInfo.from_json(job.device), model, job.short, seed):
+            result = training.fine_tune(model, self.task, course)
+        return _Work(trained=result.images_seen - result.resumed_at)
+
+    def _score(self, model: nn.Module, trial: Trial) -> training.Score:
+        """Once its fine-tune is complete, as the device will compute; before that as it is."""
+        job, info = trial.job, DeviceInfo.from_json(trial.job.device)
+        scores: list[training.Score] = []
 
         def metric(scored: nn.Module) -> float:
-            return training.accuracy(scored, self.task, "holdout", trainer=trial.job.trainer)
+            images = self._holdout(trial)
+            part = training.score(scored, self.task, images, block=BLOCK, trainer=job.trainer)
+            scores.append(part)
+            return part.accuracy
 
-        if trial.rung == 0:
-            return metric(model)
+        if not trial.last:
+            metric(model)
+            return scores[0]
         if info.precision == "int8":
             model = scored_model(model, self.task.input_shape, info, self._images)
-        return score_on(info, model, metric).mean
+        mean = score_on(info, model, metric).mean
+        losses = [score.loss for score in scores if score.loss is not None]
+        loss = statistics.fmean(losses) if len(losses) == len(scores) else None
+        # Over chips, of which each is scored on all images.
+        return training.Score(mean, sum(score.images for score in scores), loss, ())
+
+    def _holdout(self, trial: Trial) -> Iterable[data.Batch]:
+        if trial.part is None:
+            return self.task.batches("holdout", batch_size=256)
+        # Other images come first in each iteration, so that no few of them decide all of a run.
+        seed = derived_seed(trial.job.seed, "race", trial.iteration, trial.rung)
+        return self._parts.batches(trial.part, seed)
+
+    @cached_property
+    def _parts(self) -> Parts:
+        return Parts(self.task)
 
     @cached_property
     def _images(self) -> Any:
         return calibration_images(self.task)
 
-    def candidate(self, trial: Trial) -> tuple[nn.Module, dict[str, tuple[int, ...]]]:
+    def candidate(self, trial: Trial) -> tuple[nn.Module, Kept]:
         """The network of a trial before training, and the units of the unpruned one it keeps."""
         base = self.base(trial.weights, trial.keep)
         network = self.network.narrow(trial.keep)
@@ -148,6 +198,14 @@ class Evaluator:
             restore(model, Path(weights))
             self._base = (weights, model)
         return self._base[1]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Images trained on, and images that only went forward, to make a candidate ready."""
+
+    trained: int = 0
+    forward: int = 0
 
 
 def unit_scores(importance: str, tensors: Mapping[str, Tensor], group: ChannelGroup) -> Tensor:

@@ -1,0 +1,110 @@
+"""A race: candidates are scored on more and more images until it is clear who is among the best.
+
+All see the same images in the same random order, so that what is hard about an image weighs on all
+of them alike, and the difference of two is far steadier than either score. After each look, who is
+clearly worse than as many others as may go on is out, and is scored no further.
+"""
+
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+BLOCK = 10
+"""Images in a block: losses are kept as the mean of each, which is all that the test needs."""
+
+_BATCHES = range(130, 261, 10)
+_FIRST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Race:
+    """How a race is run.
+
+    Attributes:
+        looks: images that each candidate in it has seen by each look; the last is all of them.
+        error: chance that one of the truly best, by the mean loss over all images of the last look,
+            is out; over all looks.
+    """
+
+    looks: tuple[int, ...]
+    error: float = 0.05
+
+    def survivors(self, losses: Mapping[int, Sequence[float]], field: int, keep: int) -> list[int]:
+        """Who goes on after a look.
+
+        A candidate is out if at least ``keep`` others are better by a paired, one-sided t-test. The
+        errors of all tests that could put out one of the ``keep`` best, at any look, add up to
+        ``error`` (Bonferroni). Images are drawn without replacement from those of the last look, so
+        the variance of a mean difference is ``s² / n`` times the part that is still unseen
+        (Cochran, Sampling Techniques, 1977, section 2.6).
+
+        Args:
+            losses: of each candidate in the race, the mean of each block of images seen so far; the
+                same blocks for all.
+            field: how many candidates there were at the start.
+            keep: how many may go on in the end.
+
+        Returns:
+            The candidates that are not out, as they came; never fewer than ``keep``, unless fewer
+            were in the race.
+        """
+        names = list(losses)
+        seen = len(next(iter(losses.values()))) if losses else 0
+        if len(names) <= keep or seen < 2:
+            return names
+        # A block is ten images, but the last of a batch: who counts blocks errs by less than one.
+        unseen = max(0.0, 1 - seen * BLOCK / self.looks[-1])
+        bar = _quantile(self.error / tests_of(field, keep) / max(1, len(self.looks) - 1), seen - 1)
+        values = np.array(
+            [losses[name] for name in names], dtype=np.float64
+        )  # [candidates, blocks]
+        kept = []
+        for name, own in zip(names, values, strict=True):
+            worse = own - values
+            spread = np.sqrt(worse.var(axis=1, ddof=1) / seen * unseen)
+            beaten_by = int((worse.mean(axis=1) > bar * spread).sum())
+            if beaten_by < keep:
+                kept.append(name)
+        return kept
+
+
+def tests_of(field: int, keep: int) -> int:
+    """Pairs of one of the ``keep`` best and one that is truly worse: those tests that may err.
+
+    The best has ``field - 1`` that are worse, the next one less, and so on.
+    """
+    return sum(field - rank for rank in range(1, keep + 1))
+
+
+def _quantile(tail: float, freedom: int) -> float:
+    """What Student's t exceeds with so small a chance."""
+    from scipy.special import stdtrit  # type: ignore[import-untyped]
+
+    return -float(stdtrit(freedom, tail))
+
+
+def batch_size(images: int) -> int:
+    """Images at a time in a race over so many: a multiple of the block that wastes the fewest.
+
+    A split in random order leaves out a last batch that is not full.
+    """
+    if images <= _BATCHES[-1]:
+        return max(1, images)
+    return min(_BATCHES, key=lambda size: (images % size, -size))
+
+
+def looks(images: int, first: int = _FIRST) -> tuple[int, ...]:
+    """How many images have been seen at each look: about ``first``, then twice as many each time.
+
+    Args:
+        images: in the holdout.
+        first: at the first look; rounded up to whole batches.
+    """
+    size = batch_size(images)
+    batches = max(1, images // size)
+    begin = math.ceil(first / size)
+    doubled = itertools.takewhile(lambda n: n < batches, (begin << i for i in itertools.count()))
+    return (*(n * size for n in doubled), batches * size)
