@@ -282,6 +282,25 @@ def test_a_sliced_weight_is_fixed_for_a_true_reason_and_counted() -> None:
     assert "constant in the code" in reasons(network)["b"]
 
 
+def test_every_convolution_that_keeps_its_width_is_listed() -> None:
+    class Kept(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.eyes = nn.Conv2d(3, 3, 3, groups=3)
+            self.a = nn.Conv2d(3, 8, 1)
+            self.deep = nn.Conv2d(8, 8, 3, groups=8)
+            self.b = nn.Conv2d(4, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.b(self.deep(self.a(self.eyes(x)))[:, :4])
+
+    said = reasons(trace(Kept(), (3, 8, 8)))
+    assert said["eyes"].endswith("such as the network's input")
+    assert "constant in the code" in said["a"]
+    assert said["deep"] == said["a"]
+    assert said.keys() == {"eyes", "a", "deep", "b"}
+
+
 def test_products_of_tensors_are_layers() -> None:
     class Attention(nn.Module):
         def __init__(self) -> None:

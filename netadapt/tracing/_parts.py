@@ -32,8 +32,7 @@ def parts(call: Call, input: Value, dim: int, sizes: Sequence[Any] | None) -> An
     widths = [shape[place] for shape in shapes]
     runs = split_at(call, input.axes[place], widths, sizes)
     if runs is None:
-        why = BAKED if sizes is not None else ", whose parts are unequal"
-        call.ledger.fix(input.axes[place], f"feeds {call.what}{why}")
+        call.ledger.fix(input.axes[place], f"feeds {call.what}{BAKED}")
         return [call.value(others, shape) for shape in shapes]
     return [call.value({**others, place: ids}, shape)
             for shape, ids in zip(shapes, runs, strict=True)]  # fmt: skip
@@ -46,16 +45,23 @@ def split_at(
     ends = np.cumsum(widths)[:-1].tolist()
     runs = [call.ledger.descend(run, ids) for run in np.split(ids, ends)]
     equal = len(set(widths)) == 1
-    if len(widths) == 1 or (sizes is None and not equal):
-        return runs if len(widths) == 1 else None
+    if len(widths) == 1:
+        return runs
     if sizes is None or (equal and all(varies(s) and s.over(ids) for s in sizes)):
-        # Equal parts stay equal: position is tied to position.
-        why = f"is split by {call.what} beside channels of a fixed width"
-        call.ledger.couple(ids.reshape(len(widths), -1), why)
+        # Equal parts stay equal: position is tied to position. So do parts that differ because
+        # their number does not divide the channels: the same positions go from each that has them.
+        in_step(call, runs)
         return runs
     if not all(varies(size) for size in sizes):
         return None
     return runs if all([s.follows(run) for s, run in zip(sizes, runs, strict=True)]) else None
+
+
+def in_step(call: Call, runs: Sequence[Ids]) -> None:
+    """Let the same positions be removed from each of some runs; the first is among the longest."""
+    why = f"is split by {call.what} beside channels of a fixed width"
+    for run in runs[1:]:
+        call.ledger.tie(runs[0][: len(run)], run, why)
 
 
 def chunk(call: Call, input: Value, chunks: int, dim: int = 0) -> Any:
@@ -63,7 +69,7 @@ def chunk(call: Call, input: Value, chunks: int, dim: int = 0) -> Any:
     if isinstance(chunks, Number):
         chunks.pin()
     if len(call.out) != chunks:
-        return call.freeze(input, why=", whose parts are unequal")
+        return call.freeze(input, why=", which makes fewer parts than it is asked for")
     return parts(call, input, dim, None)
 
 
@@ -73,10 +79,23 @@ def split(call: Call, tensor: Value, split_size_or_sections: Any = None, dim: in
     sizes = next(s for s in (split_size_or_sections, split_size, split_sizes) if s is not None)
     if isinstance(sizes, int):
         place = position(dim, len(tensor.shape))
-        if tensor.shape[place] % int(sizes):
-            return call.freeze(tensor, sizes, why=", whose parts are unequal")
+        if tensor.shape[place] % int(sizes) and place in tensor.axes:
+            return uneven(call, tensor, place, sizes)
         sizes = [sizes] * len(call.out)
     return parts(call, tensor, dim, list(sizes))
+
+
+def uneven(call: Call, input: Value, place: int, size: int) -> Any:
+    """A split into parts of one size and a smaller rest, which follows a size that is derived."""
+    ids, ends = input.axes[place], range(int(size), input.shape[place], int(size))
+    runs = [call.ledger.descend(run, ids) for run in np.split(ids, list(ends))]
+    if varies(size):
+        in_step(call, runs)
+    if not varies(size) or not size.follows(runs[0]):
+        return call.freeze(input, size, why=BAKED)
+    call.layer("move", input, input)
+    return [call.value({**input.axes, place: run}, out.shape)
+            for run, out in zip(runs, call.out, strict=True)]  # fmt: skip
 
 
 def tensor_split(call: Call, input: Value, indices_or_sections: Any, dim: int = 0) -> Any:

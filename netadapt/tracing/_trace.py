@@ -9,7 +9,7 @@ from netadapt.errors import ModelError
 from netadapt.network import AttrSpec, FixedLayer, Network, TensorSpec, Width
 from netadapt.tracing._groups import SINGLE, Grouping, group_channels
 from netadapt.tracing._layers import fuse, layer_spec, training_only, vectors
-from netadapt.tracing._ledger import Ledger, nobody
+from netadapt.tracing._ledger import NONE, Ids, Ledger, nobody
 from netadapt.tracing._run import run
 from netadapt.tracing._shadow import Fakes
 from netadapt.tracing._values import Findings, Record
@@ -189,7 +189,7 @@ def describe(
         groups={group.id: group for group in grouping.groups},
         tensors=tensors(model, ledger, grouping),
         attrs=attributes(model, ledger, grouping),
-        fixed=fixed_layers(model, ledger, grouping),
+        fixed=fixed_layers(model, ledger, grouping, records),
     )
 
 
@@ -224,22 +224,19 @@ def attributes(model: nn.Module, ledger: Ledger, grouping: Grouping) -> tuple[At
     return tuple(found)
 
 
-def fixed_layers(model: nn.Module, ledger: Ledger, grouping: Grouping) -> tuple[FixedLayer, ...]:
+def fixed_layers(
+    model: nn.Module, ledger: Ledger, grouping: Grouping, records: Sequence[Record]
+) -> tuple[FixedLayer, ...]:
     """Every layer that keeps its width or some of it, and every module left alone, with why."""
     found: dict[str, str] = {}
     for (tensor, dim), ids in ledger.slots.items():
         layer = ledger.producers.get(tensor, "")
-        if not layer or "out" not in ledger.roles[tensor, dim]:
-            continue
-        groups = {int(label): None for label in grouping.label[ids]}
-        held = [grouping.groups[label] for label in groups]
-        why = [group.fixed for group in held if group.fixed]
-        if why:
-            own = next((ledger.fixed[i] for i in ids.tolist() if i in ledger.fixed), "")
-            root = next(group.id for group in held if group.fixed).partition("#")[0]
-            said = own or (why[0] if root == layer else f"is tied to {root}, which {why[0]}")
-            partly = "" if len(why) == len(held) else "some of its channels: "
-            found.setdefault(layer, partly + said)
+        if layer and "out" in ledger.roles[tensor, dim]:
+            found.setdefault(layer, why_fixed(layer, ids, ledger, grouping))
+    for record in records:
+        if record.op in PRODUCTS:
+            found.setdefault(record.name, why_kept(record, ledger, grouping))
+    found = {layer: why for layer, why in found.items() if why}
     touched = {tensor for tensor, _ in ledger.slots}
     for path, module in model.named_modules():
         names = [f"{path}.{name}".lstrip(".") for name, _ in module.named_parameters(recurse=False)]
@@ -249,5 +246,31 @@ def fixed_layers(model: nn.Module, ledger: Ledger, grouping: Grouping) -> tuple[
             found.setdefault(path, ledger.untouched.get(path, known))
     return tuple(FixedLayer(layer, why) for layer, why in found.items())
 
+
+def why_fixed(layer: str, ids: Ids, ledger: Ledger, grouping: Grouping) -> str:
+    """Why some of the channels that a layer makes may not go; empty if all may."""
+    held = [grouping.groups[label] for label in dict.fromkeys(grouping.label[ids].tolist())]
+    why = [group.fixed for group in held if group.fixed]
+    if not why:
+        return ""
+    own = next((ledger.fixed[i] for i in ids.tolist() if i in ledger.fixed), "")
+    root = next(group.id for group in held if group.fixed).partition("#")[0]
+    said = own or (why[0] if root == layer else f"is tied to {root}, which {why[0]}")
+    return ("" if len(why) == len(held) else "some of its channels: ") + said
+
+
+def why_kept(record: Record, ledger: Ledger, grouping: Grouping) -> str:
+    """Why a layer that makes no channels of its own keeps its width; empty if it may shrink."""
+    ids = record.cout[record.cout != NONE]
+    if len(ids):
+        return why_fixed(record.name, ids, ledger, grouping)
+    known = ledger.untouched.get(record.module)
+    if known or record.groups is None or len(record.groups) == 1:
+        return known or "has a weight that the code computes in a way that netadapt cannot follow"
+    return "works on each of some channels that nothing may remove, such as the network's input"
+
+
+PRODUCTS = frozenset({"conv", "conv_transpose", "conv_nd", "deform_conv", "linear"})
+"""Operations that a reader of the list expects there if they keep their width."""
 
 UNREACHED = "is not reached by the forward pass"
