@@ -5,16 +5,17 @@
 :mod:`netadapt.search.loop` holds the loop; this module opens what it works on.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from netadapt import data, export, training
 from netadapt.assembly import Assembly, Source, assemble
+from netadapt.carbon.crosscheck import check_codecarbon, cross_checked
 from netadapt.config import RunConfig, checked
-from netadapt.errors import RunError, UsageError
+from netadapt.errors import BudgetUnreachable, RunError, UsageError
 from netadapt.export.analog import score_on
 from netadapt.models import restore, save_weights
 from netadapt.network import Network, cost_of, shrinkable
@@ -25,7 +26,17 @@ from netadapt.provenance import machine, versions
 from netadapt.pruning.importance import IMPORTANCES
 from netadapt.report.page import write_report
 from netadapt.runs import Listener, Phase, Record, Run, Step, StepCost, last, silent
-from netadapt.runs.events import BoundSet, Finished, Group, Started, Traced, Trained, Warned
+from netadapt.runs.events import (
+    BoundSet,
+    Finished,
+    Group,
+    Scored,
+    Started,
+    Stopped,
+    Traced,
+    Trained,
+    Warned,
+)
 from netadapt.runs.stopwatch import stopwatch_of
 from netadapt.search.budgets import Bound, Meter, bounds, meters
 from netadapt.search.fleet import Device, Fleet, check_sources, infos, scored_as
@@ -79,7 +90,7 @@ class Result:
 
 def adapt(
     config: RunConfig, folder: Path, *, fresh: bool = False, notify: Listener = silent,
-    command: str = "",
+    command: str = "", codecarbon: str | None = None,
 ) -> Result:  # fmt: skip
     """Run to the end, or continue where the same run was cut off.
 
@@ -90,6 +101,8 @@ def adapt(
         fresh: start over.
         notify: called with every event.
         command: the command line, for the record.
+        codecarbon: a country, to have codecarbon tell the energy of the run too; see
+            :mod:`netadapt.carbon.crosscheck`.
 
     Returns:
         What was measured before and after.
@@ -99,6 +112,8 @@ def adapt(
         NetAdaptError: see :mod:`netadapt.errors`.
     """
     checked(config)
+    if codecarbon is not None:
+        check_codecarbon(codecarbon)
     subject = open_subject(config)
     config = config.suited(subject.data.pixels)
     devices = open_devices(config)
@@ -119,11 +134,23 @@ def adapt(
     with Run(folder, started, fresh=fresh, listener=notify) as run:
         result = Result.of(folder, run.records)
         if result is None:
-            _adapt(config, run, subject, devices)
+            with _reported(run), cross_checked(run, codecarbon):
+                _adapt(config, run, subject, devices)
             result = Result.of(folder, run.records)
-            _report(run)
     assert result is not None  # the last line was just written
     return result
+
+
+@contextmanager
+def _reported(run: Run) -> Iterator[None]:
+    """Write the page on a run that ends, whether it reaches its budgets or cannot."""
+    try:
+        yield
+    except BudgetUnreachable as error:
+        run.append(Stopped(str(error)))
+        _report(run)
+        raise
+    _report(run)
 
 
 def _report(run: Run) -> None:
@@ -302,6 +329,7 @@ def _first_step(workbench: "Workbench", space: Space, spreads: Mapping[str, floa
             epochs, phase = 0.0, Phase("training", 0.0)
             save_weights(subject.module, run.weights_path("original"))
         run.append(Trained("original", 0, epochs, phase))
+    accuracy = _holdout(workbench)
     layers = subject.network.at({})
     run.commit(
         Step(
@@ -317,16 +345,24 @@ def _first_step(workbench: "Workbench", space: Space, spreads: Mapping[str, floa
                 )
                 for bound in space.bounds
             },
-            accuracy=score_on(
-                scored_as(workbench.fleet.devices),
-                subject.module,
-                lambda model: training.accuracy(
-                    model, subject.data, "holdout", trainer=config.execution.trainer
-                ),
-            ).mean,
+            accuracy=accuracy,
             weights="original",
         )
     )
+
+
+def _holdout(workbench: Workbench) -> float:
+    """The unpruned network's accuracy on holdout images, as the least exact device computes."""
+    subject, trainer = workbench.subject, workbench.config.execution.trainer
+    with workbench.fleet.watch.lap() as lap:
+        score = score_on(
+            scored_as(workbench.fleet.devices),
+            subject.module,
+            lambda model: training.accuracy(model, subject.data, "holdout", trainer=trainer),
+        )
+    images = len(subject.data.holdout) * len(score.scores)
+    workbench.run.append(Scored("original", lap.phase("scoring", scored=images)))
+    return score.mean
 
 
 def needs_training(config: RunConfig, task: data.Task) -> bool:

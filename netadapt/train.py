@@ -8,7 +8,7 @@ from netadapt.assembly import Source, assemble
 from netadapt.config import RunConfig
 from netadapt.models.weights import save_weights
 from netadapt.runs import Listener, silent
-from netadapt.runs.events import training_progress
+from netadapt.runs.progress import training_progress
 
 
 def train(config: RunConfig, out: Path, *, notify: Listener = silent) -> dict[str, Any]:

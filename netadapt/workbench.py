@@ -26,9 +26,10 @@ from netadapt.runs.events import (
     Figures,
     Finished,
     LayerCost,
+    Scored,
     Trained,
-    training_progress,
 )
+from netadapt.runs.progress import training_progress
 from netadapt.search.budgets import Bound, load
 from netadapt.search.fleet import DECIDING, WHOLE, Deployment, Device, Fleet, scored_as
 from netadapt.search.strategies import Proposal, Scores
@@ -201,12 +202,12 @@ class Workbench:
         before = Figures(
             costs=first.measured,
             spreads={key: cost.spread for key, cost in first.costs.items()},
-            **self._figures(self.subject.module, self.deployer.unpruned(), {}),
+            **self._figures("original", self.subject.module, self.deployer.unpruned(), {}),
         )
         after = Figures(
             costs=costs,
             spreads={k: settled[k].spread if k in settled else m.spread for k, m in final.items()},
-            **self._figures(model, self._files, step.sizes),
+            **self._figures("adapted", model, self._files, step.sizes),
         )
         return Finished(
             met=load(costs, self.bounds) <= 1,
@@ -293,14 +294,21 @@ class Workbench:
             self.original(), candidate, iteration=iteration, first=first, effort=effort
         )
 
-    def _figures(self, model: nn.Module, written: Written, sizes: Sizes) -> dict[str, Any]:
+    def _figures(
+        self, what: str, model: nn.Module, written: Written, sizes: Sizes
+    ) -> dict[str, Any]:
         """What is reported of a network, scored as the least exact device computes."""
         info, network = scored_as(self.fleet.devices), self.subject.network
         scored = as_computed(written.single(info), info) if info.precision == "int8" else model
         trainer = self.config.execution.trainer
-        score = score_on(
-            info, scored, lambda m: training.accuracy(m, self.subject.data, "test", trainer=trainer)
-        )
+        with self.fleet.watch.lap() as lap:
+            score = score_on(
+                info,
+                scored,
+                lambda m: training.accuracy(m, self.subject.data, "test", trainer=trainer),
+            )
+        images = len(self.subject.data.test) * len(score.scores)
+        self.run.append(Scored(what, lap.phase("scoring", scored=images)))
         return {
             "accuracy": score.mean,
             "accuracy_spread": score.spread,

@@ -109,12 +109,15 @@ class Console:
         from rich.table import Table
         from rich.text import Text
 
+        from netadapt.carbon.sofar import energy_so_far
+
         table = Table.grid(padding=(0, 2))
         table.add_column(no_wrap=True, style="cyan")
         table.add_column(overflow="ellipsis", no_wrap=True)
         with self._lock:
-            for label, value in self._watch.rows(time.time()):
-                table.add_row(Text(label), Text(value))
+            rows = [*self._watch.rows(time.time()), ("energy", energy_so_far(self._watch))]
+        for label, value in rows:
+            table.add_row(Text(label), Text(value))
         return table
 
 

@@ -9,6 +9,7 @@ A line is on disk before the next thing starts. A process killed while writing l
 line, which the reader ignores and the next writer removes. One process writes at a time.
 """
 
+import contextlib
 import json
 import os
 import time
@@ -35,6 +36,7 @@ from netadapt.runs.events import (
     to_json,
 )
 from netadapt.runs.step import Step
+from netadapt.units import Budget
 
 FORMAT = 2
 WORK = (Trained, Tried, StepTaken)
@@ -102,8 +104,16 @@ def setting_differences(old: Mapping[str, Any], new: Mapping[str, Any], at: str 
         if isinstance(here, Mapping) and isinstance(there, Mapping):
             found += setting_differences(here, there, f"{at}{name}.")
         elif here != there:
-            found.append(f"{at}{name}: {json.dumps(here)} -> {json.dumps(there)}")
+            found.append(f"{at}{name}: {_in_words(here)} -> {_in_words(there)}")
     return found
+
+
+def _in_words(value: Any) -> str:
+    """A setting for a person: budgets as they are written, the rest as JSON."""
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        with contextlib.suppress(TypeError, KeyError):
+            return " and ".join(str(Budget(**item)) for item in value)
+    return json.dumps(value)
 
 
 class Run:
