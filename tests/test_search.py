@@ -236,6 +236,17 @@ def test_a_hopeless_budget_is_refused_before_training():
         check_reachable(space(bound(least / 1.1), multiple=8), costs)  # a count does not
 
 
+def test_a_tiny_budget_is_not_told_as_zero():
+    with pytest.raises(BudgetUnreachable, match=r"of params is 0\.0012% of the original"):
+        check_reachable(space(bound(1.2e-5 * FULL), multiple=8), {"params": WEIGHTS})
+
+
+def test_a_strategy_with_nothing_to_propose_is_told_from_a_search_at_its_end(tmp_path):
+    idle = replace(space(bound(28800)), strategy=lambda *_: [])
+    with pytest.raises(BudgetUnreachable, match="proposed nothing for the unpruned network"):
+        run_search(tmp_path / "run", MockWorkshop(PATH), idle)
+
+
 def test_a_candidate_that_fails_loses_and_the_run_goes_on(tmp_path):
     class Diverging(MockWorkshop):
         def attempt(self, step, proposals, rung):

@@ -6,6 +6,7 @@ version 3), and of an unknown country it takes the world's average; so its watts
 result, and a country that we do not know is refused before it is asked.
 """
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -166,6 +167,8 @@ def _country(country: str) -> str:
 
 
 def _tracker() -> Any:
+    # It says which sensors it lacks before it looks at the log level that it is given.
+    logging.getLogger("codecarbon").setLevel(logging.ERROR)
     try:
         from codecarbon import OfflineEmissionsTracker
     except ImportError:
