@@ -109,8 +109,8 @@ def as_png(comparison: Comparison) -> bytes:
             label = "" if number else clipped(_label(comparison, method), 60)
             _draw(axes, label, line, style)
     frontier = comparison.frontier
-    axes.scatter([e.cost for e in frontier], [e.accuracy for e in frontier], 90, label="run on the frontier",
-                 facecolors="none", edgecolors="#555555")  # fmt: skip
+    axes.scatter([e.cost for e in frontier], [e.accuracy for e in frontier], 90, facecolors="none",
+                 edgecolors="#555555", label="run on the frontier")  # fmt: skip
     axes.set_xlabel(comparison.resource)
     axes.set_ylabel(f"test {comparison.metric}")
     axes.xaxis.set_major_formatter(lambda v, _: format_quantity(v, comparison.unit))
