@@ -128,7 +128,7 @@ def plan_run(config: RunConfig) -> Preview:
         iterations=iterations,
         trials=trials,
         phases=phases,
-        disk_bytes=_disk_bytes(space, iterations, trials),
+        disk_bytes=_disk_bytes(space, iterations, trials, _stored(rungs)),
     )
 
 
@@ -154,15 +154,15 @@ def _key(proposal: Proposal) -> _Key:
     return (proposal.name, *sorted(proposal.changes.items()))
 
 
-def _disk_bytes(space: Space, iterations: int, trials: int) -> int:
-    """Of the unpruned weights, those of each iteration, the result, and the journal.
+def _disk_bytes(space: Space, iterations: int, trials: int, meanwhile: int) -> int:
+    """Of the unpruned weights, those of each iteration, the result or candidates, and the journal.
 
     Weights shrink with the square of the widths, as counts do; time falls about as widths do. The
     weights of an iteration are taken to lie halfway, on average.
     """
     shares = [(b.limit / b.original) ** (2 if b.measured else 1) for b in space.bounds]
     left = min(1.0, *shares)
-    networks = 1 + iterations * (1 + left) / 2 + _RESULT_FORMATS * left
+    networks = 1 + iterations * (1 + left) / 2 + max(_RESULT_FORMATS, meanwhile) * left
     weights_bytes = _BYTES_PER_PARAMETER * space.network.params({}) * networks
     return round(weights_bytes + iterations * trials * _BYTES_PER_TRIAL)
 

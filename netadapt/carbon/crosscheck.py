@@ -167,12 +167,12 @@ def _country(country: str) -> str:
 
 
 def _tracker() -> Any:
-    # It says which sensors it lacks before it looks at the log level that it is given.
-    logging.getLogger("codecarbon").setLevel(logging.ERROR)
     try:
         from codecarbon import OfflineEmissionsTracker
     except ImportError:
         raise UsageError(
             "codecarbon is not installed; install it with: pip install 'netadapt[codecarbon]'"
         ) from None
+    # It talks before it looks at the log level that it is given.
+    logging.getLogger("codecarbon").setLevel(logging.ERROR)
     return OfflineEmissionsTracker
