@@ -15,7 +15,8 @@ from typing import Any
 import click
 
 from netadapt.cli.news import News
-from netadapt.runs.events import Event, Progress, Record, to_json
+from netadapt.runs.events import Event, Record, to_json
+from netadapt.runs.progress import Progress
 from netadapt.runs.watch import Watch
 
 SILENCE_S = 30.0

@@ -17,7 +17,7 @@ def preview_text(preview: "Preview") -> str:
 
 
 def _bounds(preview: "Preview") -> str:
-    rows = [("budget", "allowed", "unpruned", "of unpruned")]
+    rows: list[tuple[str, ...]] = [("budget", "allowed", "unpruned", "of unpruned")]
     for bound in preview.bounds:
         limit, original = bound["limit"], bound["original"]
         shown = (format_cost(value, bound["unit"]) for value in (limit, original))

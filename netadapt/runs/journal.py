@@ -25,7 +25,6 @@ from netadapt.runs.events import (
     Continued,
     Event,
     Listener,
-    Progress,
     Record,
     Started,
     StepTaken,
@@ -35,6 +34,7 @@ from netadapt.runs.events import (
     from_json,
     to_json,
 )
+from netadapt.runs.progress import Progress
 from netadapt.runs.step import Step
 from netadapt.units import Budget
 
