@@ -136,6 +136,8 @@ class Network:
         tensors: every parameter and buffer.
         attrs: every module attribute that follows from the group sizes.
         fixed: every layer that keeps its width, with the reason.
+        untrained: why the training mode was not followed, though asked for; empty if it was. Parts
+            that run in training only then stay as they are.
     """
 
     input_shape: tuple[int, ...]
@@ -144,6 +146,7 @@ class Network:
     tensors: tuple[TensorSpec, ...] = ()
     attrs: tuple[AttrSpec, ...] = ()
     fixed: tuple[FixedLayer, ...] = ()
+    untrained: str = ""
     _shapes: dict[tuple[int, ...], LayerShape] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
