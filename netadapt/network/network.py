@@ -303,3 +303,13 @@ def nearest_choice(group: ChannelGroup, wanted: float, multiple: int) -> int:
 def keep_first(network: Network, sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """Keep the first units of each group that shrinks: the choice when importance is unknown."""
     return {group: tuple(range(size)) for group, size in network.complete(sizes).items()}
+
+
+def exact_alone(network: Network) -> Network:
+    """The network of which groups that are not exact stay as they are."""
+    why = "has channels that take part in what others compute, which the settings leave alone"
+    groups = {
+        name: group if group.exact or group.fixed else replace(group, fixed=why)
+        for name, group in network.groups.items()
+    }
+    return replace(network, groups=groups)

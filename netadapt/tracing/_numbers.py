@@ -160,7 +160,7 @@ class Number(int):
         return True
 
     def _share(self) -> Ids | None:
-        """Channels of one of equal parts of what it counts, which lose the same of each from now on.
+        """Channels of one of equal parts of what it counts, which lose the same of each from here.
 
         So do the heads of an attention whose width is that of the channels over their number.
         """
