@@ -113,6 +113,12 @@ Repeating a command continues its run; --fresh starts over.
     "images.  [default: 5%]",
 )
 @click.option(
+    "--inexact/--no-inexact",
+    default=None,
+    help="Whether to shrink groups that inspect names as taking part in what others compute, as "
+    "under LayerNorm; each is scored as it computes then.  [default: inexact]",
+)
+@click.option(
     "--short-steps",
     type=int,
     help="Steps of each short-term fine-tune.  [default: two epochs, at most 500]",

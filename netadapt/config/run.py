@@ -61,6 +61,8 @@ class RunConfig:
             the best 4 after screening do a tenth of the short fine-tune, the best 2 of them all.
         finalists: how many screened proposals are fine-tuned to the end, in place of rungs; 0 for
             all, unscreened, as the paper does. ``None`` takes the rungs.
+        inexact: whether groups may shrink of which a channel takes part in what the others compute,
+            as in a normalization over channels.
         tuning: how long each kind of training lasts.
         seed: decides splits, initial weights and the order of the images.
         execution: how to execute the run; does not decide its result.
@@ -83,6 +85,7 @@ class RunConfig:
     multiple: int = 0
     rungs: tuple[Rung, ...] = RUNGS
     finalists: int | None = None
+    inexact: bool = True
     tuning: Tuning = field(default_factory=Tuning)
     seed: int = 0
     execution: Execution = field(default_factory=Execution)
