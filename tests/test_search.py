@@ -481,6 +481,12 @@ def test_proposals_that_the_loop_cannot_go_on_from_are_refused(tmp_path, proposa
         run_search(tmp_path / "run", MockWorkshop([""]), the_space)
 
 
+def test_a_strategy_that_takes_something_else_is_refused(tmp_path):
+    the_space = space(bound(FULL - 1), strategy=lambda network, sizes, loads, multiple: [])
+    with pytest.raises(UsageError, match=r"must take one Situation.* 'sizes'"):
+        run_search(tmp_path / "run", MockWorkshop([""]), the_space)
+
+
 @pytest.mark.parametrize("score", [None, "high", float("nan")])
 def test_a_selection_that_gives_no_number_is_refused(tmp_path, score):
     the_space = space(bound(FULL - 1), selection=lambda _: score)

@@ -8,6 +8,7 @@ that the same code runs on real devices, on recorded ones, and on mock accuracie
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from typing import Protocol
 
 from netadapt.config.rungs import Rung, applicable, trials_of
@@ -197,8 +198,15 @@ def proposed(strategy: Strategy, situation: Situation) -> list[Proposal]:
 
     Raises:
         UsageError: it is no list of proposals, or one of them shrinks nothing, enlarges a group, or
-            names one that the network lacks.
+            names one that the network lacks; or it takes something else than a situation.
     """
+    try:
+        signature(strategy).bind(situation)
+    except TypeError as error:
+        raise UsageError(
+            f"The strategy must take one Situation, and it does not ({error}); what a situation "
+            "holds is described in netadapt.search.strategies.situation."
+        ) from error
     proposals, sizes = strategy(situation), situation.sizes
     if not isinstance(proposals, list) or not all(isinstance(p, Proposal) for p in proposals):
         raise UsageError(
