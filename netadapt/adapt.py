@@ -23,7 +23,7 @@ from netadapt.platforms import open_platform
 from netadapt.platforms.accelerators.platform import ModelledPlatform
 from netadapt.plugins import lookup
 from netadapt.provenance import machine, versions
-from netadapt.pruning.importance import IMPORTANCES
+from netadapt.pruning.importance import COMPARABLE, IMPORTANCES
 from netadapt.report.page import write_report
 from netadapt.runs import Listener, Phase, Record, Run, Step, StepCost, last, silent
 from netadapt.runs.events import (
@@ -43,7 +43,7 @@ from netadapt.search.fleet import Device, Fleet, check_sources, infos, scored_as
 from netadapt.search.loop import Space, check_reachable, search
 from netadapt.search.race import Race, looks
 from netadapt.search.selection import SELECTIONS, highest_accuracy, lowest_loss
-from netadapt.search.strategies import STRATEGIES
+from netadapt.search.strategies import ROUNDS, STRATEGIES
 from netadapt.tables.build import open_table
 from netadapt.workbench import Workbench, job_of
 
@@ -254,6 +254,8 @@ def space_of(
         multiple=multiple_of(config, devices),
         rungs=config.ladder,
         seed=config.seed,
+        rounds=ROUNDS.get(config.strategy, 0),
+        comparable=config.importance in COMPARABLE,
         **_picking(config, len(subject.data.holdout)),
     )
 

@@ -47,8 +47,8 @@ class RunConfig:
         input_size: height and width of the images in pixels; ``None`` takes the data set's.
         table: an existing lookup table of the first device to start from.
         strategy: what proposes networks, by name or as ``package.module:callable``.
-        selection: which proposal is kept: ``accuracy``, ``loss``, or ``ratio`` of accuracy lost to
-            cost saved; by name or as ``package.module:callable``.
+        selection: which proposal is kept: ``accuracy``, ``loss``, or ``ratio`` or ``mobilenet_v3``,
+            of accuracy lost to cost saved; by name or as ``package.module:callable``.
         screening: what decides who goes on to the next rung: ``loss``, of as many holdout images as
             it takes to tell candidates apart, or ``selection``, of all of them. Where the selection
             is neither accuracy nor loss, it decides at every rung.
