@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from netadapt import training
-from netadapt.adapt import needs_training, open_devices, open_subject, space_of
+from netadapt.adapt import needs_training, open_devices, open_subject
 from netadapt.assembly import Assembly
 from netadapt.config import RunConfig
 from netadapt.config.rungs import Rung, applicable
@@ -28,6 +28,7 @@ from netadapt.search.loop import Space, aims, check_reachable, proposed
 from netadapt.search.pricing import Loads
 from netadapt.search.strategies import Proposal, Situation
 from netadapt.search.strategies.situation import alike
+from netadapt.space import space_of
 from netadapt.tables.build import LAYERS, open_table
 from netadapt.tables.plan import TableRequest, measuring_s, plan
 from netadapt.workbench import Workbench, job_of

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netadapt.adapt import as_preferred
 from netadapt.config import RunConfig
 from netadapt.errors import UnmappableLayer
 from netadapt.network import ChannelGroup, LayerShape, LayerSpec, Network, Width
@@ -21,6 +20,7 @@ from netadapt.platforms.accelerators.filling import (
 from netadapt.platforms.accelerators.loops import product_of
 from netadapt.platforms.accelerators.published import ISAAC_TILE_PJ_PER_MAC
 from netadapt.search.fleet import Device
+from netadapt.space import as_preferred
 
 ISAAC = Crossbar()
 DRIVEN = Crossbar(gated=False)
