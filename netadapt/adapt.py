@@ -16,6 +16,8 @@ from netadapt.assembly import Assembly, Source, assemble
 from netadapt.config import RunConfig, checked
 from netadapt.errors import RunError, UsageError
 from netadapt.export.analog import score_on
+from netadapt.export_run import export_run
+from netadapt.files import size_of
 from netadapt.models import restore, save_weights
 from netadapt.network import Network, cost_of, shrinkable
 from netadapt.platforms import open_platform
@@ -24,8 +26,27 @@ from netadapt.plugins import lookup
 from netadapt.provenance import machine, versions
 from netadapt.pruning.importance import IMPORTANCES
 from netadapt.report.page import write_report
-from netadapt.runs import Listener, Phase, Record, Run, Step, StepCost, last, silent
-from netadapt.runs.events import BoundSet, Finished, Group, Started, Traced, Trained, Warned
+from netadapt.runs import (
+    Listener,
+    Phase,
+    Record,
+    Run,
+    Step,
+    StepCost,
+    last,
+    read_journal,
+    silent,
+)
+from netadapt.runs.events import (
+    BoundSet,
+    Exported,
+    Finished,
+    Group,
+    Started,
+    Traced,
+    Trained,
+    Warned,
+)
 from netadapt.runs.stopwatch import stopwatch_of
 from netadapt.search.budgets import Bound, Meter, bounds, meters
 from netadapt.search.fleet import Device, Fleet, check_sources, infos, scored_as
@@ -35,6 +56,7 @@ from netadapt.search.selection import SELECTIONS, highest_accuracy, lowest_loss
 from netadapt.search.strategies import STRATEGIES
 from netadapt.tables.build import open_table
 from netadapt.workbench import Workbench, job_of
+from netadapt.workers.evaluate import unit_scores
 
 FORMAT = 2
 
@@ -105,6 +127,8 @@ def adapt(
     check_sources(meters(config.budgets, [device.name for device in devices]), devices)
     if config.table is not None:
         open_table(config.table, config.table, devices[0].info)  # refused now, or never
+    if fresh or last(read_journal(folder), Traced) is None:
+        _rehearse(config, subject)
     started = Started(
         format=FORMAT,
         settings={
@@ -122,8 +146,30 @@ def adapt(
             _adapt(config, run, subject, devices)
             result = Result.of(folder, run.records)
             _report(run)
+        else:
+            _rewrite(run)
     assert result is not None  # the last line was just written
     return result
+
+
+def _rehearse(config: RunConfig, subject: Assembly) -> None:
+    """Try the user's own parts on a batch before there is a run folder, or anything is measured."""
+    tuning = config.tuning
+    training.rehearse(subject.module, subject.data, tuning.recipe, trainer=config.execution.trainer)
+    tensors = dict(subject.module.named_parameters(remove_duplicate=False))
+    for group in subject.network.groups.values():
+        if not group.fixed:
+            unit_scores(config.importance, tensors, group)
+
+
+def _rewrite(run: Run) -> None:
+    """Write the files of a finished run anew, if some were deleted or cut."""
+    exported = run.last(Exported)
+    sizes = dict(exported.files) if exported else {}
+    gone = [name for name, size in sizes.items() if size_of(run.folder / name) != size]
+    if gone:
+        run.append(Warned(f"{', '.join(gone)} had been deleted or changed: written anew."))
+        export_run(run.folder, run.folder)
 
 
 def _report(run: Run) -> None:

@@ -13,7 +13,15 @@ from netadapt.files import write_atomically
 from netadapt.models import restore
 from netadapt.platforms.measurement import DeviceInfo
 from netadapt.pruning.surgery import shrink
-from netadapt.runs import Record, Step, last, read_journal, steps_of, weights_path
+from netadapt.runs import (
+    Record,
+    Step,
+    check_weights,
+    last,
+    read_journal,
+    steps_of,
+    weights_path,
+)
 from netadapt.runs.events import Started, Trained
 from netadapt.workbench import INT8_NAME
 
@@ -44,6 +52,7 @@ def export_run(run: Path, out: Path, *, step: int | None = None) -> dict[str, An
         )
     )
     model = shrink(subject.module, subject.network, chosen.keep)
+    check_weights(run, records, (weights,))
     restore(model, weights_path(run, weights))
     images = next(iter(subject.data.batches("holdout", batch_size=4)))[0]
     written = export.write_result(

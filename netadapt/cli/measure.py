@@ -1,10 +1,13 @@
 """``netadapt measure``."""
 
+import sys
+from contextlib import redirect_stdout
 from typing import Any
 
 import click
 
 from netadapt.cli.options import (
+    Seconds,
     calibration_data_option,
     input_shape_option,
     json_option,
@@ -31,14 +34,14 @@ Examples:
 @click.option("--compare", metavar="MODEL", help="Measure this model too, the runs interleaved.")
 @click.option(
     "--passes",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 10**6),
     default=4,
     show_default=True,
     help="Shuffled passes over the models.",
 )
 @click.option(
     "--min-seconds",
-    type=click.FloatRange(0),
+    type=Seconds(),
     default=0.5,
     show_default=True,
     help="Run each model at least this long in total.",
@@ -68,9 +71,11 @@ def measure(
         for name in (model, compare) if name
     ]  # fmt: skip
     try:
-        report = measure_models(
-            sources, platform_uri=platform, effort=Effort(passes=passes, min_seconds=min_seconds)
-        )
+        with redirect_stdout(sys.stderr):
+            report = measure_models(
+                sources, platform_uri=platform,
+                effort=Effort(passes=passes, min_seconds=min_seconds),
+            )  # fmt: skip
     except ShapeError as error:
         raise ShapeError(
             f"{error} Write it as --input-shape 3x224x224, or as --input-shape NAME=3x224x224 for "

@@ -1,7 +1,15 @@
 """The run folder: a journal of all that happened, and the weights of every step."""
 
 from netadapt.runs.events import Event, Listener, Progress, Record
-from netadapt.runs.journal import Run, last, read_journal, silent, steps_of, weights_path
+from netadapt.runs.journal import (
+    Run,
+    check_weights,
+    last,
+    read_journal,
+    silent,
+    steps_of,
+    weights_path,
+)
 from netadapt.runs.step import Step, StepCost
 from netadapt.runs.stopwatch import Stopwatch
 from netadapt.runs.trial import Job, Keep, Outcome, Phase, Trial
@@ -20,6 +28,7 @@ __all__ = [
     "StepCost",
     "Stopwatch",
     "Trial",
+    "check_weights",
     "last",
     "read_journal",
     "silent",

@@ -200,6 +200,14 @@ class StepTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """Weights were written: ``sha256`` of the file; empty where none was."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Exported:
     """Files were written."""
 
@@ -326,7 +334,7 @@ def counted(notify: "Listener", what: str) -> Callable[[int, int], None]:
 
 Event = (
     Started | Continued | Traced | BoundSet | TableMeasured | Trained | IterationStarted | Tried
-    | Measured | StepTaken | Exported | Finished | Warned
+    | Measured | StepTaken | Stored | Exported | Finished | Warned
 )  # fmt: skip
 """Every event of a journal."""
 
@@ -337,7 +345,7 @@ KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         Started, Continued, Traced, BoundSet, TableMeasured, Trained, IterationStarted, Tried,
-        Measured, StepTaken, Exported, Finished, Warned,
+        Measured, StepTaken, Stored, Exported, Finished, Warned,
     )
 }  # fmt: skip
 

@@ -5,6 +5,7 @@ from netadapt.training.checkpoint import Checkpoint
 from netadapt.training.loops import Course, Progress, TrainResult, fine_tune
 from netadapt.training.placement import open_trainer, placed
 from netadapt.training.scoring import Score, accuracy, score
+from netadapt.training.rehearsal import rehearse
 
 __all__ = [
     "Checkpoint",
@@ -18,4 +19,5 @@ __all__ = [
     "placed",
     "recalibrate_bn",
     "score",
+    "rehearse",
 ]
