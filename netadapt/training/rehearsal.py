@@ -108,7 +108,7 @@ def _learn(model: nn.Module, task: Task, batch: Batch) -> None:
         raise DataError(f"{what} gave {given}; it must give a tensor of one number.")
     if not _finite(loss):
         raise DataError(
-            f"{what} is {float(loss)} on the first training batch, before any training; the loss, "
+            f"{what} is {float(loss.detach())} on the first training batch, before any training; the loss, "
             "the targets or the weights that the model begins with are at fault."
         )
     if not loss.requires_grad:
@@ -135,14 +135,19 @@ def _score(model: nn.Module, task: Task, name: SplitName, batch: Batch) -> None:
     with suppress(TypeError, ValueError, RuntimeError):
         if not math.isfinite(float(value)):
             return
-    as_number(value, task)
+    read = as_number(value, task)
+    if task.metric_is_share and not -1e-6 <= read <= 1 + 1e-6:
+        raise MetricError(
+            f"{what} is {read:g}, and is said to be a share of 1; give a number from 0 to 1, or "
+            "make the task with metric_is_share=False."
+        )
 
 
 def as_number(value: Any, task: Task) -> float:
     """What a metric gave, as a number.
 
     Raises:
-        MetricError: it is none, not finite, or no share where it is said to be one.
+        MetricError: it is none, or not finite.
     """
     what = f"The metric ({task.metric_name}) of task {task.name!r}"
     try:
@@ -151,9 +156,4 @@ def as_number(value: Any, task: Task) -> float:
         raise MetricError(f"{what} gave {value!r:.80}; it must give one number.") from None
     if not math.isfinite(read):
         raise MetricError(f"{what} is {read}; it must be a finite number.")
-    if task.metric_is_share and not -1e-6 <= read <= 1 + 1e-6:
-        raise MetricError(
-            f"{what} is {read:g}, and is said to be a share of 1; give a number from 0 to 1, or "
-            "make the task with metric_is_share=False."
-        )
     return read
