@@ -63,7 +63,7 @@ def configuration(weights: Path) -> RunConfig:
     return RunConfig(
         MODEL, "digits", (parse_budget("70%"),), {"device": DEVICE}, weights=str(weights),
         input_size=PIXELS, schedule=Schedule(0.12), finalists=2,
-        tuning=Tuning(train_epochs=3, short_steps=4, long_epochs=2),
+        tuning=Tuning(train_epochs=1, short_steps=2, long_epochs=0.5),
         execution=Execution(checkpoint_every_s=0.1),
     )  # fmt: skip
 

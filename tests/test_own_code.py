@@ -92,7 +92,8 @@ def no_batch(): return changed(holdout=Gives(lambda n: ()))
 def no_pair(): return changed(test=Gives(lambda n: [images(n)]))
 def empty(): return changed(holdout=Gives(lambda n: (), 0))
 def batch_raises(): return changed(test=Gives(fails))
-def nan_images(): return changed(train=Gives(lambda n: [(images(n) * float("inf"), torch.zeros(n).long())]))
+def nan_images():
+    return changed(train=Gives(lambda n: [(images(n) * float("inf"), torch.zeros(n).long())]))
 def wrong_class(): return changed(train=Gives(lambda n: [(images(n), torch.full((n,), 12))]))
 def no_task(): return {"train": 1}
 def metric_nan(): return changed(metric=lambda pairs: float("nan"))

@@ -108,8 +108,8 @@ def _learn(model: nn.Module, task: Task, batch: Batch) -> None:
         raise DataError(f"{what} gave {given}; it must give a tensor of one number.")
     if not _finite(loss):
         raise DataError(
-            f"{what} is {float(loss.detach())} on the first training batch, before any training; the loss, "
-            "the targets or the weights that the model begins with are at fault."
+            f"{what} is {float(loss.detach())} on the first training batch, before any training; "
+            "the loss, the targets or the weights that the model begins with are at fault."
         )
     if not loss.requires_grad:
         raise DataError(
