@@ -1,8 +1,9 @@
-"""NaN, infinity and nonsense are refused where they enter; what is parsed never ends in a traceback."""
+"""NaN, infinity and nonsense are refused where they enter; no parser ends in a traceback."""
 
 import json
 import math
 import string
+from contextlib import suppress
 
 import pytest
 from hypothesis import given, settings
@@ -153,7 +154,9 @@ texts = st.text(max_size=60) | st.text(
 )
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
+    ),
     max_leaves=8,
 )  # fmt: skip
 
@@ -193,10 +196,8 @@ def test_any_uri_is_opened_or_refused(scheme, option, value):
 def test_any_journal_is_read_or_refused(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("run")
     (folder / "journal.jsonl").write_bytes(data)
-    try:
+    with suppress(NetAdaptError):
         assert read_journal(folder) == []
-    except NetAdaptError:
-        pass
 
 
 @settings(derandomize=True, max_examples=200, deadline=None)
@@ -217,10 +218,8 @@ def test_a_table_with_bytes_changed_anywhere_is_read_or_refused(tmp_path_factory
 def test_any_settings_file_is_read_or_refused(tmp_path_factory, text):
     path = tmp_path_factory.mktemp("c") / "run.toml"
     path.write_bytes(text.encode(errors="surrogatepass"))
-    try:
+    with suppress(NetAdaptError):
         read_config(load_toml(path), str(path))
-    except NetAdaptError:
-        pass
 
 
 @settings(derandomize=True, max_examples=200, deadline=None)
