@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from netadapt.platforms.bench.rounds import half_width, median
 from netadapt.errors import DeviceError
+from netadapt.platforms.bench.rounds import half_width, median
 
 Clock = Literal["cpu", "wall", "model", "count"]
 
