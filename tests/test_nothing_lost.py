@@ -15,9 +15,9 @@ import pytest
 from netadapt.cli.signals import continuing
 from netadapt.errors import RunError, UsageError
 from netadapt.files import check_output, write_atomically
-from netadapt.runs import Run, Step, StepCost, check_weights, read_journal
+from netadapt.runs import Phase, Run, Step, StepCost, check_weights, read_journal
 from netadapt.runs import journal as journal_module
-from netadapt.runs.events import Started, Stored, Warned
+from netadapt.runs.events import Started, Stored, Trained, Warned
 from netadapt.runs.summaries import list_runs
 
 
@@ -88,6 +88,20 @@ def test_weights_that_changed_or_are_gone_are_told_when_a_run_goes_on(tmp_path):
     path.unlink()
     with pytest.raises(RunError, match="is missing, and the run needs it"):
         check_weights(folder, read_journal(folder), ("original",))
+
+
+def test_a_result_written_anew_just_before_a_kill_does_not_stop_the_run(tmp_path):
+    folder = tmp_path / "run"
+    with Run(folder, started()) as run:
+        path = run.weights_path("adapted")
+        path.parent.mkdir()
+        run.commit(step(1))
+        path.write_bytes(b"first")
+        run.append(Trained("adapted", 1, 2.0, Phase("training", 1.0)))
+        run.commit(step(2))
+        path.write_bytes(b"second")  # killed before its line
+    with Run(folder, started()):
+        pass
 
 
 def test_a_full_disk_at_any_line_loses_that_line_alone(run, monkeypatch):

@@ -351,9 +351,7 @@ def check_weights(
     """
     known = {r.event.name: r.event for r in records if isinstance(r.event, Stored)}
     if names is None:
-        steps = steps_of(records)
-        trained = [r.event.what for r in records if isinstance(r.event, Trained)]
-        names = {*trained, *([steps[-1].weights] if steps else [])}
+        names = _needed(records)
     for name in sorted(names):
         expected = known.get(name)
         if expected is None or not expected.sha256:
@@ -365,6 +363,19 @@ def check_weights(
             raise RunError(
                 f"{path} {what}, and the run needs it; restore it from a copy, or start afresh."
             )
+
+
+def _needed(records: Sequence[Record]) -> set[str]:
+    """Weights that a run goes on from.
+
+    The result of an earlier step is not among them: a process may have been killed between writing
+    that of the last step and the line on it.
+    """
+    steps = steps_of(records)
+    if not steps:
+        return {"original"} if last(records, Trained, what="original") else set()
+    finished = last(records, Trained, what="adapted", iteration=steps[-1].iteration)
+    return {"original", steps[-1].weights, *(["adapted"] if finished else [])}
 
 
 def weights_path(folder: Path, name: str) -> Path:
