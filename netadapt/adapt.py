@@ -5,19 +5,19 @@
 :mod:`netadapt.search.loop` holds the loop; this module opens what it works on.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from netadapt import data, export, training
 from netadapt.assembly import Assembly, Source, assemble
+from netadapt.carbon.crosscheck import check_codecarbon, cross_checked
 from netadapt.config import RunConfig, checked
-from netadapt.errors import RunError, UsageError
+from netadapt.errors import BudgetUnreachable, RunError, UsageError
 from netadapt.export.analog import score_on
-from netadapt.export_run import export_run
-from netadapt.files import size_of
+from netadapt.export_run import write_missing
 from netadapt.models import restore, save_weights
 from netadapt.network import Network, cost_of, shrinkable
 from netadapt.platforms import open_platform
@@ -26,23 +26,14 @@ from netadapt.plugins import lookup
 from netadapt.provenance import machine, versions
 from netadapt.pruning.importance import IMPORTANCES
 from netadapt.report.page import write_report
-from netadapt.runs import (
-    Listener,
-    Phase,
-    Record,
-    Run,
-    Step,
-    StepCost,
-    last,
-    read_journal,
-    silent,
-)
+from netadapt.runs import Listener, Phase, Record, Run, Step, StepCost, last, silent
 from netadapt.runs.events import (
     BoundSet,
-    Exported,
     Finished,
     Group,
+    Scored,
     Started,
+    Stopped,
     Traced,
     Trained,
     Warned,
@@ -55,8 +46,7 @@ from netadapt.search.race import Race, looks
 from netadapt.search.selection import SELECTIONS, highest_accuracy, lowest_loss
 from netadapt.search.strategies import STRATEGIES
 from netadapt.tables.build import open_table
-from netadapt.workbench import Workbench, job_of
-from netadapt.workers.evaluate import unit_scores
+from netadapt.workbench import Workbench, job_of, rehearse
 
 FORMAT = 2
 
@@ -101,7 +91,7 @@ class Result:
 
 def adapt(
     config: RunConfig, folder: Path, *, fresh: bool = False, notify: Listener = silent,
-    command: str = "",
+    command: str = "", codecarbon: str | None = None,
 ) -> Result:  # fmt: skip
     """Run to the end, or continue where the same run was cut off.
 
@@ -112,6 +102,8 @@ def adapt(
         fresh: start over.
         notify: called with every event.
         command: the command line, for the record.
+        codecarbon: a country, to have codecarbon tell the energy of the run too; see
+            :mod:`netadapt.carbon.crosscheck`.
 
     Returns:
         What was measured before and after.
@@ -121,14 +113,15 @@ def adapt(
         NetAdaptError: see :mod:`netadapt.errors`.
     """
     checked(config)
+    if codecarbon is not None:
+        check_codecarbon(codecarbon)
     subject = open_subject(config)
     config = config.suited(subject.data.pixels)
     devices = open_devices(config)
     check_sources(meters(config.budgets, [device.name for device in devices]), devices)
     if config.table is not None:
         open_table(config.table, config.table, devices[0].info)  # refused now, or never
-    if fresh or last(read_journal(folder), Traced) is None:
-        _rehearse(config, subject)
+    rehearse(config, subject, folder, fresh=fresh)
     started = Started(
         format=FORMAT,
         settings={
@@ -143,33 +136,25 @@ def adapt(
     with Run(folder, started, fresh=fresh, listener=notify) as run:
         result = Result.of(folder, run.records)
         if result is None:
-            _adapt(config, run, subject, devices)
+            with _reported(run), cross_checked(run, codecarbon):
+                _adapt(config, run, subject, devices)
             result = Result.of(folder, run.records)
-            _report(run)
         else:
-            _rewrite(run)
+            write_missing(run)
     assert result is not None  # the last line was just written
     return result
 
 
-def _rehearse(config: RunConfig, subject: Assembly) -> None:
-    """Try the user's own parts on a batch before there is a run folder, or anything is measured."""
-    tuning = config.tuning
-    training.rehearse(subject.module, subject.data, tuning.recipe, trainer=config.execution.trainer)
-    tensors = dict(subject.module.named_parameters(remove_duplicate=False))
-    for group in subject.network.groups.values():
-        if not group.fixed:
-            unit_scores(config.importance, tensors, group)
-
-
-def _rewrite(run: Run) -> None:
-    """Write the files of a finished run anew, if some were deleted or cut."""
-    exported = run.last(Exported)
-    sizes = dict(exported.files) if exported else {}
-    gone = [name for name, size in sizes.items() if size_of(run.folder / name) != size]
-    if gone:
-        run.append(Warned(f"{', '.join(gone)} had been deleted or changed: written anew."))
-        export_run(run.folder, run.folder)
+@contextmanager
+def _reported(run: Run) -> Iterator[None]:
+    """Write the page on a run that ends, whether it reaches its budgets or cannot."""
+    try:
+        yield
+    except BudgetUnreachable as error:
+        run.append(Stopped(str(error)))
+        _report(run)
+        raise
+    _report(run)
 
 
 def _report(run: Run) -> None:
@@ -348,6 +333,7 @@ def _first_step(workbench: "Workbench", space: Space, spreads: Mapping[str, floa
             epochs, phase = 0.0, Phase("training", 0.0)
             save_weights(subject.module, run.weights_path("original"))
         run.append(Trained("original", 0, epochs, phase))
+    accuracy = _holdout(workbench)
     layers = subject.network.at({})
     run.commit(
         Step(
@@ -363,16 +349,24 @@ def _first_step(workbench: "Workbench", space: Space, spreads: Mapping[str, floa
                 )
                 for bound in space.bounds
             },
-            accuracy=score_on(
-                scored_as(workbench.fleet.devices),
-                subject.module,
-                lambda model: training.accuracy(
-                    model, subject.data, "holdout", trainer=config.execution.trainer
-                ),
-            ).mean,
+            accuracy=accuracy,
             weights="original",
         )
     )
+
+
+def _holdout(workbench: Workbench) -> float:
+    """The unpruned network's accuracy on holdout images, as the least exact device computes."""
+    subject, trainer = workbench.subject, workbench.config.execution.trainer
+    with workbench.fleet.watch.lap() as lap:
+        score = score_on(
+            scored_as(workbench.fleet.devices),
+            subject.module,
+            lambda model: training.accuracy(model, subject.data, "holdout", trainer=trainer),
+        )
+    images = len(subject.data.holdout) * len(score.scores)
+    workbench.run.append(Scored("original", lap.phase("scoring", scored=images)))
+    return score.mean
 
 
 def needs_training(config: RunConfig, task: data.Task) -> bool:

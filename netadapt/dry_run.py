@@ -37,6 +37,7 @@ _Key = tuple[object, ...]
 _MOST_ITERATIONS = 10_000
 _BYTES_PER_PARAMETER = 4
 _RESULT_FORMATS = 4  # of about the size of the network: .onnx, .pt2, .pt and the weights of the run
+_BYTES_PER_TRIAL = 2000  # a line of the journal
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ def plan_run(config: RunConfig) -> Preview:
     screened = measured | ({_key(p) for p in proposals} if thinned else set())
     phases = _phases(config, subject, iterations, len(screened), rungs)
     phases["tables"] = sum(table.seconds for table in tables)
-    size = _BYTES_PER_PARAMETER * space.network.params({})
+    trials = len(screened) + sum(rung.keep for rung in rungs.values())
     return Preview(
         bounds=tuple(
             {"key": b.key, "unit": b.unit, "limit": b.limit, "original": b.original}
@@ -125,9 +126,9 @@ def plan_run(config: RunConfig) -> Preview:
             {"name": p.name, "changes": dict(p.changes), "load": p.load} for p in proposals
         ),
         iterations=iterations,
-        trials=len(screened) + sum(rung.keep for rung in rungs.values()),
+        trials=trials,
         phases=phases,
-        disk_bytes=size * (iterations + _stored(rungs) + _RESULT_FORMATS),
+        disk_bytes=_disk_bytes(space, iterations, trials, _stored(rungs)),
     )
 
 
@@ -151,6 +152,19 @@ def _asked(space: Space, loads: Loads) -> tuple[set[_Key], list[Proposal]]:
 
 def _key(proposal: Proposal) -> _Key:
     return (proposal.name, *sorted(proposal.changes.items()))
+
+
+def _disk_bytes(space: Space, iterations: int, trials: int, meanwhile: int) -> int:
+    """Of the unpruned weights, those of each iteration, the result or candidates, and the journal.
+
+    Weights shrink with the square of the widths, as counts do; time falls about as widths do. The
+    weights of an iteration are taken to lie halfway, on average.
+    """
+    shares = [(b.limit / b.original) ** (2 if b.measured else 1) for b in space.bounds]
+    left = min(1.0, *shares)
+    networks = 1 + iterations * (1 + left) / 2 + max(_RESULT_FORMATS, meanwhile) * left
+    weights_bytes = _BYTES_PER_PARAMETER * space.network.params({}) * networks
+    return round(weights_bytes + iterations * trials * _BYTES_PER_TRIAL)
 
 
 def _table_plan(config: RunConfig, subject: Assembly, device: Device, multiple: int) -> TablePlan:

@@ -1,7 +1,7 @@
 """Measure networks: ``netadapt measure``."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from netadapt.export.deployment import as_deployed, calibration_images, deployab
 from netadapt.export.exporter import Exporter
 from netadapt.network import Network, Sizes, keep_first
 from netadapt.platforms import Effort, Workload, open_platform
-from netadapt.platforms.measurement import DeviceInfo
+from netadapt.platforms.measurement import DeviceInfo, Ratio
 from netadapt.platforms.ort.files import read_onnx
 from netadapt.platforms.ort.quantization import feeds_of, is_quantized, quantize
 
@@ -116,7 +116,9 @@ def measure_models(
     """Measure models, their runs interleaved.
 
     Returns:
-        ``device`` and, for each of ``models``, the statistics of each resource that it measures.
+        ``device``; for each of ``models``, the statistics of each resource that it measures; and
+        ``ratios``, for each model after the first, what the first costs over what it does, with
+        half of the 95 % interval relative to it (null where nothing tells).
     """
     platform = open_platform(platform_uri)
     info = platform.describe()
@@ -128,5 +130,9 @@ def measure_models(
         "models": [
             {"model": work.name, "resources": {name: m.summary() for name, m in readings.items()}}
             for work, readings in zip(workloads, measurements, strict=True)
+        ],
+        "ratios": [
+            {name: asdict(Ratio.of(m, other[name])) for name, m in measurements[0].items()}
+            for other in measurements[1:]
         ],
     }

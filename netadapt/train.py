@@ -9,7 +9,7 @@ from netadapt.config import RunConfig
 from netadapt.files import check_output
 from netadapt.models.weights import WEIGHTS_BEGIN, save_weights
 from netadapt.runs import Listener, silent
-from netadapt.runs.events import training_progress
+from netadapt.runs.progress import training_progress
 
 
 def train(config: RunConfig, out: Path, *, notify: Listener = silent) -> dict[str, Any]:

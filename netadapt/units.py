@@ -208,6 +208,25 @@ def format_quantity(value: float, unit: str) -> str:
     return _FORMATS[unit](value) if unit in _FORMATS else f"{format_count(value)} {unit}"
 
 
+def format_cost(value: float, unit: str) -> str:
+    """A cost beside its :func:`cost_name`: a count goes without its unit, which the name tells."""
+    return format_count(value) if unit in _NAMING else format_quantity(value, unit)
+
+
+def cost_name(key: str, unit: str) -> str:
+    """What a person calls a cost that budgets know by a key: ``MACs`` rather than ``macs``."""
+    return unit if unit in _NAMING else key
+
+
+_NAMING = ("MACs", "parameters")
+"""Units that say what they count."""
+
+
+def format_share(value: float) -> str:
+    """A share for a person: ``59.3%``; one near 0 keeps two digits: ``0.0012%``."""
+    return f"{value:.1%}" if abs(value) >= 0.001 or not value else f"{value * 100:.2g}%"
+
+
 def format_metric(value: float, *, share: bool) -> str:
     """A metric for a person: a percentage if it is a share of 1, else the number."""
     return f"{value:.2%}" if share else f"{value:.4g}"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -20,20 +21,22 @@ from netadapt.network import Cost, Network, Sizes
 from netadapt.platforms import Effort
 from netadapt.platforms.measurement import Measurement
 from netadapt.pruning.surgery import shrink
-from netadapt.runs import Job, Keep, Outcome, Phase, Run, Step, Trial
+from netadapt.runs import Job, Keep, Outcome, Phase, Run, Step, Trial, last, read_journal
 from netadapt.runs.events import (
     Exported,
     Figures,
     Finished,
     LayerCost,
+    Scored,
+    Traced,
     Trained,
-    training_progress,
 )
+from netadapt.runs.progress import training_progress
 from netadapt.search.budgets import Bound, load
 from netadapt.search.fleet import DECIDING, WHOLE, Deployment, Device, Fleet, scored_as
 from netadapt.search.strategies import Proposal, Scores
 from netadapt.workers import Evaluator
-from netadapt.workers.evaluate import derived_seed
+from netadapt.workers.evaluate import derived_seed, unit_scores
 
 _PLACE = ".place"
 """How the file ends that says where a candidate's fine-tune goes on."""
@@ -59,6 +62,19 @@ def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device]) -> J
         trainer=config.execution.trainer,
         device=info.to_json(),
     )
+
+
+def rehearse(config: RunConfig, subject: Assembly, folder: Path, *, fresh: bool) -> None:
+    """Try the user's own parts on a batch before there is a run, or anything is measured."""
+    if not fresh and last(read_journal(folder), Traced) is not None:
+        return  # it was done when the run began
+    training.rehearse(
+        subject.module, subject.data, config.tuning.recipe, trainer=config.execution.trainer
+    )
+    tensors = dict(subject.module.named_parameters(remove_duplicate=False))
+    for group in subject.network.groups.values():
+        if not group.fixed:
+            unit_scores(config.importance, tensors, group)
 
 
 @dataclass
@@ -201,12 +217,12 @@ class Workbench:
         before = Figures(
             costs=first.measured,
             spreads={key: cost.spread for key, cost in first.costs.items()},
-            **self._figures(self.subject.module, self.deployer.unpruned(), {}),
+            **self._figures("original", self.subject.module, self.deployer.unpruned(), {}),
         )
         after = Figures(
             costs=costs,
             spreads={k: settled[k].spread if k in settled else m.spread for k, m in final.items()},
-            **self._figures(model, self._files, step.sizes),
+            **self._figures("adapted", model, self._files, step.sizes),
         )
         return Finished(
             met=load(costs, self.bounds) <= 1,
@@ -293,14 +309,21 @@ class Workbench:
             self.original(), candidate, iteration=iteration, first=first, effort=effort
         )
 
-    def _figures(self, model: nn.Module, written: Written, sizes: Sizes) -> dict[str, Any]:
+    def _figures(
+        self, what: str, model: nn.Module, written: Written, sizes: Sizes
+    ) -> dict[str, Any]:
         """What is reported of a network, scored as the least exact device computes."""
         info, network = scored_as(self.fleet.devices), self.subject.network
         scored = as_computed(written.single(info), info) if info.precision == "int8" else model
         trainer = self.config.execution.trainer
-        score = score_on(
-            info, scored, lambda m: training.accuracy(m, self.subject.data, "test", trainer=trainer)
-        )
+        with self.fleet.watch.lap() as lap:
+            score = score_on(
+                info,
+                scored,
+                lambda m: training.accuracy(m, self.subject.data, "test", trainer=trainer),
+            )
+        images = len(self.subject.data.test) * len(score.scores)
+        self.run.append(Scored(what, lap.phase("scoring", scored=images)))
         return {
             "accuracy": score.mean,
             "accuracy_spread": score.spread,

@@ -105,3 +105,16 @@ def test_init_prints_settings_that_are_the_defaults():
     command = [sys.executable, "-m", "netadapt", "init"]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert read_config(tomllib.loads(text)) == resolve(None, LEAST)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"decay": float("nan")}, "--decay is nan; it must be above 0 and at most 1."),
+        ({"decay": 1.5}, "--decay is 1.5; it must be above 0 and at most 1."),
+        ({"initial_reduction": "20"}, '--initial-reduction is "20"; it must be a number, or a '
+         "percentage above 0 and at most 100 such as '5%'."),
+    ],
+)  # fmt: skip
+def test_a_schedule_that_cannot_be_is_told_by_its_flag_and_range(given, told):
+    assert faults(**LEAST, **given) == [told]

@@ -8,6 +8,7 @@ from netadapt.cli import main
 from netadapt.compare import compare, write_comparison
 from netadapt.errors import UsageError
 from netadapt.report.comparison import at_accuracy, at_cost
+from netadapt.report.comparison_views import as_page
 from netadapt.report.differences import in_words
 from netadapt.runs import Record
 from netadapt.runs.events import BoundSet, Figures, Finished, Started, Traced, to_json
@@ -134,3 +135,19 @@ def test_the_command_prints_a_table_and_sentences(runs, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "5 ms ±2.0%" in out
     assert "At equal latency (5 ms to 10 ms)" in out
+
+
+def test_several_seeds_are_one_line_with_their_spread(tmp_path):
+    folders = [
+        written(tmp_path / f"{seed}", "one_group", seed, cost, accuracy)
+        for seed, cost, accuracy in ((0, 0.004, 0.80), (1, 0.006, 0.84))
+    ]
+    found = compare(folders)
+    (line,) = found.lines("one_group")
+    assert line.points == ((pytest.approx(0.005), pytest.approx(0.82)), (0.010, 0.9))
+    assert line.spreads[0] == (pytest.approx(0.001 * 2**0.5), pytest.approx(0.02 * 2**0.5))
+    assert line.spreads[1] == (0.0, 0.0)
+    page = as_page(found).decode()
+    assert page.count('class="bar first"') == 2
+    assert "one_group, 2 seeds" in page
+    assert page.count('class="ring"') == 1 + len(found.frontier)  # and in the key

@@ -9,11 +9,14 @@ import subprocess
 import sys
 import termios
 import time
+from dataclasses import replace
 
 import pytest
 
+from netadapt.carbon.sofar import energy_so_far
 from netadapt.cli import main
 from netadapt.cli.console import Console
+from netadapt.cli.news import News
 from netadapt.runs import Outcome, Phase, Progress, Record, Step, StepCost
 from netadapt.runs.events import (
     BoundSet,
@@ -21,7 +24,9 @@ from netadapt.runs.events import (
     IterationStarted,
     Started,
     StepTaken,
+    Stopped,
     Traced,
+    Trained,
     Tried,
     from_json,
     to_json,
@@ -182,3 +187,52 @@ def test_status_and_ls_tell_what_is_left(tmp_path, capsys):
     with pytest.raises(SystemExit) as left:
         main(["status", str(tmp_path)])
     assert left.value.code == 2
+
+
+MACHINE = {"processor": "a board", "cores": 4, "threads": 2}
+
+
+def spent(energy_j, seconds=100.0):
+    return Trained("original", 0, 1.0, Phase("training", seconds, 0, 0, energy_j, "rapl:package-0"))
+
+
+def test_energy_so_far_is_measured_estimated_or_not_measured():
+    board = replace(STARTED, machine=MACHINE)
+    assert energy_so_far(watched(journal(STARTED, TRACED))) == "not measured"
+    # 100 s of two threads at 3.5 W (0.74 to 8.58 W each) are 700 J: 194 mWh
+    assert energy_so_far(watched(journal(board, TRACED))).startswith("194 mWh (41.1 to 477), est")
+    # 3600 J of the only 100 s: measured
+    assert energy_so_far(watched(journal(board, spent(3600.0)))) == "1 Wh, measured"
+    known_in_part = watched(journal(STARTED, spent(3600.0), TRACED))
+    assert energy_so_far(known_in_part) == "at least 1 Wh, measured"
+
+
+def test_a_run_that_cannot_reach_its_budget_is_told_as_stopped(tmp_path, capsys):
+    write(tmp_path / "run", *HALFWAY, Stopped("Nothing more can be removed."))
+    with pytest.raises(SystemExit):
+        main(["ls", str(tmp_path)])
+    assert " stopped " in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main(["status", str(tmp_path / "run")])
+    out = capsys.readouterr().out
+    assert "ended short of its budgets" in out
+    assert "about" not in out  # nothing is left to do
+    again = watched(journal(*HALFWAY, Stopped("over"), Continued({}, {})))
+    assert not again.stopped
+
+
+def write(folder, *events):
+    folder.mkdir()
+    lines = (json.dumps(to_json(record)) for record in journal(*events))
+    (folder / "journal.jsonl").write_text("".join(f"{line}\n" for line in lines))
+
+
+def test_a_count_is_named_once():
+    bound = BoundSet("macs", "macs", "MACs", "", 5e6, 10e6)
+    taken = StepTaken(Step(1, "body", {}, {"macs": StepCost(6e6, 6e6, 6e6)}, 0.9))
+    news = News()
+    for event in (BOUND, bound):
+        news.recall(event)
+    assert "6 M MACs (60.0%" in news.text(taken)
+    assert "macs" not in news.text(taken)
+    assert ("MACs", "6 M, 120% of the budget") in watched(journal(bound, taken)).rows(0.0)

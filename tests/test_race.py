@@ -85,14 +85,25 @@ def image_losses(random, candidates, images, gap):
 @pytest.mark.parametrize("gap", [0.0, 0.003, 0.01])
 def test_the_best_are_missed_no_more_often_than_stated(gap):
     """Ten candidates that are close, of which three go on; error 20 % so that errors would show."""
+    # Binomial(150, 0.2) exceeds 45 in about one of 1000 draws.
+    assert missed(gap) <= 45
+
+
+def test_a_test_that_believes_any_difference_would_miss_the_best(monkeypatch):
+    """What the test above would show if the threshold were wrong."""
+    monkeypatch.setattr("netadapt.search.race._quantile", lambda *_: 0.5)
+    assert missed(0.003) > 45
+
+
+def missed(gap):
+    """How often of 150 races another set of three was left than is best on all images."""
     random, runs, wrong = np.random.default_rng(1), 150, 0
     for _ in range(runs):
         losses = image_losses(random, 10, 2000, gap)
         best = set(np.argsort(losses.mean(1), kind="stable")[:3])
         left, _ = raced(losses, (250, 500, 1000, 2000), 0.2, 3)
         wrong += set(left) != best
-    # Binomial(150, 0.2) exceeds 45 in about one of 1000 draws.
-    assert wrong <= 45
+    return wrong
 
 
 def test_a_race_saves_images_where_candidates_differ():

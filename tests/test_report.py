@@ -8,7 +8,7 @@ import pytest
 from markupsafe import Markup
 
 from netadapt.cli import main
-from netadapt.errors import UsageError
+from netadapt.errors import BudgetUnreachable, UsageError
 from netadapt.report.blocks import Figures as Drawings
 from netadapt.report.blocks import Table, thinned
 from netadapt.report.charts import Series, decimated, line_chart, stacked, ticks
@@ -26,6 +26,7 @@ from netadapt.runs.events import (
     Measured,
     Started,
     StepTaken,
+    Stopped,
     Traced,
     Trained,
     Tried,
@@ -341,6 +342,21 @@ def test_a_page_that_cannot_be_written_is_a_warning_and_ends_no_run(tmp_path):
         (run.folder / "report.html").mkdir()
         _report(run)
     assert "The report was not written" in run.last(Warned).text
+
+
+def test_a_run_that_cannot_reach_its_budget_writes_how_far_it_came(tmp_path):
+    from netadapt.adapt import _reported
+
+    with Run(tmp_path / "run", STARTED) as run:
+        for event in EVENTS[1:-2]:  # all that came before the result
+            run.append(event)
+        with pytest.raises(BudgetUnreachable), _reported(run):
+            raise BudgetUnreachable("Nothing more can be removed: <b>latency</b> is at 80%.")
+        assert run.last(Stopped).text.startswith("Nothing more can be removed")
+    page = (run.folder / "report.html").read_text()
+    assert "This run ended short of its budgets. Nothing more can be removed: &lt;b&gt;" in page
+    assert "on holdout images" in page
+    assert ">ended short of its budgets</td>" in page
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import copy
 import errno
 import json
 import multiprocessing
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -25,6 +25,8 @@ from netadapt.runs.events import (
     from_json,
     to_json,
 )
+from netadapt.runs.journal import setting_differences
+from netadapt.units import parse_budget
 
 STEP = Step(0, "", {"g": (0, 2)}, {"latency": StepCost(1.5, 1.0, 1.0)}, 0.9)
 
@@ -185,3 +187,10 @@ def test_another_trainer_may_continue_a_run(tmp_path):
         run.commit(STEP)
     with Run(tmp_path / "run", replace(started(seed=1), execution={"trainer": "cuda"})) as run:
         assert run.last(Continued).execution == {"trainer": "cuda"}
+
+
+def test_changed_budgets_are_told_as_they_are_written():
+    old, new = ([asdict(parse_budget(text))] for text in ("60%", "size=2MB"))
+    told = setting_differences({"config": {"budgets": old, "seed": 0}},
+                               {"config": {"budgets": new, "seed": 1}})  # fmt: skip
+    assert told == ["config.budgets: 60% -> size=2MB", "config.seed: 0 -> 1"]

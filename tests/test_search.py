@@ -1,5 +1,6 @@
 """The loop on the helloworld network with mock accuracies, and on a journal that is cut off."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,12 +9,13 @@ from netadapt.config.rungs import Rung
 from netadapt.errors import BudgetUnreachable, TrainingError, UsageError
 from netadapt.network import MACS, WEIGHTS, cost_of
 from netadapt.platforms.measurement import Measurement
-from netadapt.runs import Outcome, Run, Step, StepCost, read_journal, steps_of
+from netadapt.runs import Outcome, Phase, Run, Step, StepCost, read_journal, steps_of
 from netadapt.runs.events import Started, Tried, Warned
 from netadapt.search.budgets import Bound, Meter
 from netadapt.search.loop import Space, check_reachable, search
+from netadapt.search.race import Race
 from netadapt.search.schedule import Schedule
-from netadapt.search.selection import Candidate, least_loss_per_saving
+from netadapt.search.selection import Candidate, least_loss_per_saving, lowest_loss
 from netadapt.search.strategies import Proposal, one_group, uniform
 from netadapt.search.strategies.situation import alike
 from tests.helloworld import helloworld
@@ -165,6 +167,117 @@ def test_screening_fine_tunes_the_finalists_only(tmp_path):
     assert end.name == "conv2"
 
 
+RACE = Race((500, 1000, 2000), error=0.05)
+
+
+class RacingWorkshop(MockWorkshop):
+    """Each candidate's loss is its own on all images, with the same noise for all of them."""
+
+    def __init__(self, means, *, kill_after=None, nan=()):
+        super().__init__(PATH)
+        self.means, self.kill_looks, self.nan, self.looks = means, kill_after, nan, []
+
+    def attempt(self, step, proposals, rung, part=None):
+        for outcome in super().attempt(step, proposals, rung):
+            name = proposals[outcome.index].name
+            if part is None:
+                yield replace(outcome, loss=self.means[name])
+                continue
+            if self.kill_looks is not None and len(self.looks) == self.kill_looks:
+                raise Killed
+            self.looks.append((rung, name, *part))
+            blocks = range(part[0] // 10, part[1] // 10)
+            failed = f"{name}: no finite number" if name in self.nan else ""
+            losses = tuple(self.means[name] + 0.01 * ((-1) ** b) * (b % 7) for b in blocks)
+            yield replace(
+                outcome, loss=math.fsum(losses) / len(losses), losses=losses, failed=failed,
+                images=part[1] - part[0], phases=(Phase("screening", 1.0, 0, part[1] - part[0]),),
+            )  # fmt: skip
+
+
+def racing(limit, *rungs):
+    return space(bound(limit), rungs=rungs, screening=lowest_loss, race=RACE)
+
+
+def test_a_race_ends_when_it_is_clear_who_goes_on(tmp_path):
+    """Differences without spread are clear at the first look."""
+    workshop = RacingWorkshop({"conv0": 0.5, "conv1": 0.6, "conv2": 0.7})
+    end, run = run_search(tmp_path / "run", workshop, racing(28800, Rung(1)))
+    assert sorted(workshop.looks) == [(0, f"conv{i}", 0, 500) for i in range(3)]
+    assert end.name == "conv0"
+    tried = [r.event for r in run.records if isinstance(r.event, Tried)]
+    assert [(t.outcome.rung, t.outcome.images) for t in tried] == [(0, 500)] * 3 + [(1, 0)]
+
+
+def test_equals_are_scored_on_all_images_and_the_loser_on_few(tmp_path):
+    workshop = RacingWorkshop({"conv0": 0.5, "conv1": 0.5, "conv2": 0.7})
+    _, run = run_search(tmp_path / "run", workshop, racing(28800, Rung(1)))
+    seen = {name: max(stop for _, n, _, stop in workshop.looks if n == name) for name in PATH}
+    assert seen == {"conv0": 2000, "conv1": 2000, "conv2": 500}
+    last = {r.event.name: r.event.outcome for r in run.records if isinstance(r.event, Tried)
+            and not r.event.outcome.rung}  # fmt: skip
+    assert {name: len(outcome.losses) for name, outcome in last.items()} == {
+        "conv0": 200, "conv1": 200, "conv2": 50,
+    }  # fmt: skip
+    # Each line has the images of its own look alone, so that they add up.
+    scored = [p.scored for r in run.records if isinstance(r.event, Tried)
+              for p in r.event.outcome.phases]  # fmt: skip
+    assert sum(scored) == 2000 + 2000 + 500
+
+
+@pytest.mark.parametrize("kill_after", range(7))
+def test_a_race_that_was_cut_off_goes_on_to_the_same_end(tmp_path, kill_after):
+    means = {"conv0": 0.5, "conv1": 0.5, "conv2": 0.7}
+    the_space = racing(28800, Rung(2, 0.1), Rung(1))
+    whole = RacingWorkshop(means)
+    expected, _ = run_search(tmp_path / "whole", whole, the_space)
+    with pytest.raises(Killed):
+        run_search(tmp_path / "cut", RacingWorkshop(means, kill_after=kill_after), the_space)
+    resumed = RacingWorkshop(means)
+    end, _ = run_search(tmp_path / "cut", resumed, the_space)
+    assert end == expected
+    assert whole.looks[kill_after:] == resumed.looks  # and nothing is scored twice
+
+
+def test_rungs_are_taken_one_after_the_other(tmp_path):
+    workshop = RacingWorkshop({"conv0": 0.5, "conv1": 0.6, "conv2": 0.7})
+    run_search(tmp_path / "run", workshop, racing(28800, Rung(2, 0.1), Rung(1)))
+    assert sorted({(rung, name) for rung, name, *_ in workshop.looks}) == [
+        (0, "conv0"), (0, "conv1"), (0, "conv2"), (1, "conv0"), (1, "conv1"),
+    ]  # fmt: skip
+    assert workshop.tuned == ["conv1", "conv0", "conv0"]
+
+
+def test_a_candidate_that_fails_in_a_race_is_out_and_told_of(tmp_path):
+    means = {"conv0": 0.5, "conv1": 0.6, "conv2": 0.7}
+    workshop = RacingWorkshop(means, nan=["conv0"])
+    end, run = run_search(tmp_path / "run", workshop, racing(28800, Rung(1)))
+    assert end.name == "conv1"
+    assert run.last(Warned).text == "A candidate is out: conv0: no finite number"
+
+
+def test_equal_accuracy_is_decided_by_loss(tmp_path):
+    workshop = RacingWorkshop({"conv0": 0.5, "conv1": 0.4, "conv2": 0.7})
+    workshop.favourites = [None]
+    end, _ = run_search(tmp_path / "run", workshop, space(bound(28800)))
+    assert end.name == "conv1"  # conv2 is cheaper
+
+
+def test_a_strategy_has_proposals_screened_on_a_first_look_that_races_need_not_repeat(tmp_path):
+    means, told = {"conv0": 0.5, "conv1": 0.6, "conv2": 0.7}, []
+
+    def strategy(situation):
+        proposals = one_group.propose(situation)
+        told.append(situation.screen(proposals))
+        return proposals
+
+    workshop = RacingWorkshop(means)
+    run_search(tmp_path / "run", workshop, replace(racing(28800, Rung(1)), strategy=strategy))
+    assert sorted(told[0], reverse=True) == told[0]
+    assert told[0] == pytest.approx([-0.5, -0.6, -0.7], abs=0.01)
+    assert len(workshop.looks) == 3
+
+
 def test_the_winner_is_kept_once_it_is_measured(tmp_path):
     workshop = MockWorkshop(["conv1"])
     end, _ = run_search(tmp_path / "run", workshop, space(bound(28800)))
@@ -234,6 +347,17 @@ def test_a_hopeless_budget_is_refused_before_training():
     check_reachable(space(bound(least / 1.1, LATENCY), multiple=8), costs)  # a prediction may err
     with pytest.raises(BudgetUnreachable):
         check_reachable(space(bound(least / 1.1), multiple=8), costs)  # a count does not
+
+
+def test_a_tiny_budget_is_not_told_as_zero():
+    with pytest.raises(BudgetUnreachable, match=r"of params is 0\.0012% of the original"):
+        check_reachable(space(bound(1.2e-5 * FULL), multiple=8), {"params": WEIGHTS})
+
+
+def test_a_strategy_with_nothing_to_propose_is_told_from_a_search_at_its_end(tmp_path):
+    idle = replace(space(bound(28800)), strategy=lambda *_: [])
+    with pytest.raises(BudgetUnreachable, match="proposed nothing for the unpruned network"):
+        run_search(tmp_path / "run", MockWorkshop(PATH), idle)
 
 
 def test_a_candidate_that_fails_loses_and_the_run_goes_on(tmp_path):

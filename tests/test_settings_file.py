@@ -132,7 +132,7 @@ def test_all_faults_of_a_file_are_told_at_once():
     with pytest.raises(SettingsError, match=r"run\.toml: 9 settings are wrong") as error:
         read_config(tomllib.loads(text), "run.toml")
     assert [fault.setting for fault in error.value.faults] == [
-        "modle", "budgets[0]", "budgets[1]", "schedule", "tuning.recipe",
+        "modle", "budgets[0]", "budgets[1]", "schedule.decay", "tuning.recipe",
         "model", "data", "finalists", "tuning.short_steps",
     ]  # fmt: skip
 

@@ -55,7 +55,8 @@ def test_the_best_four_hours_of_great_britain_went_from_night_to_noon():
 def test_a_mean_profile_knows_no_oracle_and_says_so():
     window = plan_by_profile(find_profile("GB"), 4, 2026)
     assert window.oracle_saving is None
-    assert dict(window.rows())["Upper bound"].startswith("not known")
+    said = dict(window.rows())["Upper bound"]
+    assert said.startswith("not known: at least the expected saving, but the data is the mean day")
 
 
 def test_an_old_profile_warns_and_a_recent_one_does_not():

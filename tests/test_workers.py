@@ -1,17 +1,24 @@
 """A trial says by names and paths all that is needed to try a candidate, in any process."""
 
+import copy
 import math
 import pickle
 from dataclasses import replace
 
 import pytest
+import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from netadapt.assembly import Source, assemble
 from netadapt.config import Recipe
+from netadapt.data import ArraySplit
 from netadapt.models import save_weights
 from netadapt.platforms import open_platform
 from netadapt.runs import Job, Trial
+from netadapt.search.judge import joined
+from netadapt.search.race import batch_size
+from netadapt.training import accuracy, score
 from netadapt.workers import Evaluator, evaluate
 
 MODEL, DATA = "tests.examples:small_net", "tests.examples:stripes"
@@ -34,7 +41,7 @@ def trial(subject, tmp_path):
     )  # fmt: skip
     return Trial(
         job, iteration=1, index=3, rung=1, name=group.id, changes={group.id: group.size // 2},
-        keep={}, weights=str(tmp_path / "original.safetensors"),
+        keep={}, weights=str(tmp_path / "original.safetensors"), until=2,
         out=str(tmp_path / "out.safetensors"),
     )  # fmt: skip
 
@@ -69,3 +76,91 @@ def test_a_training_that_diverges_is_an_outcome_that_cannot_win(subject, trial):
     assert trial.name in outcome.failed
     assert "diverged" in outcome.failed
     assert math.isfinite(outcome.accuracy)
+
+
+@pytest.fixture
+def paused(trial, tmp_path):
+    """The first of two rungs: one step of two, kept in a file of its own."""
+    return replace(trial, until=1, place=str(tmp_path / "place.safetensors"), out="")
+
+
+def test_a_fine_tune_over_two_rungs_gives_the_bits_of_one(subject, trial, paused, tmp_path):
+    evaluator = Evaluator(subject.data, subject.module, subject.network)
+    whole = evaluator(trial)
+    first = evaluator(paused)
+    last = evaluator(replace(paused, rung=2, until=2, out=str(tmp_path / "rungs.safetensors")))
+    one, two = (load_file(tmp_path / f"{name}.safetensors") for name in ("out", "rungs"))
+    assert all(one[name].equal(two[name]) for name in one)
+    assert (last.accuracy, last.loss) == (whole.accuracy, whole.loss)
+    assert [outcome.phases[0].images for outcome in (whole, first, last)] == [64, 32, 32]
+
+
+def test_a_rung_goes_on_the_same_where_its_place_is_lost(subject, trial, paused, tmp_path):
+    evaluator = Evaluator(subject.data, subject.module, subject.network)
+    last = evaluator(replace(paused, rung=2, until=2, out=str(tmp_path / "rungs.safetensors")))
+    assert last.phases[0].images == 64  # all of it, and counted so
+    assert last.loss == evaluator(trial).loss
+
+
+def test_a_rung_that_was_cut_off_after_its_training_is_not_trained_again(subject, paused):
+    evaluator = Evaluator(subject.data, subject.module, subject.network)
+    once, again = evaluator(paused), evaluator(paused)
+    assert again.loss == once.loss
+    assert again.phases[0].images == 0
+
+
+@pytest.mark.parametrize("rung", [0, 1])
+def test_the_parts_of_a_race_add_up_to_all_of_its_images(subject, paused, rung):
+    """Whether the candidate stays in memory between them, or is made anew in another process."""
+    train = subject.data.train
+    many = ArraySplit(train.images.repeat(4, 1, 1, 1), train.targets.repeat(4), train.pixels)
+    size = batch_size(len(many))
+    assert size == 170  # three batches of it leave 2 of 512 images out, fewer than any other size
+    task = replace(subject.data, holdout=many)
+    raced = replace(paused, rung=rung, until=rung, part=(0, size))
+    evaluator = Evaluator(task, subject.module, subject.network)
+    first, second = evaluator(raced), evaluator(replace(raced, part=(size, 2 * size)))
+    elsewhere = Evaluator(task, subject.module, subject.network)
+    assert elsewhere(replace(raced, part=(size, 2 * size))).losses == second.losses
+    both = evaluator(replace(raced, part=(0, 2 * size)))
+    assert (*first.losses, *second.losses) == both.losses
+    sums = joined(first, second)
+    assert sums.images == both.images == 2 * size
+    assert (sums.accuracy, sums.loss) == pytest.approx((both.accuracy, both.loss))
+    assert sums.losses == both.losses
+    assert second.phases[0].scored == size
+    assert second.phases[0].images == 0
+
+
+def test_accuracy_and_loss_are_those_of_the_same_images(subject):
+    task, model = subject.data, subject.module
+    scored = score(model, task, task.batches("holdout", batch_size=20), block=10)
+    assert scored.accuracy == accuracy(model, task, batch_size=20)
+    images, targets = next(iter(task.batches("holdout", batch_size=len(task.holdout))))
+    with torch.no_grad():
+        losses = F.cross_entropy(model.eval()(images), targets, reduction="none")
+    assert scored.loss == pytest.approx(losses.mean().item(), rel=1e-5)
+    assert scored.losses[:3] == pytest.approx(losses[:30].view(3, 10).mean(1).tolist(), rel=1e-4)
+    assert scored.images == len(task.holdout)
+
+
+@pytest.mark.parametrize(
+    "loss", [lambda outputs, targets: outputs["aux"], lambda o, t: o.sum() * math.nan]
+)
+def test_a_loss_of_ones_own_that_says_nothing_in_evaluation_is_not_known(subject, loss):
+    task = replace(subject.data, loss=loss)
+    scored = score(subject.module, task, task.batches("holdout", batch_size=64), block=10)
+    assert (scored.loss, scored.losses) == (None, ())
+    assert 0 <= scored.accuracy <= 1
+
+
+@pytest.mark.parametrize("part", [None, (0, 200)])
+def test_a_candidate_that_computes_no_finite_numbers_cannot_win(subject, trial, tmp_path, part):
+    broken = copy.deepcopy(subject.module)
+    with torch.no_grad():
+        list(broken.parameters())[-1].fill_(math.nan)  # the bias of the classifier
+    save_weights(broken, tmp_path / "original.safetensors")
+    screened = replace(trial, rung=0, out="", part=part)
+    outcome = Evaluator(subject.data, subject.module, subject.network)(screened)
+    assert "no finite number" in outcome.failed
+    assert trial.name in outcome.failed

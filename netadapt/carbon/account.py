@@ -80,6 +80,7 @@ class Account:
             "break_even_energy": self.in_energy.as_dict() | self._days(self.in_energy),
             "break_even_carbon": self.in_carbon.as_dict() | self._days(self.in_carbon),
             "inferences_per_day": self.per_day,
+            "cross_check": None if self.use.cross_check is None else self.use.cross_check.as_dict(),
             "left_out": list(LEFT_OUT),
             "provenance": asdict(self.use.provenance),
         }  # fmt: skip

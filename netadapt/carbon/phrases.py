@@ -49,6 +49,18 @@ def carbon_in_words(account: Account) -> str:
     return "not known: the energy of the run was not measured"
 
 
+def cross_check_in_words(account: Account) -> str:
+    """What codecarbon says of the same work, and of how much of it; empty where it was not asked.
+
+    No figure of ours rests on it.
+    """
+    check = account.use.cross_check
+    if check is None:
+        return ""
+    watched = f"{duration_in_words(check.seconds)} of {duration_in_words(account.use.seconds)}"
+    return f"{check}; it watched {watched}, without a PUE"
+
+
 def place_in_words(site: Site) -> str:
     """Region and intensity with year, basis and source."""
     place = site.place

@@ -4,6 +4,7 @@ from netadapt.carbon.account import LEFT_OUT, Account
 from netadapt.carbon.phrases import (
     amount_in_words,
     carbon_in_words,
+    cross_check_in_words,
     days_in_words,
     duration_in_words,
     hardware_in_words,
@@ -35,6 +36,7 @@ def cost_rows(account: Account) -> list[tuple[str, str]]:
         ("PUE", pue_in_words(account.adapted)),
         ("Carbon intensity", place_in_words(account.adapted)),
         ("Emissions", carbon_in_words(account)),
+        *((("Cross-check", words),) if (words := cross_check_in_words(account)) else ()),
     ]
 
 

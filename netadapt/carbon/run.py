@@ -1,11 +1,12 @@
 """From the journal of a run to what it used and gained."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from netadapt.carbon.crosscheck import added_up
 from netadapt.carbon.power import Trainer
 from netadapt.carbon.ranges import Range
 from netadapt.carbon.use import Inference, Phase, Provenance, RunUse
@@ -14,14 +15,12 @@ from netadapt.runs import Phase as Work
 from netadapt.runs import Record, last, read_journal
 from netadapt.runs.events import (
     Continued,
-    Exported,
+    CrossChecked,
     Finished,
     Measured,
     Started,
-    TableMeasured,
-    Trained,
-    Tried,
 )
+from netadapt.runs.works import works
 
 _PACKAGES = ("python", "torch", "onnxruntime")
 
@@ -59,18 +58,19 @@ def use_of(name: str, records: Sequence[Record]) -> RunUse:
     return RunUse(
         name=name,
         phases=_phases(records),
-        trainer=_trainer(records, started),
+        trainer=trainer_of(started, (last(records, Continued) or started).execution),
         before=_inference(measured.unpruned, source) if measured else None,
         after=_inference(measured.readings, source) if measured else None,
         finished=last(records, Finished) is not None,
         provenance=_provenance(started, measured.device if measured else None),
+        cross_check=added_up(r.event for r in records if isinstance(r.event, CrossChecked)),
     )
 
 
 def _phases(records: Sequence[Record]) -> tuple[Phase, ...]:
     """Each kind of work, summed; what the run did besides is ``other``."""
     parts: dict[str, list[Work]] = {}
-    for work in _work(records):
+    for work in (work for record in records for work in works(record.event)):
         if work.seconds:
             parts.setdefault(work.name, []).append(work)
     phases = [_summed(name, works) for name, works in parts.items()]
@@ -91,17 +91,6 @@ def _summed(name: str, works: Sequence[Work]) -> Phase:
     )
 
 
-def _work(records: Sequence[Record]) -> Iterator[Work]:
-    for record in records:
-        event = record.event
-        if isinstance(event, Tried):
-            yield from event.outcome.phases
-        elif isinstance(event, (Trained, Measured, Exported)):
-            yield event.phase
-        elif isinstance(event, TableMeasured):
-            yield Work("measuring", event.seconds, energy_j=event.energy_j, sensor=event.sensor)
-
-
 def _elapsed_s(records: Sequence[Record]) -> float:
     """Seconds between the records, without the pauses before a run was taken up again."""
     return math.fsum(
@@ -111,12 +100,19 @@ def _elapsed_s(records: Sequence[Record]) -> float:
     )
 
 
-def _trainer(records: Sequence[Record], started: Started) -> Trainer | None:
-    """What trained, as it did last; None where it was not recorded."""
-    if started.machine is None:
-        return None
+def trainer_of(started: Started, execution: Mapping[str, Any]) -> Trainer | None:
+    """What trains.
+
+    Args:
+        started: the first line of a journal.
+        execution: how the run is executed now.
+
+    Returns:
+        None where it was not recorded.
+    """
     machine = started.machine
-    execution = (last(records, Continued) or started).execution
+    if machine is None:
+        return None
     if str(execution.get("trainer", "cpu")).startswith("cpu"):
         threads = int(machine.get("threads", machine["cores"]))
         return Trainer(str(machine["processor"]), "cpu", threads)

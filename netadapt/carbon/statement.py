@@ -11,6 +11,7 @@ from netadapt.carbon.account import LEFT_OUT, Account
 from netadapt.carbon.markup import render_latex, render_markdown, render_text
 from netadapt.carbon.phrases import (
     carbon_in_words,
+    cross_check_in_words,
     days_in_words,
     duration_in_words,
     hardware_in_words,
@@ -67,6 +68,7 @@ def _paragraph(account: Account) -> str:
         f"{hardware_in_words(account)}.",
         _energy(account),
         _carbon(account),
+        _cross_check(account),
         _inference(account),
         _paid_back(account),
         f"Not counted: {'; '.join(LEFT_OUT)}.",
@@ -88,6 +90,11 @@ def _carbon(account: Account) -> str:
         f"With a PUE of {pue_in_words(account.adapted)} and {place_in_words(account.adapted)}, "
         f"this amounts to {carbon_in_words(account)}."
     )
+
+
+def _cross_check(account: Account) -> str:
+    words = cross_check_in_words(account)
+    return f"As a cross-check, on which no other figure rests, {words}." if words else ""
 
 
 def _inference(account: Account) -> str:

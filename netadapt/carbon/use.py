@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from netadapt.carbon.crosscheck import CrossCheck
 from netadapt.carbon.power import Trainer
 from netadapt.carbon.ranges import Range
 from netadapt.errors import UsageError
@@ -14,7 +15,7 @@ class Phase:
     """One kind of work of a run, over all its iterations.
 
     Attributes:
-        name: ``training``, ``screening``, ``tuning``, ``measuring`` or ``exporting``.
+        name: ``training``, ``screening``, ``tuning``, ``scoring``, ``measuring`` or ``exporting``.
         seconds: how long it took.
         images: passed through networks; None where it is not counted.
         energy_j: read from a sensor; None where there was none.
@@ -84,6 +85,7 @@ class RunUse:
         after: one inference of the adapted network; None until the run has one.
         finished: whether the run came to its end.
         provenance: what reproduces it.
+        cross_check: what another program says of its energy; None where it was not asked.
     """
 
     name: str
@@ -93,6 +95,7 @@ class RunUse:
     after: Inference | None = None
     finished: bool = True
     provenance: Provenance = Provenance()
+    cross_check: CrossCheck | None = None
 
     @property
     def seconds(self) -> float:

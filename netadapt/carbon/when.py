@@ -20,6 +20,12 @@ from netadapt.errors import UsageError
 # Grids change: the cheapest hours of Great Britain went from night to noon within three years.
 _OLD_YEARS = 2
 _FEWEST_DAYS = 2
+# The best hours of each day are at least as good, day by day, as the same hours on all days: the
+# mean day bounds the oracle from below, and nothing in it bounds it from above.
+_MEAN_DAY = (
+    "at least the expected saving, but the data is the mean day of a year, and the oracle chooses "
+    "anew on each single day; a trace of your grid's hourly values tells it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class Window:
         expected_saving: as a share of the mean: 0.1 is a tenth less carbon.
         oracle_saving: of the best hours of each day in hindsight; None where single days are not
             known, as in a mean profile and in a forecast.
+        oracle_why: why that is not known; empty where it is.
         basis: what the figures were taken from.
         years: first and last year of the data.
         source: who published it.
@@ -52,6 +59,7 @@ class Window:
     mean_g_per_kwh: float
     expected_saving: float
     oracle_saving: float | None
+    oracle_why: str
     basis: str
     years: tuple[int, int]
     source: str
@@ -63,9 +71,10 @@ class Window:
 
     def rows(self) -> list[tuple[str, str]]:
         """For people, as labelled lines."""
-        oracle = "not known: the data holds no single days"
         if self.oracle_saving is not None:
             oracle = f"at most {self.oracle_saving:.1%}, with each day's best hours in hindsight"
+        else:
+            oracle = f"not known: {self.oracle_why}"
         return [
             ("Run", f"{self.start} to {self.end} ({self.clock}), {self.hours} h"),
             ("Intensity then", f"{self.g_per_kwh:.4g} g CO2e/kWh"),
@@ -115,6 +124,7 @@ def plan_by_profile(profile: Profile, hours: int, this_year: int) -> Window:
         mean_g_per_kwh=profile.mean_g_per_kwh,
         expected_saving=1 - share,
         oracle_saving=None,
+        oracle_why=_MEAN_DAY,
         basis=f"mean day of {profile.year}",
         years=(profile.year, profile.year),
         source=profile.source,
@@ -170,6 +180,7 @@ def _daily_window(
         mean_g_per_kwh=mean,
         expected_saving=_saving(g_per_kwh, mean),
         oracle_saving=_saving(best, mean),
+        oracle_why="",
         basis=f"{len(days)} days from {trace.start:%Y-%m-%d}, on which the hours were chosen too",
         years=(trace.start.year, trace.end.year),
         source=trace.name,
@@ -191,6 +202,7 @@ def _forecast_window(trace: Trace, windows: list[float], hours: int, this_year: 
         mean_g_per_kwh=mean,
         expected_saving=_saving(windows[position], mean),
         oracle_saving=None,
+        oracle_why="a forecast of less than two days holds no days to choose from in hindsight",
         basis=f"a forecast of {len(trace.g_per_kwh) / trace.per_hour:g} h, if it comes true",
         years=(trace.start.year, trace.end.year),
         source=trace.name,

@@ -133,11 +133,17 @@ Repeating a command continues its run; --fresh starts over.
     default=None,
     help="Fine-tune with the noise of the first device's weights, such as crossbar:?noise=pcm.",
 )
+@click.option(
+    "--codecarbon",
+    metavar="COUNTRY",
+    help="Have codecarbon tell the energy of the run too, offline, as in SWE; needs "
+    "netadapt[codecarbon].",
+)
 @json_option
 @console_options
 def adapt(
-    config: Path | None, folder: Path | None, fresh: bool, dry_run: bool, as_json: bool,
-    quiet: bool, verbose: bool, json_lines: bool, exhaustive: bool, **given: Any,
+    config: Path | None, folder: Path | None, fresh: bool, dry_run: bool, codecarbon: str | None,
+    as_json: bool, quiet: bool, verbose: bool, json_lines: bool, exhaustive: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Shrink MODEL until what it costs, measured on a device, is within every budget."""
     if exhaustive:
@@ -156,7 +162,9 @@ def adapt(
     with Console(quiet=quiet, verbose=verbose, json_lines=json_lines) as console:
         if not fresh:
             console.recall(read_journal(folder))
-        result = run_adapt(settings, folder, fresh=fresh, notify=console, command=command)
+        result = run_adapt(
+            settings, folder, fresh=fresh, notify=console, command=command, codecarbon=codecarbon
+        )
     if as_json:
         echo_json(result.to_json())
     elif not json_lines:

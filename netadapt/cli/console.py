@@ -15,7 +15,8 @@ from typing import Any
 import click
 
 from netadapt.cli.news import News
-from netadapt.runs.events import Event, Progress, Record, to_json
+from netadapt.runs.events import Event, Record, to_json
+from netadapt.runs.progress import Progress
 from netadapt.runs.watch import Watch
 
 SILENCE_S = 30.0
@@ -113,12 +114,15 @@ class Console:
         from rich.table import Table
         from rich.text import Text
 
+        from netadapt.carbon.sofar import energy_so_far
+
         table = Table.grid(padding=(0, 2))
         table.add_column(no_wrap=True, style="cyan")
         table.add_column(overflow="ellipsis", no_wrap=True)
         with self._lock:
-            for label, value in self._watch.rows(time.time()):
-                table.add_row(Text(label), Text(value))
+            rows = [*self._watch.rows(time.time()), ("energy", energy_so_far(self._watch))]
+        for label, value in rows:
+            table.add_row(Text(label), Text(value))
         return table
 
 

@@ -1,12 +1,16 @@
 """``netadapt ls``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from netadapt.cli.options import json_option
 from netadapt.cli.text import echo_json, table_text
-from netadapt.units import format_metric, format_quantity
+from netadapt.units import cost_name, format_metric, format_quantity
+
+if TYPE_CHECKING:
+    from netadapt.runs.summaries import BoundSummary
 
 
 @click.command()
@@ -34,9 +38,15 @@ def ls(folder: Path, as_json: bool) -> None:
         left = run.left
         for bound in run.bounds:
             rows.append(
-                (*head, f"{bound.key} {format_quantity(bound.present, bound.unit)}",
+                (*head, _cost(bound),
                  f"{bound.present / bound.original:.1%}", format_quantity(bound.limit, bound.unit),
                  metric, left)
             )  # fmt: skip
             head, metric, left = ("", "", ""), "", ""
     click.echo(table_text(rows, right=frozenset({2, 4, 5})))
+
+
+def _cost(bound: "BoundSummary") -> str:
+    """What it is and how much, naming it once."""
+    quantity = format_quantity(bound.present, bound.unit)
+    return f"{bound.key} {quantity}" if cost_name(bound.key, bound.unit) == bound.key else quantity

@@ -29,6 +29,10 @@ Examples:
 """
 
 
+PRECISION, LIMIT_S = 0.005, 60.0
+"""Of a comparison: half of the 95 % interval of the ratio, and for how long to try."""
+
+
 @click.command(epilog=_EPILOG)
 @model_options
 @click.option("--compare", metavar="MODEL", help="Measure this model too, the runs interleaved.")
@@ -59,7 +63,8 @@ def measure(
     """Measure MODEL, an ONNX file or a model by name, on a device.
 
     Each pass is 2 runs to warm up and 12 that count. One thread is timed by its CPU time, several
-    by the wall clock.
+    by the wall clock. Two models that run in one thread take turns, run by run, until their ratio
+    is known to half a percent, or for a minute.
     """
     from netadapt.assembly import Source
     from netadapt.measure import measure_models
@@ -73,9 +78,15 @@ def measure(
     try:
         with redirect_stdout(sys.stderr):
             report = measure_models(
-                sources, platform_uri=platform,
-                effort=Effort(passes=passes, min_seconds=min_seconds),
-            )  # fmt: skip
+                sources,
+                platform_uri=platform,
+                effort=Effort(
+                    passes=passes,
+                    min_seconds=min_seconds,
+                    precision=PRECISION if compare else 0.0,
+                    time_limit_s=LIMIT_S if compare else None,
+                ),
+            )
     except ShapeError as error:
         raise ShapeError(
             f"{error} Write it as --input-shape 3x224x224, or as --input-shape NAME=3x224x224 for "
@@ -92,10 +103,11 @@ def measure(
         rows.append((name, resource, *quantiles, f"{found['spread']:.1%}", str(found["runs"])))
     click.echo(table_text(rows, right=frozenset(range(2, 7))))
     if compare:
-        first, second = (row["resources"] for row in report["models"])
-        for resource in first:
-            ratio = first[resource]["value"] / second[resource]["value"]
-            click.echo(f"\n{model} takes {ratio:.3f} of the {resource} of {compare}.")
+        for resource, ratio in report["ratios"][0].items():
+            known = "" if ratio["uncertainty"] is None else f" (± {ratio['uncertainty']:.1%})"
+            click.echo(
+                f"\n{model} takes {ratio['value']:.3f}{known} of the {resource} of {compare}."
+            )
     device = report["device"]
     click.echo(
         f"\n{device['device']}, {device['runtime']}, {device['threads']} thread(s), "

@@ -4,6 +4,7 @@ import math
 
 from netadapt.runs.events import (
     BoundSet,
+    CrossChecked,
     Event,
     Measured,
     StepTaken,
@@ -14,7 +15,7 @@ from netadapt.runs.events import (
     Warned,
 )
 from netadapt.runs.step import Step, StepCost
-from netadapt.units import format_count, format_metric, format_quantity
+from netadapt.units import cost_name, format_count, format_metric, format_quantity
 
 
 class News:
@@ -69,6 +70,10 @@ class News:
             return f"trained   {event.what} network: {length}"
         if isinstance(event, StepTaken):
             return self._step_text(event.step)
+        if isinstance(event, CrossChecked):
+            return (
+                f"codecarbon {event.kwh * 1e3:.3g} Wh in {event.seconds:.0f} s, in {event.country}"
+            )
         return f"warning   {event.text}" if isinstance(event, Warned) else ""
 
     def _step_text(self, step: Step) -> str:
@@ -89,7 +94,7 @@ class News:
         if bound is None:  # a continued run, of which the beginning was not told
             return f"{key} {cost.measured:.4g}"
         text = format_quantity(cost.measured, bound.unit)
-        if len(self._bounds) > 1:
+        if len(self._bounds) > 1 and cost_name(key, bound.unit) == key:
             text = f"{key} {text}"
         aimed = f", aimed at {cost.target / bound.original:.1%}" if step.iteration else ""
         return f"{text} ({cost.measured / bound.original:.1%}{aimed})"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from netadapt.cli.text import table_text
-from netadapt.units import format_bytes, format_count, format_metric, format_quantity
+from netadapt.units import cost_name, format_bytes, format_cost, format_count, format_metric
 
 if TYPE_CHECKING:
     from netadapt.adapt import Result
@@ -30,12 +30,13 @@ def _cost_row(result: "Result", bound: "BoundSet") -> tuple[str, ...]:
     modelled = result.finished.devices.get(bound.device, "").startswith("modelled")
 
     def text(value: float, spread: float) -> str:
-        quantity = format_quantity(value, bound.unit)
+        quantity = format_cost(value, bound.unit)
         return quantity if counted or modelled else f"{quantity} ±{spread:.1%}"
 
     old, new = before.costs[bound.key], after.costs[bound.key]
     return (
-        bound.key + ("" if counted else ", modelled" if modelled else ", measured"),
+        cost_name(bound.key, bound.unit)
+        + ("" if counted else ", modelled" if modelled else ", measured"),
         text(old, before.spreads[bound.key]),
         text(new, after.spreads[bound.key]),
         f"{new / old:.1%}",
@@ -79,16 +80,18 @@ def _verdict(result: "Result", bound: "BoundSet") -> str:
     within = "within" if after <= bound.limit else "ABOVE"
     predicted = result.finished.predicted[bound.key]
     return (
-        f"{bound.key}: {within} the budget of {format_quantity(bound.limit, bound.unit)}; what "
-        f"steered, scaled on the unpruned network, predicted "
-        f"{format_quantity(predicted, bound.unit)} ({predicted / after - 1:+.1%})."
+        f"{cost_name(bound.key, bound.unit)}: {within} the budget of "
+        f"{format_cost(bound.limit, bound.unit)}; what steered, scaled on the unpruned network, "
+        f"predicted {format_cost(predicted, bound.unit)} ({predicted / after - 1:+.1%})."
     )
 
 
 def _notes(result: "Result") -> list[str]:
+    modelled = {name for name, d in result.finished.devices.items() if d.startswith("modelled")}
+    timed = any(b.resource == "latency" and b.device not in modelled for b in result.bounds)
     notes = [
-        "Latency is the 10th percentile, ± its interquartile range. Test images took no part in "
-        "any choice.",
+        ("Latency is the 10th percentile, ± its interquartile range. " if timed else "")
+        + "Test images took no part in any choice.",
         f"The adapted network is in {result.folder}: adapted.onnx, adapted.pt2, and adapted.pt "
         "with load_adapted.py (needs torch alone).",
     ]

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from netadapt.cli.text import table_text
-from netadapt.units import format_bytes, format_quantity
+from netadapt.units import cost_name, format_bytes, format_cost, format_share
 
 if TYPE_CHECKING:
     from netadapt.dry_run import Preview
@@ -17,11 +17,12 @@ def preview_text(preview: "Preview") -> str:
 
 
 def _bounds(preview: "Preview") -> str:
-    rows = [("budget", "allowed", "unpruned", "of unpruned")]
+    rows: list[tuple[str, ...]] = [("budget", "allowed", "unpruned", "of unpruned")]
     for bound in preview.bounds:
         limit, original = bound["limit"], bound["original"]
-        shown = (format_quantity(value, bound["unit"]) for value in (limit, original))
-        rows.append((bound["key"], *shown, f"{limit / original:.1%}"))
+        shown = (format_cost(value, bound["unit"]) for value in (limit, original))
+        name = cost_name(bound["key"], bound["unit"])
+        rows.append((name, *shown, format_share(limit / original)))
     return table_text(rows, right=frozenset({1, 2, 3}))
 
 

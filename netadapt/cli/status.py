@@ -41,7 +41,8 @@ def status(run: Path, watch: bool, as_json: bool) -> None:
 
 
 def _rows(run: Path) -> tuple[list[tuple[str, str]], bool]:
-    """What the journal tells, and whether the run is finished."""
+    """What the journal tells, and whether the run has come to an end."""
+    from netadapt.carbon.sofar import energy_so_far
     from netadapt.errors import UsageError
     from netadapt.runs import read_journal
     from netadapt.runs.watch import duration, watched
@@ -51,7 +52,9 @@ def _rows(run: Path) -> tuple[list[tuple[str, str]], bool]:
         raise UsageError(f"{run} holds no run; name a folder with a journal.jsonl.")
     now_s, state = time.time(), watched(records)
     quiet = ("last line written", f"{duration(max(0.0, now_s - records[-1].time))} ago")
-    return [("run", str(run)), *state.rows(now_s), quiet], state.finished
+    drawn = ("energy", energy_so_far(state))
+    rows = [("run", str(run)), *state.rows(now_s), drawn, quiet]
+    return rows, state.finished or bool(state.stopped)
 
 
 def _table(rows: list[tuple[str, str]]) -> Any:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from netadapt.config.check import check
+from netadapt.config.check import RANGES, check
 from netadapt.config.run import RunConfig
 from netadapt.config.rungs import Rung, parse_rung
 from netadapt.config.settings import NOTHING, Setting, settings
@@ -111,13 +111,18 @@ def _plain(setting: Setting, value: Any, faults: list[Fault]) -> Any:
         return _expect(str, value, "a text")
     if kind is Path:
         return Path(_expect((str, Path), value, "the path of a file"))
-    expected = "a number, or a percentage such as '5%'"
+    expected = "a number, or a percentage above 0 and at most 100 such as '5%'"
     if isinstance(value, str):
         try:
             return parse_share(value, setting.path)
         except UsageError:
             return _expect(float, value, expected)
-    return _expect((int, float), value, expected)
+    number = _expect((int, float), value, expected)
+    # A schedule refuses what it cannot be, without telling which: its numbers are told here.
+    allowed = RANGES.get(setting.path) if setting.table == "schedule" else None
+    if allowed is not None and number not in allowed:
+        raise _Wrong(f"is {number:g}; it must be {allowed}.")
+    return number
 
 
 def _model_args(setting: Setting, value: Any, faults: list[Fault]) -> Any:

@@ -23,12 +23,20 @@ class Series:
     Attributes:
         label: what it is.
         points: x and y, by rising x.
-        kind: how it is drawn: ``first`` to ``fourth``, or ``limit``.
+        kind: how it is drawn: ``first`` to ``fourth``, ``limit``, or ``ring`` for circles around
+            points of other lines.
+        spreads: half of a bar around each point, across and upwards; empty for none.
     """
 
     label: str
     points: tuple[Point, ...]
     kind: str = "first"
+    spreads: tuple[Point, ...] = ()
+
+    def reach(self, axis: int) -> list[float]:
+        """What a scale has to hold: 0 across, 1 upwards."""
+        ends = zip(self.points, self.spreads or ((0.0, 0.0),) * len(self.points), strict=True)
+        return [p[axis] + sign * half[axis] for p, half in ends for sign in (-1, 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +120,8 @@ def line_chart(
         across: the horizontal axis.
     """
     drawn = [line for line in series if line.points]
-    values = [y for line in drawn for _, y in line.points] + ([] if floor is None else [floor])
-    places = [x for line in drawn for x, _ in line.points]
+    values = [y for line in drawn for y in line.reach(1)] + ([] if floor is None else [floor])
+    places = [x for line in drawn for x in line.reach(0)]
     if not places:
         return Markup()
     marks = ticks(min(values), max(values))
@@ -137,20 +145,37 @@ def _place(value: float, across: Across) -> str:
 
 
 def _names(series: Sequence[Series]) -> str:
-    return ", ".join(line.label for line in series)
+    return ", ".join(line.label for line in series if line.label)
 
 
 def _figure(label: str, title: str, drawing: Markup, series: Sequence[Series]) -> Markup:
     keys = Markup("").join(
-        Markup('<li><svg viewBox="0 0 24 8" aria-hidden="true"><path class="{}" d="M0 4H24"/>'
-               "</svg>{}</li>").format(line.kind, line.label)
+        Markup('<li><svg viewBox="0 0 24 8" aria-hidden="true">{}</svg>{}</li>')
+        .format(_key(line.kind), line.label)
         for line in series
+        if line.label
     )  # fmt: skip
     return Markup(
         '<figure><figcaption>{}</figcaption><svg class="chart" viewBox="0 0 {:g} {:g}" role="img" '
         'aria-label="{}; the values are in the tables">{}</svg>'
         '<ul class="keys">{}</ul></figure>'
     ).format(title, WIDTH, HEIGHT, label, drawing, keys)
+
+
+def _key(kind: str) -> Markup:
+    if kind == "ring":
+        return Markup('<circle class="ring" cx="12" cy="4" r="3.4"/>')
+    return Markup('<path class="{}" d="M0 4H24"/>').format(kind)
+
+
+def _bars(line: Series, x: Axis, y: Axis) -> Markup:
+    """Bars around the points of a line, of its color."""
+    return Markup("").join(
+        Markup('<path class="bar {}" d="M{:.1f} {:.1f}H{:.1f}M{:.1f} {:.1f}V{:.1f}"/>').format(
+            line.kind, x.at(a - da), y.at(b), x.at(a + da), x.at(a), y.at(b - db), y.at(b + db)
+        )
+        for (a, b), (da, db) in zip(line.points, line.spreads, strict=True)
+    )
 
 
 def _grid(marks: Sequence[float], y: Axis, show: Callable[[float], str]) -> Markup:
@@ -177,9 +202,16 @@ def _below(x: Axis, across: Across) -> Markup:
 
 
 def _line(line: Series, x: Axis, y: Axis, show: Callable[[float, float], str]) -> Markup:
+    if line.kind == "ring":
+        return Markup("").join(
+            Markup('<circle class="ring" cx="{:.1f}" cy="{:.1f}" r="5"/>').format(x.at(a), y.at(b))
+            for a, b in line.points
+        )
     points = decimated(line.points)
     path = "L".join(f"{x.at(a):.1f} {y.at(b):.1f}" for a, b in points)
     drawing = Markup('<path class="{}" d="M{}"/>').format(line.kind, path)
+    if line.spreads:
+        drawing += _bars(line, x, y)
     if line.kind == "limit" or len(points) > MOST_DOTS:
         return drawing
     return drawing + Markup("").join(

@@ -5,7 +5,14 @@ import math
 from netadapt.report.blocks import Prose, Section, Table, clipped
 from netadapt.report.facts import Facts
 from netadapt.runs.events import BoundSet, Finished
-from netadapt.units import format_bytes, format_count, format_metric, format_quantity
+from netadapt.units import (
+    cost_name,
+    format_bytes,
+    format_cost,
+    format_count,
+    format_metric,
+    format_share,
+)
 
 _Z95 = 1.959964
 _COUNTED = (
@@ -41,8 +48,9 @@ def _headline(facts: Facts) -> str:
         return _unfinished(facts)
     before, after = facts.finished.before, facts.finished.after
     parts = [
-        f"{clipped(key)} went from {format_quantity(before.costs[key], bound.unit)} to "
-        f"{format_quantity(after.costs[key], bound.unit)} "
+        f"{clipped(cost_name(key, bound.unit))} went from "
+        f"{format_cost(before.costs[key], bound.unit)} to "
+        f"{format_cost(after.costs[key], bound.unit)} "
         f"({after.costs[key] / before.costs[key]:.1%})"
         for key, bound in facts.bounds.items()
     ]
@@ -52,17 +60,22 @@ def _headline(facts: Facts) -> str:
 
 
 def _unfinished(facts: Facts) -> str:
+    state = "This run is unfinished."
+    if facts.stopped:
+        state = f"This run ended short of its budgets. {clipped(facts.stopped, 1000)}"
     if not facts.steps:
-        return "This run is unfinished: the unpruned network is not measured and scored yet."
+        return f"{state} The unpruned network was not scored yet."
     step = facts.steps[-1]
     parts = [
-        f"{clipped(key)} is {format_quantity(step.costs[key].measured, bound.unit)}, "
-        f"{step.costs[key].measured / bound.original:.1%} of the original, and the budget is "
-        f"{bound.limit / bound.original:.1%}"
+        f"{clipped(cost_name(key, bound.unit))} is "
+        f"{format_cost(step.costs[key].measured, bound.unit)}, "
+        f"{format_share(step.costs[key].measured / bound.original)} of the original, and the "
+        f"budget is {format_share(bound.limit / bound.original)}"
         for key, bound in facts.bounds.items()
     ]
+    plural = "" if step.iteration == 1 else "s"
     return (
-        f"This run is unfinished. After {step.iteration} iterations {'; '.join(parts)}; "
+        f"{state} After {step.iteration} iteration{plural}, {'; '.join(parts)}; "
         f"{clipped(facts.metric)} is {_metric(facts, step.accuracy)} on holdout images."
     )
 
@@ -89,10 +102,15 @@ def _result_table(facts: Facts, finished: Finished) -> Table:
 
 
 def _result_note(facts: Facts) -> str:
-    note = (
-        "± is the interquartile range of the measurement over its median. Time is the 10th "
-        "percentile. Test images took no part in any choice."
-    )
+    devices = facts.finished.devices if facts.finished else {}
+    modelled = {name for name, words in devices.items() if words.startswith("modelled")}
+    measured = [b for b in facts.bounds.values() if b.device and b.device not in modelled]
+    note = ""
+    if any(bound.resource in ("latency", "energy") for bound in measured):
+        note += "± is the interquartile range of the measurement over its median. "
+    if any(bound.resource == "latency" for bound in measured):
+        note += "Time is the 10th percentile. "
+    note += "Test images took no part in any choice."
     if _counts_images(facts):
         note += " The interval of the accuracy is Wilson's, 95 %, for that many test images."
     return note
@@ -100,7 +118,7 @@ def _result_note(facts: Facts) -> str:
 
 def _cost_row(finished: Finished, bound: BoundSet) -> tuple[str, ...]:
     def text(value: float, spread: float) -> str:
-        quantity = format_quantity(value, bound.unit)
+        quantity = format_cost(value, bound.unit)
         return f"{quantity} ±{spread:.1%}" if spread else quantity
 
     before, after, key = finished.before, finished.after, bound.key
@@ -109,11 +127,11 @@ def _cost_row(finished: Finished, bound: BoundSet) -> tuple[str, ...]:
     how = "" if counted else ", modelled" if modelled else ", measured"
     within = "within" if after.costs[key] <= bound.limit else "ABOVE"
     return (
-        f"{clipped(key)}{how}",
+        f"{clipped(cost_name(key, bound.unit))}{how}",
         text(before.costs[key], before.spreads.get(key, 0.0)),
         text(after.costs[key], after.spreads.get(key, 0.0)),
         f"{after.costs[key] / before.costs[key]:.1%}",
-        f"{within} {format_quantity(bound.limit, bound.unit)}",
+        f"{within} {format_cost(bound.limit, bound.unit)}",
     )
 
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from statistics import fmean, stdev
 from typing import Any
 
 from netadapt.errors import UsageError, named
@@ -43,6 +44,21 @@ class Entry:
     spread: float
     accuracy: float
     original: Point
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A method as it is drawn.
+
+    Attributes:
+        points: by rising cost; where there are several seeds and all have as many results, means
+            of those that belong together.
+        spreads: standard deviation of each between seeds, in cost and in accuracy; empty where
+            there is one seed.
+    """
+
+    points: Curve
+    spreads: tuple[Point, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +107,16 @@ class Comparison:
             cost, accuracy = (sum(e.original[i] for e in mine) / len(mine) for i in (0, 1))
             curves[seed] = tuple(sorted({**points, cost: accuracy}.items()))
         return curves
+
+    def lines(self, method: str) -> tuple[Line, ...]:
+        """One for all seeds, or one for each where they have different numbers of results."""
+        curves = tuple(self.curves(method).values())
+        if len(curves) == 1 or len({len(curve) for curve in curves}) > 1:
+            return tuple(map(Line, curves))
+        columns = list(zip(*curves, strict=True))
+        points = tuple((fmean(x for x, _ in c), fmean(y for _, y in c)) for c in columns)
+        spreads = tuple((stdev(x for x, _ in c), stdev(y for _, y in c)) for c in columns)
+        return (Line(points, spreads),)
 
 
 def comparison_of(runs: Sequence[Facts], resource: str = "latency") -> Comparison:

@@ -2,13 +2,12 @@
 
 import csv
 from io import BytesIO, StringIO
-from statistics import fmean, pstdev
 from typing import TYPE_CHECKING, Any
 
 from netadapt.errors import UsageError
 from netadapt.report.blocks import Bullets, Figures, Prose, Section, Table, clipped
 from netadapt.report.charts import Across, Series, line_chart
-from netadapt.report.comparison import Comparison, Curve, Entry
+from netadapt.report.comparison import Comparison, Entry, Line
 from netadapt.report.differences import in_words
 from netadapt.report.page import render_page
 from netadapt.units import format_metric, format_quantity
@@ -58,10 +57,17 @@ def as_page(comparison: Comparison) -> bytes:
     """One self-contained HTML page."""
     head, *rows = rows_of(comparison)
     series = [
-        Series(clipped(f"{method}, seed {seed}", 80), curve, _KINDS[i % len(_KINDS)])
+        Series(
+            "" if number else clipped(_label(comparison, method), 80),
+            line.points,
+            _KINDS[i % len(_KINDS)],
+            line.spreads,
+        )
         for i, method in enumerate(comparison.methods)
-        for seed, curve in comparison.curves(method).items()
+        for number, line in enumerate(comparison.lines(method))
     ]
+    frontier = tuple((entry.cost, entry.accuracy) for entry in comparison.frontier)
+    series.append(Series("run on the frontier", frontier, "ring"))
     across = Across(comparison.resource, lambda v: format_quantity(v, comparison.unit))
     chart = line_chart(
         f"{clipped(comparison.metric)} over {comparison.resource}", series,
@@ -78,7 +84,8 @@ def as_page(comparison: Comparison) -> bytes:
 _NOTE = (
     "Accuracy is of test images, costs were measured at the end of each run. A run is on the "
     "frontier if no other is at least as accurate at no more cost. The upper end of every line is "
-    "the unpruned network."
+    "the unpruned network. Points are means over seeds where there are several, and bars their "
+    "standard deviation; circles are single runs."
 )
 
 
@@ -98,10 +105,12 @@ def as_png(comparison: Comparison) -> bytes:
     axes = figure.subplots()
     for i, method in enumerate(comparison.methods):
         style = {"color": _COLORS[i % 4], "marker": _MARKERS[i % 4], "linestyle": _DASHES[i % 4]}
-        _draw(axes, clipped(method, 60), list(comparison.curves(method).values()), style)
+        for number, line in enumerate(comparison.lines(method)):
+            label = "" if number else clipped(_label(comparison, method), 60)
+            _draw(axes, label, line, style)
     frontier = comparison.frontier
-    axes.scatter([e.cost for e in frontier], [e.accuracy for e in frontier], 160, label="frontier",
-                 facecolors="none", edgecolors="#555555")  # fmt: skip
+    axes.scatter([e.cost for e in frontier], [e.accuracy for e in frontier], 90, facecolors="none",
+                 edgecolors="#555555", label="run on the frontier")  # fmt: skip
     axes.set_xlabel(comparison.resource)
     axes.set_ylabel(f"test {comparison.metric}")
     axes.xaxis.set_major_formatter(lambda v, _: format_quantity(v, comparison.unit))
@@ -114,16 +123,16 @@ def as_png(comparison: Comparison) -> bytes:
     return image.getvalue()
 
 
-def _draw(axes: "Axes", label: str, curves: list[Curve], style: dict[str, Any]) -> None:
-    """A method: where all seeds have the same budgets, the mean of the points that belong together.
+def _label(comparison: Comparison, method: str) -> str:
+    seeds = len(comparison.curves(method))
+    return f"{method}, {seeds} seeds" if seeds > 1 else method
 
-    Bars are standard deviations.
-    """
-    if len({len(curve) for curve in curves}) > 1:
-        for number, curve in enumerate(curves):
-            axes.plot(*zip(*curve, strict=True), label="" if number else label, **style)
+
+def _draw(axes: "Axes", label: str, line: Line, style: dict[str, Any]) -> None:
+    """A line; bars are standard deviations."""
+    x, y = zip(*line.points, strict=True)
+    if not line.spreads:
+        axes.plot(x, y, label=label, **style)
         return
-    columns = list(zip(*curves, strict=True))
-    x, y = ([fmean(point[k] for point in column) for column in columns] for k in (0, 1))
-    dx, dy = ([pstdev([point[k] for point in column]) for column in columns] for k in (0, 1))
-    axes.errorbar(x, y, dy, dx, label=label, capsize=3, **style)
+    across, upwards = zip(*line.spreads, strict=True)
+    axes.errorbar(x, y, upwards, across, label=label, capsize=3, **style)

@@ -1,7 +1,7 @@
 """What a journal tells, put in order for the page."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from netadapt.errors import UsageError
 from netadapt.runs import Record, Step, last, steps_of
@@ -17,6 +17,7 @@ from netadapt.runs.events import (
     Tried,
     Warned,
 )
+from netadapt.runs.watch import watched
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Facts:
         finished: the result; None while there is none.
         exported: the files; None while there are none.
         warnings: what a user should know, each once.
+        stopped: why it ended short of its budgets; empty if it did not.
+        tables: what was measured of layers, by device: rows, and seconds.
     """
 
     name: str
@@ -49,6 +52,8 @@ class Facts:
     finished: Finished | None
     exported: Exported | None
     warnings: tuple[str, ...]
+    stopped: str = ""
+    tables: Mapping[str, tuple[int, float]] = field(default_factory=dict)
 
     @property
     def metric(self) -> str:
@@ -83,7 +88,19 @@ def facts_of(name: str, records: Sequence[Record]) -> Facts:
         finished=last(records, Finished),
         exported=last(records, Exported),
         warnings=_warnings(records),
+        stopped=watched(records).stopped,
+        tables=_tables(records),
     )
+
+
+def _tables(records: Sequence[Record]) -> dict[str, tuple[int, float]]:
+    tables: dict[str, tuple[int, float]] = {}
+    for record in records:
+        event = record.event
+        if isinstance(event, TableMeasured):
+            rows, seconds = tables.get(event.device, (0, 0.0))
+            tables[event.device] = (rows + event.rows, seconds + event.seconds)
+    return tables
 
 
 def _trials(records: Sequence[Record]) -> dict[int, tuple[Tried, ...]]:

@@ -64,13 +64,17 @@ def _origin(facts: Facts) -> Table:
     started = facts.started
     rows = [
         ("run", facts.name),
-        ("state", "finished" if facts.finished else "unfinished"),
+        ("state", _state(facts)),
         ("began", _date(facts.began_s)),
         ("last line written", _date(facts.ended_s)),
         ("taken up again", f"{facts.continued} times"),
         *started.versions.items(),
         *((f"trainer, {name}", value) for name, value in (started.machine or {}).items()),
         *((f"device {name}", words) for name, words in _devices(facts).items()),
+        *(
+            (f"table of {name}", f"{rows} layers measured in {duration_in_words(seconds)}")
+            for name, (rows, seconds) in facts.tables.items()
+        ),
         *((f"data, {name}", value) for name, value in _data(facts).items()),
     ]
     if facts.exported is not None:
@@ -83,6 +87,12 @@ def _origin(facts: Facts) -> Table:
         ("what", "value"),
         tuple((clipped(label, 120), clipped(value)) for label, value in rows),
     )
+
+
+def _state(facts: Facts) -> str:
+    if facts.finished:
+        return "finished"
+    return "ended short of its budgets" if facts.stopped else "unfinished"
 
 
 def _devices(facts: Facts) -> Mapping[str, Any]:

@@ -1,6 +1,6 @@
 """The run folder: a journal of all that happened, and the weights of every step."""
 
-from netadapt.runs.events import Event, Listener, Progress, Record
+from netadapt.runs.events import Event, Listener, Record
 from netadapt.runs.journal import (
     Run,
     check_weights,
@@ -10,6 +10,7 @@ from netadapt.runs.journal import (
     steps_of,
     weights_path,
 )
+from netadapt.runs.progress import Progress
 from netadapt.runs.step import Step, StepCost
 from netadapt.runs.stopwatch import Stopwatch
 from netadapt.runs.trial import Job, Keep, Outcome, Phase, Trial

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
+from netadapt.runs.progress import Progress
 from netadapt.runs.step import Step
 from netadapt.runs.trial import Outcome, Phase
 
@@ -288,53 +289,51 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
+class Scored:
+    """The accuracy of a network was told beside any trial: ``what`` is as in :class:`Trained`."""
+
+    what: str
+    phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A run has ended short of its budgets, and why, as a sentence."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CrossChecked:
+    """What codecarbon says of the energy of this session of the run, beside our own figures.
+
+    Attributes:
+        version: of codecarbon.
+        country: whose intensity it took, by its own table.
+        seconds: that it watched.
+        kwh: that it arrived at, measured or assumed.
+        carbon_g: grams of CO2 equivalent.
+        watts: the power that it arrived at, of each part of the computer.
+    """
+
+    version: str
+    country: str
+    seconds: float
+    kwh: float
+    carbon_g: float
+    watts: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Warned:
     """Something that a user should know, as a sentence."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Passing news for a listener; never in the journal.
-
-    Attributes:
-        what: the activity.
-        done, total: how far it has come.
-        loss: of the last training step, if it is a training.
-        images: seen so far, if it is a training.
-    """
-
-    what: str
-    done: int
-    total: int
-    loss: float | None = None
-    images: int = 0
-
-
-def training_progress(
-    notify: "Listener", what: str, batch_size: int = 0
-) -> Callable[[int, int, float], None]:
-    """A training callback that reports as :class:`Progress`."""
-
-    def report(done: int, total: int, loss: float) -> None:
-        notify(Progress(what, done, total, loss, done * batch_size))
-
-    return report
-
-
-def counted(notify: "Listener", what: str) -> Callable[[int, int], None]:
-    """A measuring callback that reports as :class:`Progress`."""
-
-    def report(done: int, total: int) -> None:
-        notify(Progress(what, done, total))
-
-    return report
-
-
 Event = (
     Started | Continued | Traced | BoundSet | TableMeasured | Trained | IterationStarted | Tried
-    | Measured | StepTaken | Stored | Exported | Finished | Warned
+    | Measured | StepTaken | Stored | Exported | Finished | Scored | Stopped | CrossChecked | Warned
 )  # fmt: skip
 """Every event of a journal."""
 
@@ -345,7 +344,7 @@ KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         Started, Continued, Traced, BoundSet, TableMeasured, Trained, IterationStarted, Tried,
-        Measured, StepTaken, Stored, Exported, Finished, Warned,
+        Measured, StepTaken, Stored, Exported, Finished, Scored, Stopped, CrossChecked, Warned,
     )
 }  # fmt: skip
 

@@ -11,6 +11,7 @@ process writes at a time. Weights are on disk before the line that needs them, a
 that holds their checksum (:class:`Stored`), which is compared when the run is continued.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -29,7 +30,6 @@ from netadapt.runs.events import (
     Continued,
     Event,
     Listener,
-    Progress,
     Record,
     Started,
     StepTaken,
@@ -40,7 +40,9 @@ from netadapt.runs.events import (
     from_json,
     to_json,
 )
+from netadapt.runs.progress import Progress
 from netadapt.runs.step import Step
+from netadapt.units import Budget
 
 FORMAT = 2
 _RESULTS = (
@@ -141,8 +143,16 @@ def setting_differences(old: Mapping[str, Any], new: Mapping[str, Any], at: str 
         if isinstance(here, Mapping) and isinstance(there, Mapping):
             found += setting_differences(here, there, f"{at}{name}.")
         elif here != there:
-            found.append(f"{at}{name}: {json.dumps(here)} -> {json.dumps(there)}")
+            found.append(f"{at}{name}: {_in_words(here)} -> {_in_words(there)}")
     return found
+
+
+def _in_words(value: Any) -> str:
+    """A setting for a person: budgets as they are written, the rest as JSON."""
+    if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        with contextlib.suppress(TypeError, KeyError):
+            return " and ".join(str(Budget(**item)) for item in value)
+    return json.dumps(value)
 
 
 class Run:

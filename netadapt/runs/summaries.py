@@ -28,7 +28,7 @@ class Summary:
 
     Attributes:
         run: the folder.
-        state: ``finished``, ``unfinished`` or ``damaged``.
+        state: ``finished``, ``unfinished``, ``stopped`` short of its budgets, or ``damaged``.
         iterations: steps taken.
         bounds: its budgets; empty before the unpruned network was measured.
         accuracy: of the last step on holdout images, of a finished run on test images.
@@ -77,16 +77,17 @@ def summarize(run: Path) -> Summary:
     share = traced.metric_is_share if traced else True
     if not records:
         return Summary(str(run), "damaged")
+    progress = watched(records)
+    unfinished = "stopped" if progress.stopped else "unfinished"
     if not steps:
-        return Summary(str(run), "unfinished", metric_is_share=share)
+        return Summary(str(run), unfinished, metric_is_share=share)
     if finished is not None:
         bounds = _bounds(records, finished.after.costs)
         accuracy, split = finished.after.accuracy, "test"
     else:
         bounds = _bounds(records, steps[-1].measured)
         accuracy, split = steps[-1].accuracy, "holdout"
-    state = "finished" if finished else "unfinished"
-    left = watched(records).left()
+    state, left = "finished" if finished else unfinished, progress.left()
     return Summary(str(run), state, steps[-1].iteration, bounds, accuracy, split, share, left)
 
 

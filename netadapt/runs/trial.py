@@ -85,7 +85,7 @@ class Phase:
     """Time, and energy where a sensor told it, that went into one kind of work.
 
     Attributes:
-        name: ``training``, ``screening``, ``tuning``, ``measuring`` or ``exporting``.
+        name: ``training``, ``screening``, ``tuning``, ``scoring``, ``measuring`` or ``exporting``.
         seconds: elapsed.
         images: how many were trained on: a forward and a backward pass each.
         scored: how many only went forward, to be scored or to re-estimate statistics.

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from netadapt.runs.events import (
     BoundSet,
@@ -12,15 +13,18 @@ from netadapt.runs.events import (
     Finished,
     IterationStarted,
     Measured,
-    Progress,
     Record,
+    Started,
     StepTaken,
+    Stopped,
     Traced,
     Trained,
     Tried,
 )
+from netadapt.runs.progress import Progress
 from netadapt.runs.step import Step
-from netadapt.units import format_metric, format_quantity
+from netadapt.runs.works import works
+from netadapt.units import cost_name, format_cost, format_metric
 
 _AFTER: dict[type[Event], str] = {
     Traced: "measuring the unpruned network",
@@ -30,6 +34,7 @@ _AFTER: dict[type[Event], str] = {
     Measured: "measured",
     Exported: "measuring the result",
     Finished: "finished",
+    Stopped: "ended short of its budgets",
 }
 
 
@@ -96,6 +101,11 @@ class Watch:
         steps: the last record of each iteration.
         trials, tried: of the present iteration.
         finished: whether the result is there.
+        stopped: why it ended short of its budgets; empty if it did not.
+        started: its first line.
+        execution: how it is executed now.
+        measured_j: energy that sensors have told so far.
+        measured_s: how long the work took that they told it of.
     """
 
     stage: str = "starting"
@@ -104,6 +114,11 @@ class Watch:
     trials: int = 0
     tried: int = 0
     finished: bool = False
+    stopped: str = ""
+    started: Started | None = None
+    execution: Mapping[str, Any] = field(default_factory=dict)
+    measured_j: float = 0.0
+    measured_s: float = 0.0
     _share: bool = field(default=True, init=False)
     _metric: str = field(default="accuracy", init=False)
     _activity: Activity | None = field(default=None, init=False)
@@ -120,8 +135,14 @@ class Watch:
             self._progress(event, now_s)
             return
         self._activity = None
+        self._work(event)
         self.stage = _AFTER.get(type(event), self.stage)
-        if isinstance(event, Traced):
+        if isinstance(event, Started | Continued):
+            self.started = event if isinstance(event, Started) else self.started
+            self.execution, self.stopped = event.execution, ""
+        elif isinstance(event, Stopped):
+            self.stopped = event.text
+        elif isinstance(event, Traced):
             self._share, self._metric = event.metric_is_share, event.metric
         elif isinstance(event, BoundSet):
             self.bounds[event.key] = event
@@ -132,6 +153,17 @@ class Watch:
         elif isinstance(event, StepTaken):
             self._step(event.step)
         self.finished = isinstance(event, Finished) or self.finished
+
+    def _work(self, event: Event) -> None:
+        for work in works(event):
+            if work.energy_j is not None:
+                self.measured_j += work.energy_j
+                self.measured_s += work.seconds
+
+    @property
+    def worked_s(self) -> float:
+        """How long it has been worked on, up to the last event."""
+        return self._worked_s
 
     def _step(self, step: Step) -> None:
         self.steps[step.iteration] = step
@@ -171,12 +203,12 @@ class Watch:
         return max(0.0, left * each_s - (self._worked_s - self._marks[-1]))
 
     def loads(self) -> Mapping[str, str]:
-        """Each cost with its share of the budget, in words, by key."""
+        """Each cost with its share of the budget, in words, by name."""
         step = self.last
         if step is None:
             return {}
         return {
-            key: f"{format_quantity(step.costs[key].measured, bound.unit)}, "
+            cost_name(key, bound.unit): f"{format_cost(step.costs[key].measured, bound.unit)}, "
             f"{step.costs[key].measured / bound.limit:.0%} of the budget"
             for key, bound in self.bounds.items()
         }
@@ -184,7 +216,7 @@ class Watch:
     def left(self) -> str:
         """What is left, in words; empty where nothing can be said."""
         left, left_s = self.iterations_left, self.left_s
-        if self.finished or left is None:
+        if self.finished or self.stopped or left is None:
             return ""
         if left == 0:
             return "the long fine-tune"

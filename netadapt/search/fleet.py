@@ -17,7 +17,8 @@ from netadapt.platforms import (
 )
 from netadapt.platforms.measurement import DeviceInfo, Measurement, Ratio
 from netadapt.runs import Run, Stopwatch
-from netadapt.runs.events import Measured, TableMeasured, counted
+from netadapt.runs.events import Measured, TableMeasured
+from netadapt.runs.progress import counted
 from netadapt.search.budgets import Meter
 from netadapt.tables.build import complete_table, open_table
 from netadapt.tables.lookup import LookupTable
@@ -154,7 +155,7 @@ class Fleet:
         if rows := len(table.entries) - known:
             self.run.append(
                 TableMeasured(
-                    str(device), rows, lap.seconds, table.warnings, lap.energy_j, lap.sensor
+                    device.name, rows, lap.seconds, table.warnings, lap.energy_j, lap.sensor
                 )
             )
         return table

@@ -24,6 +24,7 @@ from netadapt.search.race import Race
 from netadapt.search.schedule import Schedule
 from netadapt.search.selection import Selection, highest_accuracy
 from netadapt.search.strategies import Proposal, Scores, Situation, Strategy
+from netadapt.units import format_share
 
 SLACK = 1.2
 """How far above a limit a prediction of a measured cost may be before a budget is refused."""
@@ -124,10 +125,10 @@ def check_reachable(space: Space, costs: Mapping[str, Cost]) -> None:
         slack = SLACK if bound.measured else 1.0
         if smallest > slack * bound.limit:
             raise BudgetUnreachable(
-                f"The budget of {bound.key} is {bound.limit / bound.original:.1%} of the original, "
-                f"and the smallest network with widths in multiples of {space.multiple} is "
-                f"predicted at {smallest / bound.original:.1%}. Ask for more than that, or for "
-                "widths in smaller multiples."
+                f"The budget of {bound.key} is {format_share(bound.limit / bound.original)} of the "
+                f"original, and the smallest network with widths in multiples of {space.multiple} "
+                f"is predicted at {format_share(smallest / bound.original)}. Ask for more than "
+                "that, or for widths in smaller multiples."
             )
 
 
@@ -232,9 +233,15 @@ def aims(step: Step, space: Space, costs: Mapping[str, Cost]) -> dict[str, Scale
 
 def _nothing_left(step: Step, space: Space, run: Run) -> BudgetUnreachable:
     bound = binding(step.measured, space.bounds)
+    asked = format_share(bound.limit / bound.original)
+    if not step.iteration:
+        return BudgetUnreachable(
+            f"The strategy proposed nothing for the unpruned network, so that {bound.key} stays "
+            f"at 100% of the original, and {asked} was asked. Choose another strategy, or smaller "
+            "multiples of widths."
+        )
     return BudgetUnreachable(
         f"Nothing more can be removed: {bound.key} is at "
-        f"{step.measured[bound.key] / bound.original:.1%} of the original, and "
-        f"{bound.limit / bound.original:.1%} was asked. The run is kept in {run.folder}, and its "
-        "smallest network can be exported."
+        f"{format_share(step.measured[bound.key] / bound.original)} of the original, and {asked} "
+        f"was asked. The run is kept in {run.folder}, and its smallest network can be exported."
     )

@@ -29,11 +29,11 @@ class Schedule:
 
     def __post_init__(self) -> None:
         if self.initial is not None and not 0 < self.initial <= 1:
-            raise UsageError(f"initial reduction {self.initial:g} must be above 0 and at most 1")
+            raise UsageError(f"initial is {self.initial:g}; it must be above 0 and at most 1.")
         if not 0 < self.decay <= 1:
-            raise UsageError(f"decay {self.decay:g} must be above 0 and at most 1")
+            raise UsageError(f"decay is {self.decay:g}; it must be above 0 and at most 1.")
         if not 0 < self.floor <= 1:
-            raise UsageError(f"floor {self.floor:g} must be above 0 and at most 1")
+            raise UsageError(f"floor is {self.floor:g}; it must be above 0 and at most 1.")
 
     def target(self, *, iteration: int, achieved: float, original: float, reach: float) -> float:
         """The cost that iteration ``iteration`` (from 1) has to get down to.

@@ -30,8 +30,6 @@ CANARY_EVERY = 32
 """Layers after which the canary so far is given too."""
 ENERGY_ROUNDS = 3
 ENERGY_WINDOW_S = 5.0
-MOST_THREADS = 1024
-MOST_IMAGES = 65536
 ADDITIVE = frozenset({"cpu", "cuda", "rocm"})
 """Providers that run one kernel for each layer. Others compile whole stretches of a network: there
 a layer's time is what it adds to a compiled block of three, and a table says that its sums are to
@@ -60,10 +58,9 @@ class Options:
     energy: str = ""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.threads <= MOST_THREADS or not 1 <= self.batch <= MOST_IMAGES:
+        if not (1 <= self.threads <= 1024 and 1 <= self.batch <= 65536):
             raise UsageError(
-                f"Of a platform, threads are from 1 to {MOST_THREADS} (0: all there are), and the "
-                f"batch from 1 to {MOST_IMAGES} images; {self.threads} and {self.batch} were given."
+                "Of a platform, threads are from 1 to 1024, and batches from 1 to 65536 images."
             )
         for value, known in ((self.level, LEVELS), (self.precision, PRECISIONS)):
             if value not in known:
