@@ -11,7 +11,6 @@ process writes at a time. Weights are on disk before the line that needs them, a
 that holds their checksum (:class:`Stored`), which is compared when the run is continued.
 """
 
-import contextlib
 import hashlib
 import json
 import os
@@ -150,7 +149,7 @@ def setting_differences(old: Mapping[str, Any], new: Mapping[str, Any], at: str 
 def _in_words(value: Any) -> str:
     """A setting for a person: budgets as they are written, the rest as JSON."""
     if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-        with contextlib.suppress(TypeError, KeyError):
+        with suppress(TypeError, KeyError):
             return " and ".join(str(Budget(**item)) for item in value)
     return json.dumps(value)
 
