@@ -19,12 +19,12 @@ from netadapt.errors import BudgetUnreachable, RunError, UsageError
 from netadapt.export.analog import score_on
 from netadapt.export_run import write_missing
 from netadapt.models import restore, save_weights
-from netadapt.network import Network, cost_of, shrinkable
+from netadapt.network import Network, cost_of, exact_alone, shrinkable
 from netadapt.platforms import open_platform
 from netadapt.platforms.accelerators.platform import ModelledPlatform
 from netadapt.plugins import lookup
 from netadapt.provenance import machine, versions
-from netadapt.pruning.importance import IMPORTANCES
+from netadapt.pruning.importance import COMPARABLE, IMPORTANCES
 from netadapt.report.page import write_report
 from netadapt.runs import Listener, Phase, Record, Run, Step, StepCost, last, silent
 from netadapt.runs.events import (
@@ -44,7 +44,7 @@ from netadapt.search.fleet import Device, Fleet, check_sources, infos, scored_as
 from netadapt.search.loop import Space, check_reachable, search
 from netadapt.search.race import Race, looks
 from netadapt.search.selection import SELECTIONS, highest_accuracy, lowest_loss
-from netadapt.search.strategies import STRATEGIES
+from netadapt.search.strategies import ROUNDS, STRATEGIES
 from netadapt.tables.build import open_table
 from netadapt.workbench import Workbench, job_of, rehearse
 
@@ -206,12 +206,15 @@ def open_devices(config: RunConfig) -> tuple[Device, ...]:
 
 def _adapt(config: RunConfig, run: Run, subject: Assembly, devices: tuple[Device, ...]) -> None:
     """Everything up to the last line of the journal."""
-    network = subject.network
+    network = asked_of(config, subject)
     multiple = multiple_of(config, devices)
     if run.last(Traced) is None:
         images = next(iter(subject.data.batches("holdout", batch_size=1)))[0]
         export.rehearse(subject.module, subject.spec, network, images)
-        run.append(describe_network(subject, multiple))
+        run.append(describe_network(network, subject.data, multiple))
+        if network.untrained:
+            text = "The training mode was not followed, so that its own parts stay as they are"
+            run.append(Warned(f"{text}: {network.untrained}"))
     asked = meters(config.budgets, [device.name for device in devices])
     watch = stopwatch_of(config.execution.trainer)
     fleet = Fleet(devices, tuple(asked), network, multiple, run, config.table, watch)
@@ -248,13 +251,15 @@ def space_of(
     """
     asked = meters(config.budgets, [device.name for device in devices])
     return Space(
-        network=as_preferred(config, subject.network, devices[0]),
+        network=as_preferred(config, asked_of(config, subject), devices[0]),
         bounds=bounds(asked, originals),
         strategy=lookup("strategy", config.strategy, STRATEGIES),
         schedule=config.schedule,
         multiple=multiple_of(config, devices),
         rungs=config.ladder,
         seed=config.seed,
+        rounds=ROUNDS.get(config.strategy, 0),
+        comparable=config.importance in COMPARABLE,
         **_picking(config, len(subject.data.holdout)),
     )
 
@@ -286,6 +291,11 @@ def check_finalists(config: RunConfig, network: Network) -> None:
             f"{config.finalists} finalists are more than the {able} channel groups that can "
             f"shrink; ask for at most {able}, or for 0 to fine-tune every proposal."
         )
+
+
+def asked_of(config: RunConfig, subject: Assembly) -> Network:
+    """The network, of which every group may shrink or those alone that are exact."""
+    return subject.network if config.inexact else exact_alone(subject.network)
 
 
 def as_preferred(config: RunConfig, network: Network, device: Device) -> Network:
@@ -379,10 +389,8 @@ def needs_training(config: RunConfig, task: data.Task) -> bool:
     return not Path(config.weights).is_file() and task.num_classes != 1000
 
 
-def describe_network(subject: Assembly, multiple: int) -> Traced:
+def describe_network(network: Network, task: data.Task, multiple: int) -> Traced:
     """A traced network for the journal."""
-    network: Network = subject.network
-    task = subject.data
     return Traced(
         groups=tuple(
             Group(g.id, g.size, g.channels_per_unit, g.fixed) for g in network.groups.values()

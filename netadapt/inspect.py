@@ -45,6 +45,7 @@ def inspect_model(source: Source, *, table_path: Path | None, verify: bool) -> d
         "macs": network.macs({}),
         **describe_groups(network, table),
         "fixed": [{"layer": f.layer, "reason": f.reason} for f in network.fixed],
+        "untrained": network.untrained,
         "unpriced": [layer.name for layer in network.costed if not op_of(layer.op).priced],
     }
     if verify:

@@ -7,11 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from netadapt.config import Execution, Recipe, RunConfig, Tuning, check, checked
 from netadapt.config.check import RANGES
 from netadapt.errors import SettingsError
+from netadapt.network import exact_alone, shrinkable
 from netadapt.search.schedule import Schedule
+from netadapt.tracing import trace
 from netadapt.units import Budget, parse_budget
 
 GOOD = RunConfig("mobilenet_v1", "digits", (parse_budget("60%"),))
@@ -136,3 +139,12 @@ def test_every_number_has_a_range():
 )
 def test_a_run_is_named_after_what_it_does(config, name):
     assert config.run_name == name
+
+
+def test_groups_whose_channels_the_others_depend_on_can_be_left_alone() -> None:
+    first, second = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 6, 1)
+    network = trace(nn.Sequential(first, nn.GroupNorm(1, 8), second, nn.Conv2d(6, 2, 1)), (3, 8, 8))
+    assert {group.id: group.exact for group in shrinkable(network)} == {"0": False, "2": True}
+    exact = exact_alone(network)
+    assert [group.id for group in shrinkable(exact)] == ["2"]
+    assert "what others compute" in exact.groups["0"].fixed

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -77,6 +78,15 @@ class TestStrategies(StrategyContract):
     @pytest.fixture(params=sorted(STRATEGIES))
     def strategy(self, request):
         return STRATEGIES[request.param]
+
+
+class TestTheStrategyOfTheManual(StrategyContract):
+    @pytest.fixture
+    def strategy(self):
+        manual = (Path(__file__).parent.parent / "docs" / "search.md").read_text()
+        names = {}
+        exec(manual.split("```python\n")[1].split("```")[0], names)
+        return names["widest"]
 
 
 def wider(situation):

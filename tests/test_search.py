@@ -16,7 +16,7 @@ from netadapt.search.loop import Space, check_reachable, search
 from netadapt.search.race import Race
 from netadapt.search.schedule import Schedule
 from netadapt.search.selection import Candidate, least_loss_per_saving, lowest_loss
-from netadapt.search.strategies import Proposal, one_group, uniform
+from netadapt.search.strategies import ROUNDS, STRATEGIES, Proposal, one_group, uniform
 from netadapt.search.strategies.situation import alike
 from tests.helloworld import helloworld
 
@@ -447,6 +447,22 @@ def test_a_screened_proposal_that_fails_scores_below_all_others(tmp_path):
     assert told[0] == [0.8, 0.8, -float("inf")]
 
 
+@pytest.mark.parametrize("strategy", sorted(ROUNDS))
+def test_strategies_of_many_groups_arrive_in_a_few_iterations(tmp_path, strategy):
+    """Four even steps to half the weights, unless the schedule says otherwise."""
+    the_space = space(bound(0.5 * FULL), strategy=STRATEGIES[strategy], schedule=Schedule(),
+                      rounds=ROUNDS[strategy], multiple=1)  # fmt: skip
+    end, run = run_search(tmp_path / "run", MockWorkshop([None] * 9), the_space)
+    assert end.iteration == 4
+    assert end.measured["params"] <= 0.5 * FULL
+    targets = [step.costs["params"].target / FULL for step in run.steps[1:]]
+    assert targets[0] == pytest.approx(0.5**0.25)
+    assert targets[-1] == 0.5
+    told = replace(the_space, schedule=Schedule(1.0))
+    end, _ = run_search(tmp_path / "told", MockWorkshop([None] * 9), told)
+    assert end.iteration == 1
+
+
 @pytest.mark.parametrize(
     "proposals",
     [
@@ -462,6 +478,12 @@ def test_a_screened_proposal_that_fails_scores_below_all_others(tmp_path):
 def test_proposals_that_the_loop_cannot_go_on_from_are_refused(tmp_path, proposals):
     the_space = space(bound(FULL - 1), strategy=lambda *_: proposals)
     with pytest.raises(UsageError, match=r"^The strategy "):
+        run_search(tmp_path / "run", MockWorkshop([""]), the_space)
+
+
+def test_a_strategy_that_takes_something_else_is_refused(tmp_path):
+    the_space = space(bound(FULL - 1), strategy=lambda network, sizes, loads, multiple: [])
+    with pytest.raises(UsageError, match=r"must take one Situation.* 'sizes'"):
         run_search(tmp_path / "run", MockWorkshop([""]), the_space)
 
 

@@ -301,6 +301,49 @@ def test_every_convolution_that_keeps_its_width_is_listed() -> None:
     assert said.keys() == {"eyes", "a", "deep", "b"}
 
 
+def test_training_code_that_does_not_run_is_told_of() -> None:
+    class Targeted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1)
+            self.aux = nn.Conv2d(8, 2, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            if self.training:
+                raise ValueError("targets should not be none")
+            return self.b(self.a(x))
+
+    network = trace(Targeted(), (3, 8, 8))
+    assert network.untrained == "targets should not be none"
+    assert "training does not run" in reasons(network)["aux"]
+    assert trace(Targeted(), (3, 8, 8), training=False).untrained == ""
+
+
+def test_heads_of_an_attention_lose_the_same_channels_and_a_bias_of_positions_makes_none() -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heads = 2
+            self.a, self.qkv = nn.Conv2d(3, 8, 1), nn.Linear(8, 24)
+            self.bias = nn.Parameter(torch.randn(16, 16, 2))
+            self.proj, self.b = nn.Linear(8, 8), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.a(x).flatten(2).mT
+            n, size, c = x.shape
+            qkv = self.qkv(x).reshape(n, size, 3, self.heads, c // self.heads)
+            q, k, v = qkv.permute(2, 0, 3, 1, 4)
+            scores = q @ k.mT + self.bias.permute(2, 0, 1)
+            y = (scores.softmax(-1) @ v).transpose(1, 2).reshape(n, size, c)
+            return self.b(x + self.proj(y))
+
+    network = checked(Attention(), (3, 4, 4))
+    # 8 channels are 2 heads of 4: one of each goes, from x, q, k, v and the sum
+    assert sizes(network) == {"a": 4}
+    assert reasons(network).keys() == {"b"}
+    assert [layer.op for layer in network.costed].count("matmul") == 2
+
+
 def test_products_of_tensors_are_layers() -> None:
     class Attention(nn.Module):
         def __init__(self) -> None:

@@ -244,7 +244,7 @@ def test_sums_over_channels_agree_with_zeros(run: Callable[[Tensor], Tensor]) ->
 
 
 def test_parts_of_unequal_size_lose_the_same_positions() -> None:
-    # 8 channels in chunks of 3, 3 and 2: positions 0 and 1 of all three, position 2 of the first two
+    # 8 channels in chunks of 3, 3 and 2: positions 0 and 1 of all, position 2 of the first two
     chunks = checked(lambda x: torch.cat(x.chunk(3, 1)[::-1], 1))
     assert [(g.size, g.channels_per_unit) for g in shrinkable(chunks) if "a" in g.id] == [(2, 3)]
     assert "some of its channels" in {f.layer: f.reason for f in chunks.fixed}["a"]

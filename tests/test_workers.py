@@ -164,3 +164,17 @@ def test_a_candidate_that_computes_no_finite_numbers_cannot_win(subject, trial, 
     outcome = Evaluator(subject.data, subject.module, subject.network)(screened)
     assert "no finite number" in outcome.failed
     assert trial.name in outcome.failed
+
+
+def test_units_scores_are_those_that_a_trial_keeps_units_by(subject, trial, tmp_path):
+    """Of the network as pruned: scored in the order of the units that are left."""
+    evaluator = Evaluator(subject.data, subject.module, subject.network)
+    scores = evaluator.scores(trial.job, trial.weights, {})(trial.name)
+    outcome = evaluator(trial)
+    (kept,) = outcome.keep.values()
+    assert len(scores) == subject.network.groups[trial.name].size
+    dropped = set(range(len(scores))) - set(kept)
+    assert max(scores[unit] for unit in dropped) <= min(scores[unit] for unit in kept)
+    left = evaluator.scores(trial.job, trial.out, outcome.keep)(trial.name)
+    expected = load_file(trial.out)[f"{trial.name}.weight"].double().square().flatten(1).sum(1)
+    assert left == pytest.approx(expected.tolist())

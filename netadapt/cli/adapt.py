@@ -39,6 +39,18 @@ Examples:
 Repeating a command continues its run; --fresh starts over.
 """
 
+_STRATEGIES = """What to try; docs/search.md says what each costs.  [default: one_group]
+
+\b
+one_group  one channel group in each iteration, as in NetAdapt
+several    all groups at once, by how much each alone loses
+knapsack   all groups at once, by importance per cost
+magnitude  the least important units of all groups
+uniform    all groups by one factor
+random     random widths, the best of several
+M:F        your own function F of module M
+"""
+
 
 @click.command(epilog=_EPILOG)
 @run_options
@@ -71,19 +83,18 @@ Repeating a command continues its run; --fresh starts over.
     metavar="CHANNELS",
     help="Widths are multiples of it.  [default: the device's block, or 8]",
 )
-@click.option(
-    "--strategy", help="one_group, uniform, or MODULE:CALLABLE of yours.  [default: one_group]"
-)
+@click.option("--strategy", metavar="NAME", help=_STRATEGIES)
 @click.option(
     "--select",
     help="Keep the candidate of highest accuracy, lowest loss, or least accuracy lost per saved "
-    "cost: accuracy, loss or ratio.  [default: accuracy]",
+    "cost: accuracy, loss, ratio or mobilenet_v3.  [default: accuracy]",
 )
 @click.option("--importance", help="Which channels to keep.  [default: l2]")
 @click.option(
     "--initial-reduction",
     metavar="PERCENT",
-    help="Cost cut of the first iteration.  [default: 5%, less for deep networks]",
+    help="Cost cut of the first iteration.  [default: 5%, less for deep networks; strategies "
+    "that change many groups get to the budget in 4 iterations]",
 )
 @click.option("--decay", type=float, help="Factor on the cut, per iteration.  [default: 0.96]")
 @click.option(
@@ -111,6 +122,12 @@ Repeating a command continues its run; --fresh starts over.
     metavar="PERCENT",
     help="Chance per iteration that the loss of few images misses one of the best; 0 scores all "
     "images.  [default: 5%]",
+)
+@click.option(
+    "--inexact/--no-inexact",
+    default=None,
+    help="Whether to shrink groups that inspect names as taking part in what others compute, as "
+    "under LayerNorm; each is scored as it computes then.  [default: inexact]",
 )
 @click.option(
     "--short-steps",

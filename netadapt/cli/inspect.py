@@ -129,6 +129,12 @@ def _text(report: dict[str, Any]) -> str:
     if report["fixed"]:
         fixed = [("fixed layer", "why"), *((f["layer"], f["reason"]) for f in report["fixed"])]
         parts += ["", table_text(fixed)]
+    if report["untrained"]:
+        parts += [
+            "",
+            "The training mode does not run on such inputs, so that parts for training alone are "
+            f"left as they are: {report['untrained'].rstrip('.')}.",
+        ]
     if report["unpriced"]:
         parts += ["", f"Layers that no table prices: {', '.join(report['unpriced'])}."]
     if cost and cost["estimated"]:

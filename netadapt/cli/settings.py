@@ -30,6 +30,7 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "--rungs": ("rungs",),
     "--screening": ("screening",),
     "--screening-error": ("screening_error",),
+    "--inexact": ("inexact",),
     "--epochs": ("tuning.train_epochs",),
     "--short-steps": ("tuning.short_steps",),
     "--long-epochs": ("tuning.long_epochs",),

@@ -47,8 +47,8 @@ class RunConfig:
         input_size: height and width of the images in pixels; ``None`` takes the data set's.
         table: an existing lookup table of the first device to start from.
         strategy: what proposes networks, by name or as ``package.module:callable``.
-        selection: which proposal is kept: ``accuracy``, ``loss``, or ``ratio`` of accuracy lost to
-            cost saved; by name or as ``package.module:callable``.
+        selection: which proposal is kept: ``accuracy``, ``loss``, or ``ratio`` or ``mobilenet_v3``,
+            of accuracy lost to cost saved; by name or as ``package.module:callable``.
         screening: what decides who goes on to the next rung: ``loss``, of as many holdout images as
             it takes to tell candidates apart, or ``selection``, of all of them. Where the selection
             is neither accuracy nor loss, it decides at every rung.
@@ -61,6 +61,8 @@ class RunConfig:
             the best 4 after screening do a tenth of the short fine-tune, the best 2 of them all.
         finalists: how many screened proposals are fine-tuned to the end, in place of rungs; 0 for
             all, unscreened, as the paper does. ``None`` takes the rungs.
+        inexact: whether groups may shrink of which a channel takes part in what the others compute,
+            as in a normalization over channels.
         tuning: how long each kind of training lasts.
         seed: decides splits, initial weights and the order of the images.
         execution: how to execute the run; does not decide its result.
@@ -83,6 +85,7 @@ class RunConfig:
     multiple: int = 0
     rungs: tuple[Rung, ...] = RUNGS
     finalists: int | None = None
+    inexact: bool = True
     tuning: Tuning = field(default_factory=Tuning)
     seed: int = 0
     execution: Execution = field(default_factory=Execution)

@@ -136,6 +136,8 @@ class Network:
         tensors: every parameter and buffer.
         attrs: every module attribute that follows from the group sizes.
         fixed: every layer that keeps its width, with the reason.
+        untrained: why the training mode was not followed, though asked for; empty if it was. Parts
+            that run in training only then stay as they are.
     """
 
     input_shape: tuple[int, ...]
@@ -144,6 +146,7 @@ class Network:
     tensors: tuple[TensorSpec, ...] = ()
     attrs: tuple[AttrSpec, ...] = ()
     fixed: tuple[FixedLayer, ...] = ()
+    untrained: str = ""
     _shapes: dict[tuple[int, ...], LayerShape] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -300,3 +303,13 @@ def nearest_choice(group: ChannelGroup, wanted: float, multiple: int) -> int:
 def keep_first(network: Network, sizes: Sizes) -> dict[str, tuple[int, ...]]:
     """Keep the first units of each group that shrinks: the choice when importance is unknown."""
     return {group: tuple(range(size)) for group, size in network.complete(sizes).items()}
+
+
+def exact_alone(network: Network) -> Network:
+    """The network of which groups that are not exact stay as they are."""
+    why = "has channels that take part in what others compute, which the settings leave alone"
+    groups = {
+        name: group if group.exact or group.fixed else replace(group, fixed=why)
+        for name, group in network.groups.items()
+    }
+    return replace(network, groups=groups)

@@ -43,6 +43,9 @@ def random(tensors: Mapping[str, Tensor], group: ChannelGroup) -> Tensor:
 IMPORTANCES: dict[str, Importance] = {"l2": l2, "bn_scale": bn_scale, "random": random}
 """Every importance by the name it is asked for with."""
 
+COMPARABLE = frozenset({"taylor"})
+"""Those whose scores are of one unit in all groups, so that units of different groups compare."""
+
 
 def top(scores: Tensor | Sequence[float], count: int) -> tuple[int, ...]:
     """The units of highest score, in their original order; of equals, those that come first.

@@ -11,7 +11,7 @@ from netadapt.runs import Outcome, Run, Step
 from netadapt.runs.events import IterationStarted, Tried
 from netadapt.search.pricing import Loads
 from netadapt.search.race import Race
-from netadapt.search.selection import Candidate, Selection
+from netadapt.search.selection import Candidate, Selection, lowest_loss
 from netadapt.search.strategies import Proposal
 
 Part = tuple[int, int]
@@ -72,16 +72,18 @@ class Judge:
         return [(proposals[index], outcomes[index]) for index in order]
 
     def screened(self, proposals: Sequence[Proposal]) -> list[float]:
-        """The score of each without training, greater is better; ``-inf`` for one that failed.
+        """The loss of each without training, negated; ``-inf`` for one that failed.
 
-        Of all the holdout images, or of those of a race's first look.
+        Its accuracy where there is no loss, and no other rule of selection: what is asked is how
+        much a network loses, whatever it saves. Of all the holdout images, or of those of a race's
+        first look.
         """
         everyone = range(len(proposals))
         part = (0, self.race.looks[0]) if self.race else None
         outcomes = self._outcomes(proposals, everyone, 0, part)
         return [
             -math.inf if outcomes[index].failed
-            else self._score(proposals[index], outcomes[index], self.screening)
+            else self._score(proposals[index], outcomes[index], lowest_loss)
             for index in everyone
         ]  # fmt: skip
 

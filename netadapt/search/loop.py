@@ -8,6 +8,7 @@ that the same code runs on real devices, on recorded ones, and on mock accuracie
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from typing import Protocol
 
 from netadapt.config.rungs import Rung, applicable, trials_of
@@ -21,7 +22,7 @@ from netadapt.search.confirmation import Taking, contradictions, remeasured, set
 from netadapt.search.judge import Judge
 from netadapt.search.pricing import Loads, Scale, comfortable_reduction
 from netadapt.search.race import Race
-from netadapt.search.schedule import Schedule
+from netadapt.search.schedule import Schedule, even_target
 from netadapt.search.selection import Selection, highest_accuracy
 from netadapt.search.strategies import Proposal, Scores, Situation, Strategy
 from netadapt.units import format_share
@@ -92,6 +93,9 @@ class Space:
         screening: picks who goes on to the next rung; None for the selection.
         race: how they are thinned out on fewer images, by their loss; None to score all on all.
         seed: of what strategies draw.
+        rounds: in how many iterations to get to the budgets in even steps, where the schedule
+            leaves the first reduction open; 0 for small steps.
+        comparable: whether units' scores compare across groups.
     """
 
     network: Network
@@ -104,6 +108,8 @@ class Space:
     screening: Selection | None = None
     race: Race | None = None
     seed: int = 0
+    rounds: int = 0
+    comparable: bool = False
 
 
 def check_reachable(space: Space, costs: Mapping[str, Cost]) -> None:
@@ -174,7 +180,7 @@ def _iterate(step: Step, space: Space, workshop: Workshop, run: Run) -> Step:
     )
     situation = Situation(
         space.network, loads, space.multiple, workshop.scores(step), judge.screened,
-        space.seed, step.iteration + 1,
+        space.seed, step.iteration + 1, space.comparable,
     )  # fmt: skip
     proposals = proposed(space.strategy, situation)
     if not proposals:
@@ -192,8 +198,15 @@ def proposed(strategy: Strategy, situation: Situation) -> list[Proposal]:
 
     Raises:
         UsageError: it is no list of proposals, or one of them shrinks nothing, enlarges a group, or
-            names one that the network lacks.
+            names one that the network lacks; or it takes something else than a situation.
     """
+    try:
+        signature(strategy).bind(situation)
+    except TypeError as error:
+        raise UsageError(
+            f"The strategy must take one Situation, and it does not ({error}); what a situation "
+            "holds is described in netadapt.search.strategies.situation."
+        ) from error
     proposals, sizes = strategy(situation), situation.sizes
     if not isinstance(proposals, list) or not all(isinstance(p, Proposal) for p in proposals):
         raise UsageError(
@@ -213,22 +226,31 @@ def proposed(strategy: Strategy, situation: Situation) -> list[Proposal]:
 
 def aims(step: Step, space: Space, costs: Mapping[str, Cost]) -> dict[str, Scale]:
     """The cost to get down to next, of each bound: the schedule's, but not below the budget."""
-    found = {}
-    for bound in space.bounds:
-        present = step.costs[bound.key]
-        reach = 0.0
-        if space.schedule.initial is None:
-            reach = present.bias * comfortable_reduction(
-                space.network, step.sizes, costs[bound.key], space.multiple
-            )
-        scheduled = space.schedule.target(
-            iteration=step.iteration + 1,
-            achieved=present.measured,
-            original=bound.original,
-            reach=reach,
+    return {
+        bound.key: Scale(
+            step.costs[bound.key].bias,
+            max(bound.limit, _scheduled(step, bound, space, costs[bound.key])),
         )
-        found[bound.key] = Scale(present.bias, max(bound.limit, scheduled))
-    return found
+        for bound in space.bounds
+    }
+
+
+def _scheduled(step: Step, bound: Bound, space: Space, cost: Cost) -> float:
+    present, schedule = step.costs[bound.key], space.schedule
+    if schedule.initial is None and space.rounds:
+        left = max(1, space.rounds - step.iteration)
+        return even_target(achieved=present.measured, limit=bound.limit, left=left)
+    reach = 0.0
+    if schedule.initial is None:
+        reach = present.bias * comfortable_reduction(
+            space.network, step.sizes, cost, space.multiple
+        )
+    return schedule.target(
+        iteration=step.iteration + 1,
+        achieved=present.measured,
+        original=bound.original,
+        reach=reach,
+    )
 
 
 def _nothing_left(step: Step, space: Space, run: Run) -> BudgetUnreachable:

@@ -71,6 +71,7 @@ class Loads:
         costs: Mapping[str, Cost],
         scales: Mapping[str, Scale],
     ) -> None:
+        self._network, self._costs, self._targets = network, costs, scales
         self._pricings = {key: Pricing(network, sizes, cost) for key, cost in costs.items()}
         self._scales = {key: scales[key].bias / scales[key].target for key in costs}
         self.sizes = network.complete(sizes)
@@ -78,9 +79,18 @@ class Loads:
 
     def changed(self, changes: Sizes) -> float:
         """The load if these groups had these sizes."""
-        return max(
-            pricing.changed(changes) * self._scales[key] for key, pricing in self._pricings.items()
-        )
+        return max(self.each(changes).values())
+
+    def each(self, changes: Sizes) -> dict[str, float]:
+        """Predicted cost over target of each bound, by key, if these groups had these sizes."""
+        return {
+            key: pricing.changed(changes) * self._scales[key]
+            for key, pricing in self._pricings.items()
+        }
+
+    def moved(self, sizes: Sizes) -> "Loads":
+        """The same with other present sizes, so that changes from there are paid for alone."""
+        return Loads(self._network, sizes, self._costs, self._targets)
 
     def prices(self, changes: Sizes) -> dict[str, float]:
         """The predicted cost by each key, not rescaled, if these groups had these sizes."""

@@ -11,6 +11,18 @@ from dataclasses import dataclass
 from netadapt.errors import UsageError
 
 
+def even_target(*, achieved: float, limit: float, left: int) -> float:
+    """The cost to get down to, if each of ``left`` iterations takes off the same share.
+
+    Args:
+        achieved: measured cost now.
+        limit: where the last of them is to arrive.
+        left: iterations left, this one included.
+    """
+    share: float = (limit / achieved) ** (1 / left)
+    return achieved * share
+
+
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """Resource reduction per iteration, as fractions of the original cost.
@@ -18,7 +30,8 @@ class Schedule:
     Attributes:
         initial: reduction of the first iteration; ``None`` chooses 5 %, less where a third of the
             channel groups cannot each reach that comfortably (see
-            :func:`netadapt.search.pricing.comfortable_reduction`).
+            :func:`netadapt.search.pricing.comfortable_reduction`). Strategies that change many
+            groups take larger steps then, see :data:`netadapt.search.strategies.ROUNDS`.
         decay: factor per iteration, in (0, 1].
         floor: least reduction per iteration, as a fraction of the first.
     """

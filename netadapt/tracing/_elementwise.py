@@ -177,7 +177,11 @@ def met(call: Call, values: list[Value], place: int, ndim: int) -> Any:
             call.ledger.slot(value.name, dim, "channelwise", first)
         elif size > 1:
             call.ledger.tie(first, nobody(size), why)
-    return first if bare else call.ledger.descend(first, *held)
+    if not bare:
+        return call.ledger.descend(first, *held)
+    # What meets data is no longer computed from parameters alone, and makes no channels.
+    pure = all(v.name or of_parameters(call, v) for v in values)
+    return first if pure else first.copy()
 
 
 def price(kind: str, values: list[Value], result: Value) -> tuple[str, Value]:

@@ -150,12 +150,28 @@ class Number(int):
 
     def _tie(self, ids: Ids) -> bool:
         counted = self.vector()
+        if counted is None:
+            counted = self._share()
         if counted is None or len(counted) != len(ids):
             return False
         name = self.terms[0][0].origin
         where = said(name) if name else "the number of channels of another tensor"
         self.ledger.tie(counted, ids, f"is as wide as {where}, which is fixed")
         return True
+
+    def _share(self) -> Ids | None:
+        """Channels of one of equal parts of what it counts, which lose the same of each from here.
+
+        So do the heads of an attention whose width is that of the channels over their number.
+        """
+        if len(self.terms) != 1 or self.terms[0][1].numerator != 1:
+            return None
+        ((source, factor),) = self.terms
+        ids = self._ids(source)
+        if ids is None or len(ids) * factor != self:
+            return None
+        why = "is divided by the code into parts beside channels of a fixed width"
+        return self.ledger.couple(ids.reshape(factor.denominator, -1), why)
 
     # Arithmetic: sums, multiples and exact quotients stay known.
 

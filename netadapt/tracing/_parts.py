@@ -85,7 +85,7 @@ def split(call: Call, tensor: Value, split_size_or_sections: Any = None, dim: in
     return parts(call, tensor, dim, list(sizes))
 
 
-def uneven(call: Call, input: Value, place: int, size: int) -> Any:
+def uneven(call: Call, input: Value, place: int, size: Any) -> Any:
     """A split into parts of one size and a smaller rest, which follows a size that is derived."""
     ids, ends = input.axes[place], range(int(size), input.shape[place], int(size))
     runs = [call.ledger.descend(run, ids) for run in np.split(ids, list(ends))]

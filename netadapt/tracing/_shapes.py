@@ -50,16 +50,16 @@ def flatten(call: Call, input: Value, start_dim: int = 0, end_dim: int = -1) -> 
 
 
 def merge(call: Call, input: Value, start: int, stop: int) -> Ids | None:
-    """The channels along several dimensions seen as one; of two with channels, both are fixed."""
+    """The channels along several dimensions seen as one; of two with channels, the longer's."""
     axes = [dim for dim in range(start, stop) if dim in input.axes and input.shape[dim] > 1]
     if not axes:
-        axes = [dim for dim in range(start, stop) if dim in input.axes]
-    if len(axes) != 1:
-        for dim in axes:
-            why = f"feeds {call.what}, which merges it with channels of another dimension"
-            call.ledger.fix(input.axes[dim], why)
+        axes = [dim for dim in range(start, stop) if dim in input.axes][:1]
+    if not axes:
         return None
-    (axis,) = axes
+    axis, *others = sorted(axes, key=lambda dim: -input.shape[dim])
+    for dim in others:
+        why = f"feeds {call.what}, which merges it with channels of another dimension"
+        call.ledger.fix(input.axes[dim], why)
     lead, trail = math.prod(input.shape[start:axis]), math.prod(input.shape[axis + 1 : stop])
     flat: Ids = np.tile(np.repeat(input.axes[axis], trail), lead)
     return call.ledger.descend(flat, input.axes[axis])

@@ -61,15 +61,16 @@ def described(
         training: whether to follow the training mode too.
         even: layers with groups that are to lose the same channels of each group.
     """
-    fakes = Fakes()
+    fakes, untrained = Fakes(), ""
     ledger, found = follow(model, examples, new_ledger(model), fakes, even, training=False)
     records = fuse(found)
     if training:
         ledger, more = follow(model, examples, ledger, fakes, even, training=True)
         found.grouped |= more.grouped
+        untrained = more.failure
         records += training_only(fuse(more), records)
     ledger.settle()
-    network = describe(model, tuple(examples[0].shape[1:]), ledger, records)
+    network = describe(model, tuple(examples[0].shape[1:]), ledger, records, untrained)
     stuck = {
         slot.tensor.rpartition(".")[0]
         for group in network.groups.values()
@@ -144,7 +145,7 @@ def follow(
         else:
             return found.ledger, found
     if training:  # code for training that runs with targets only: what it adds is not known
-        return before, Findings(before)
+        return before, Findings(before, failure=sentence(failure))
     shapes = ", ".join("x".join(map(str, x.shape)) for x in with_batch(examples, 1, False))
     raise ModelError(
         f"{type(model).__name__} does not run on an input of {shapes}: {sentence(failure)}"
@@ -177,8 +178,9 @@ def sentence(error: Exception) -> str:
 
 
 def describe(
-    model: nn.Module, input_shape: tuple[int, ...], ledger: Ledger, records: list[Record]
-) -> Network:
+    model: nn.Module, input_shape: tuple[int, ...], ledger: Ledger, records: list[Record],
+    untrained: str,
+) -> Network:  # fmt: skip
     """The findings as a frozen value."""
     counted = [*vectors(records), *ledger.attrs.values()]
     grouping = group_channels(ledger, counted)
@@ -189,7 +191,8 @@ def describe(
         groups={group.id: group for group in grouping.groups},
         tensors=tensors(model, ledger, grouping),
         attrs=attributes(model, ledger, grouping),
-        fixed=fixed_layers(model, ledger, grouping, records),
+        fixed=fixed_layers(model, ledger, grouping, records, untrained),
+        untrained=untrained,
     )
 
 
@@ -225,8 +228,9 @@ def attributes(model: nn.Module, ledger: Ledger, grouping: Grouping) -> tuple[At
 
 
 def fixed_layers(
-    model: nn.Module, ledger: Ledger, grouping: Grouping, records: Sequence[Record]
-) -> tuple[FixedLayer, ...]:
+    model: nn.Module, ledger: Ledger, grouping: Grouping, records: Sequence[Record],
+    untrained: str,
+) -> tuple[FixedLayer, ...]:  # fmt: skip
     """Every layer that keeps its width or some of it, and every module left alone, with why."""
     found: dict[str, str] = {}
     for (tensor, dim), ids in ledger.slots.items():
@@ -238,11 +242,12 @@ def fixed_layers(
             found.setdefault(record.name, why_kept(record, ledger, grouping))
     found = {layer: why for layer, why in found.items() if why}
     touched = {tensor for tensor, _ in ledger.slots}
+    unreached = f"{UNREACHED} in evaluation, and training does not run" if untrained else UNREACHED
     for path, module in model.named_modules():
         names = [f"{path}.{name}".lstrip(".") for name, _ in module.named_parameters(recurse=False)]
         names = [ledger.canonical[name] for name in names]
         if names and not any(name in touched for name in names):
-            known = "has no channels" if any(name in ledger.used for name in names) else UNREACHED
+            known = "has no channels" if any(name in ledger.used for name in names) else unreached
             found.setdefault(path, ledger.untouched.get(path, known))
     return tuple(FixedLayer(layer, why) for layer, why in found.items())
 
@@ -264,7 +269,7 @@ def why_kept(record: Record, ledger: Ledger, grouping: Grouping) -> str:
     ids = record.cout[record.cout != NONE]
     if len(ids):
         return why_fixed(record.name, ids, ledger, grouping)
-    known = ledger.untouched.get(record.module)
+    known = ledger.untouched.get(record.module or record.name.rpartition(".")[0])
     if known or record.groups is None or len(record.groups) == 1:
         return known or "has a weight that the code computes in a way that netadapt cannot follow"
     return "works on each of some channels that nothing may remove, such as the network's input"

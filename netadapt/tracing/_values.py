@@ -93,6 +93,7 @@ class Findings:
         records: layers, in order.
         aliases: calls that hand on their input unchanged, with the input.
         grouped: layers with groups that lose whole groups.
+        failure: why the model does not run; empty if it does.
     """
 
     ledger: Ledger
@@ -101,6 +102,7 @@ class Findings:
     records: list[Record] = field(default_factory=list)
     aliases: dict[Node, Node] = field(default_factory=dict)
     grouped: set[str] = field(default_factory=set)
+    failure: str = ""
 
     def images(self, value: Value) -> int:
         """How many parts of an image a tensor holds as if they were images."""

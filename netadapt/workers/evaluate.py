@@ -9,7 +9,7 @@ import statistics
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -184,10 +184,14 @@ class Evaluator:
         Nothing is loaded before it is called.
         """
 
+        @cache
+        def narrowed() -> Network:
+            return self.network.narrow(keep)
+
         def of(group: str) -> list[float]:
             tensors = dict(self.base(weights, keep).named_parameters(remove_duplicate=False))
-            narrowed = self.network.narrow(keep).groups[group]
-            values: list[float] = unit_scores(job.importance, tensors, narrowed).tolist()
+            given = unit_scores(job.importance, tensors, narrowed().groups[group])
+            values: list[float] = given.tolist()
             return values
 
         return of

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from netadapt.errors import UsageError
+from netadapt.errors import ShapeError, UsageError
 
 Feed = Mapping[str, Any]
 """An array for each input of a model."""
@@ -73,7 +73,8 @@ def feeds_of(onnx_model: bytes, images: Any = None) -> list[Feed]:
         images: float32 [N, C, H, W], as the model takes them; None for noise in 0..1.
 
     Raises:
-        UsageError: the images do not fit the model's input.
+        ShapeError: the images do not fit the model's input.
+        UsageError: they are fewer than its batch.
     """
     import onnx
 
@@ -85,10 +86,10 @@ def feeds_of(onnx_model: bytes, images: Any = None) -> list[Feed]:
         return [_noise(inputs, seed) for seed in range(4)]
     (name, wanted), *others = dims.items()
     if others or list(images.shape[1:]) != wanted[1:]:
-        raise UsageError(
+        raise ShapeError(
             f"Calibration images of {list(images.shape[1:])} do not fit the model, whose inputs "
-            f"are {', '.join(f'{n} {d[1:]}' for n, d in dims.items())}; give --input-size or "
-            "other data."
+            f"are {', '.join(f'{n} {d[1:]}' for n, d in dims.items())}; build it for images of "
+            "that shape, or give other data."
         )
     each = wanted[0]
     whole = len(images) // each * each

@@ -6,7 +6,14 @@ and naming it in :data:`STRATEGIES`.
 
 from collections.abc import Callable
 
-from netadapt.search.strategies import one_group, uniform
+from netadapt.search.strategies import (
+    knapsack,
+    magnitude,
+    one_group,
+    random,
+    several,
+    uniform,
+)
 from netadapt.search.strategies.proposal import Proposal
 from netadapt.search.strategies.situation import Scores, Screen, Situation
 
@@ -16,6 +23,19 @@ Strategy = Callable[[Situation], list[Proposal]]
 A proposal whose load is at most 1 reaches every target of the iteration.
 """
 
-STRATEGIES: dict[str, Strategy] = {"one_group": one_group.propose, "uniform": uniform.propose}
+STRATEGIES: dict[str, Strategy] = {
+    "one_group": one_group.propose,
+    "several": several.propose,
+    "knapsack": knapsack.propose,
+    "magnitude": magnitude.propose,
+    "uniform": uniform.propose,
+    "random": random.propose,
+}
 
-__all__ = ["STRATEGIES", "Proposal", "Scores", "Screen", "Situation", "Strategy"]
+ROUNDS: dict[str, int] = dict.fromkeys(("several", "knapsack", "magnitude", "uniform", "random"), 4)
+"""In how many iterations strategies that change many groups get to the budget, unless told.
+
+Each is given the same share of what is left to it, so that 50 % takes four steps of 16 %.
+"""
+
+__all__ = ["ROUNDS", "STRATEGIES", "Proposal", "Scores", "Screen", "Situation", "Strategy"]

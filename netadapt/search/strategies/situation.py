@@ -28,6 +28,7 @@ class Situation:
             journal, so that one asked for twice, or before a run was cut off, is tried once.
         seed: of the run.
         iteration: for which proposals are wanted, from 1.
+        comparable: whether scores of different groups are of one unit, as changes of a loss are.
     """
 
     network: Network
@@ -37,6 +38,7 @@ class Situation:
     screen: Screen
     seed: int = 0
     iteration: int = 1
+    comparable: bool = False
 
     @property
     def sizes(self) -> dict[str, int]:
