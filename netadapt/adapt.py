@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from netadapt import data, export, training
 from netadapt.assembly import Assembly, Source, assemble
 from netadapt.carbon.crosscheck import check_codecarbon, cross_checked
 from netadapt.config import RunConfig, checked
-from netadapt.errors import BudgetUnreachable, RunError, UsageError
+from netadapt.errors import BudgetUnreachable, UsageError
 from netadapt.export.analog import score_on
 from netadapt.export_run import write_missing
 from netadapt.models import restore, save_weights
@@ -25,7 +25,6 @@ from netadapt.platforms.accelerators.platform import ModelledPlatform
 from netadapt.plugins import lookup
 from netadapt.provenance import machine, versions
 from netadapt.pruning.importance import COMPARABLE, IMPORTANCES
-from netadapt.report.page import write_report
 from netadapt.runs import Listener, Phase, Record, Run, Step, StepCost, last, silent
 from netadapt.runs.events import (
     BoundSet,
@@ -46,7 +45,7 @@ from netadapt.search.race import Race, looks
 from netadapt.search.selection import SELECTIONS, highest_accuracy, lowest_loss
 from netadapt.search.strategies import ROUNDS, STRATEGIES
 from netadapt.tables.build import open_table
-from netadapt.workbench import Workbench, job_of, rehearse
+from netadapt.workbench import Workbench, job_of, rehearse, report_on
 
 FORMAT = 2
 
@@ -152,19 +151,9 @@ def _reported(run: Run) -> Iterator[None]:
         yield
     except BudgetUnreachable as error:
         run.append(Stopped(str(error)))
-        _report(run)
+        report_on(run)
         raise
-    _report(run)
-
-
-def _report(run: Run) -> None:
-    """Write the page on the run; one that cannot be written is a warning, not the end of a run."""
-    try:
-        write_report(run.folder)
-    except Exception as error:
-        text = f"The report was not written ({type(error).__name__}: {error})."
-        with suppress(RunError):
-            run.append(Warned(text))
+    report_on(run)
 
 
 def open_subject(config: RunConfig) -> Assembly:

@@ -1,6 +1,7 @@
 """The workshop of the search, with real models on real devices."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import nn
 from netadapt import export, training
 from netadapt.assembly import Assembly
 from netadapt.config import RunConfig
+from netadapt.errors import RunError
 from netadapt.export.analog import score_on, training_on
 from netadapt.export.deployer import Deployer, Written
 from netadapt.export.deployment import as_computed, calibration_images
@@ -21,6 +23,7 @@ from netadapt.network import Cost, Network, Sizes
 from netadapt.platforms import Effort
 from netadapt.platforms.measurement import Measurement
 from netadapt.pruning.surgery import shrink
+from netadapt.report.page import write_report
 from netadapt.runs import Job, Keep, Outcome, Phase, Run, Step, Trial, last, read_journal
 from netadapt.runs.events import (
     Exported,
@@ -30,6 +33,7 @@ from netadapt.runs.events import (
     Scored,
     Traced,
     Trained,
+    Warned,
 )
 from netadapt.runs.progress import training_progress
 from netadapt.search.budgets import Bound, load
@@ -75,6 +79,16 @@ def rehearse(config: RunConfig, subject: Assembly, folder: Path, *, fresh: bool)
     for group in subject.network.groups.values():
         if not group.fixed:
             unit_scores(config.importance, tensors, group)
+
+
+def report_on(run: Run) -> None:
+    """Write the page on the run; one that cannot be written is a warning, not the end of a run."""
+    try:
+        write_report(run.folder)
+    except Exception as error:
+        text = f"The report was not written ({type(error).__name__}: {error})."
+        with suppress(RunError):
+            run.append(Warned(text))
 
 
 @dataclass
