@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,15 @@ from netadapt import data, export, training
 from netadapt.assembly import Assembly, Source, assemble
 from netadapt.carbon.crosscheck import check_codecarbon, cross_checked
 from netadapt.config import RunConfig, checked
-from netadapt.errors import BudgetUnreachable, RunError
+from netadapt.errors import BudgetUnreachable
 from netadapt.export.analog import score_on
+from netadapt.export_run import write_missing
 from netadapt.models import restore, save_weights
 from netadapt.network import Network, cost_of
 from netadapt.platforms import open_platform
 from netadapt.plugins import lookup
 from netadapt.provenance import machine, versions
 from netadapt.pruning.importance import IMPORTANCES
-from netadapt.report.page import write_report
 from netadapt.runs import Listener, Phase, Record, Run, Step, StepCost, last, silent
 from netadapt.runs.events import (
     BoundSet,
@@ -44,7 +44,7 @@ from netadapt.search.selection import SELECTIONS
 from netadapt.search.strategies import STRATEGIES
 from netadapt.space import asked_of, check_finalists, multiple_of, space_of
 from netadapt.tables.build import open_table
-from netadapt.workbench import Workbench, job_of
+from netadapt.workbench import Workbench, job_of, rehearse, report_on
 
 FORMAT = 2
 
@@ -119,6 +119,7 @@ def adapt(
     check_sources(meters(config.budgets, [device.name for device in devices]), devices)
     if config.table is not None:
         open_table(config.table, config.table, devices[0].info)  # refused now, or never
+    rehearse(config, subject, folder, fresh=fresh)
     started = Started(
         format=FORMAT,
         settings={
@@ -136,6 +137,8 @@ def adapt(
             with _reported(run), cross_checked(run, codecarbon):
                 _adapt(config, run, subject, devices)
             result = Result.of(folder, run.records)
+        else:
+            write_missing(run)
     assert result is not None  # the last line was just written
     return result
 
@@ -147,19 +150,9 @@ def _reported(run: Run) -> Iterator[None]:
         yield
     except BudgetUnreachable as error:
         run.append(Stopped(str(error)))
-        _report(run)
+        report_on(run)
         raise
-    _report(run)
-
-
-def _report(run: Run) -> None:
-    """Write the page on the run; one that cannot be written is a warning, not the end of a run."""
-    try:
-        write_report(run.folder)
-    except Exception as error:
-        text = f"The report was not written ({type(error).__name__}: {error})."
-        with suppress(RunError):
-            run.append(Warned(text))
+    report_on(run)
 
 
 def open_subject(config: RunConfig) -> Assembly:

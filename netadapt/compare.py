@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from netadapt.errors import named
-from netadapt.files import writing
+from netadapt.files import check_output, write_atomically
 from netadapt.report.comparison import Comparison, comparison_of
 from netadapt.report.comparison_views import as_csv, as_page, as_png
 from netadapt.report.facts import facts_of
@@ -35,7 +35,7 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
         UsageError: a picture is asked for, and matplotlib is not installed.
         RunError: it cannot be written.
     """
+    check_output(out)
     data = named("format of a comparison", out.suffix, _VIEWS)(comparison)
-    with writing(out):
-        out.write_bytes(data)
+    write_atomically(out, data)
     return out

@@ -9,6 +9,7 @@
     │   ├── ModelError      2   a model cannot be built, traced, or given these weights
     │   ├── ShapeError      2   the shape of a model's input is not known, or is another one
     │   ├── DataError       2   a data set cannot be read or cannot be learned from
+    │   │   └── MetricError 2   a metric gave something else than a finite number
     │   ├── TableError      2   a lookup table is unreadable, or of another device or settings
     │   └── SettingsChanged 2   a run folder holds a run with other settings
     ├── DeviceError         3   the target device cannot be reached or cannot measure
@@ -16,7 +17,8 @@
     ├── TrainingError       4   training diverged (NaN or infinite loss)
     └── RunError            5   the run folder is locked, damaged, or the disk is full
 
-Exit code 0 means that the budget or check was met, 101 an error inside netadapt, 130 an interrupt.
+Exit code 0 means that the budget or check was met, 101 an error inside netadapt, 130 an interrupt,
+141 that whoever read the output has gone.
 """
 
 import difflib
@@ -125,6 +127,10 @@ class ShapeError(UsageError):
 
 class DataError(UsageError):
     """A data set cannot be read, or cannot be learned from."""
+
+
+class MetricError(DataError):
+    """A metric gave something else than a finite number in its range."""
 
 
 class TableError(UsageError):

@@ -9,12 +9,21 @@ from netadapt import export
 from netadapt.assembly import Source, assemble
 from netadapt.errors import UsageError
 from netadapt.export.deployment import calibration_images, deployable
-from netadapt.files import write_atomically
+from netadapt.files import size_of, write_atomically
 from netadapt.models import restore
 from netadapt.platforms.measurement import DeviceInfo
 from netadapt.pruning.surgery import shrink
-from netadapt.runs import Record, Step, last, read_journal, steps_of, weights_path
-from netadapt.runs.events import Started, Trained
+from netadapt.runs import (
+    Record,
+    Run,
+    Step,
+    check_weights,
+    last,
+    read_journal,
+    steps_of,
+    weights_path,
+)
+from netadapt.runs.events import Exported, Started, Trained, Warned
 from netadapt.workbench import INT8_NAME
 
 
@@ -44,6 +53,7 @@ def export_run(run: Path, out: Path, *, step: int | None = None) -> dict[str, An
         )
     )
     model = shrink(subject.module, subject.network, chosen.keep)
+    check_weights(run, records, (weights,))
     restore(model, weights_path(run, weights))
     images = next(iter(subject.data.batches("holdout", batch_size=4)))[0]
     written = export.write_result(
@@ -72,3 +82,13 @@ def _chosen(run: Path, records: list[Record], step: int | None) -> tuple[Step, s
     if step > steps[-1].iteration:
         raise UsageError(f"{run} has steps 0 to {steps[-1].iteration}; there is no step {step}.")
     return steps[step], steps[step].weights
+
+
+def write_missing(run: Run) -> None:
+    """Write the files of a finished run anew, if some were deleted or cut."""
+    exported = run.last(Exported)
+    sizes = dict(exported.files) if exported else {}
+    gone = [name for name, size in sizes.items() if size_of(run.folder / name) != size]
+    if gone:
+        run.append(Warned(f"{', '.join(gone)} had been deleted or changed: written anew."))
+        export_run(run.folder, run.folder)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from netadapt.errors import RunError
+from netadapt.errors import RunError, UsageError
 
 
 @contextmanager
@@ -16,11 +16,52 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            advice = "The disk is full: free some space, then repeat the command to continue."
+            advice = "The disk is full: free some space, then repeat the command."
         else:
-            advice = "Check the folder and its permissions, then repeat the command to continue."
+            advice = "Check the folder and its permissions, then repeat the command."
         reason = error.strerror or str(error)
         raise RunError(f"Cannot write {path} ({reason}). {advice}") from error
+
+
+def size_of(path: Path) -> int | None:
+    """Bytes of a file; None if there is none."""
+    return path.stat().st_size if path.is_file() else None
+
+
+def check_output(path: Path, *, begins: tuple[bytes, ...] = ()) -> None:
+    """Refuse to replace what is no plain file, or a file of another kind.
+
+    Args:
+        path: what is going to be written.
+        begins: how files of its kind begin; none to replace any plain file.
+
+    Raises:
+        UsageError: what is there is something else, or there is no writing to it.
+    """
+    try:
+        if path.is_symlink():
+            raise UsageError(
+                f"{path} is a symbolic link and is left as it is; name the file itself."
+            )
+        if not path.exists():
+            nearest = next(p for p in path.absolute().parents if p.exists() or p.is_symlink())
+            if not nearest.is_dir():
+                raise UsageError(f"Cannot write {path}: {nearest} is no folder.")
+            if not os.access(nearest, os.W_OK | os.X_OK):
+                raise UsageError(f"Cannot write {path}: the folder {nearest} is not writable.")
+            return
+        if not path.is_file():
+            raise UsageError(f"{path} is no plain file and is left as it is; name another.")
+        if begins and path.stat().st_size:
+            with path.open("rb") as file:
+                start = file.read(4096)
+            if not any(kind in start for kind in begins):
+                raise UsageError(
+                    f"{path} is there already and is a file of another kind; move it away, or name "
+                    "another."
+                )
+    except OSError as error:
+        raise UsageError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -28,7 +69,10 @@ def write_atomically(path: Path, data: bytes) -> None:
 
     Raises:
         RunError: the disk is full or the folder cannot be written.
+        UsageError: there is something that is no plain file, such as a link or a device.
     """
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        check_output(path)
     temporary = path.with_name(f".{path.name}.part")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)

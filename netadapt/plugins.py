@@ -7,11 +7,15 @@ import functools
 import importlib
 import inspect
 import os
+import signal
 import sys
 import sysconfig
+import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar
 
 from netadapt.errors import NetAdaptError, UnknownName, UsageError
@@ -19,6 +23,8 @@ from netadapt.errors import NetAdaptError, UnknownName, UsageError
 T = TypeVar("T")
 
 HINT = "Also accepted: package.module:callable of your own."
+IMPORT_LIMIT_S = 60
+"""How long a module of the user may take to import, before it is taken for one that hangs."""
 
 
 def lookup(what: str, name: str, registry: Mapping[str, T], hint: str = HINT) -> T:
@@ -69,9 +75,40 @@ def accepted(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
     return {name: value for name, value in arguments.items() if name in parameters}
 
 
+@contextmanager
+def own_code(what: str, error: type[UsageError] = UsageError) -> Iterator[None]:
+    """Tell whatever goes wrong in the user's code within as one sentence with its file and line.
+
+    Args:
+        what: what was tried, as the subject of that sentence.
+        error: its class.
+
+    Raises:
+        UsageError: something went wrong in code that is neither ours nor of an installed package.
+    """
+    try:
+        with redirect_stdout(sys.stderr):  # what it prints must not mix with results
+            yield
+    except NetAdaptError:
+        raise
+    except (Exception, SystemExit) as failure:
+        if not blamed(failure):
+            raise
+        raise error(f"{what} failed: {_told(failure)}.") from failure
+
+
+def blamed(error: BaseException) -> str:
+    """An error with the user's file and line, if it arose in or below code of theirs; or nothing.
+
+    Theirs is what lies neither in netadapt, nor in Python, nor in an installed package.
+    """
+    return _told(error) if _own_frames(error) else ""
+
+
 def _module(name: str, reference: str, what: str) -> Any:
     try:
-        return importlib.import_module(name)
+        with redirect_stdout(sys.stderr), _limited():
+            return importlib.import_module(name)
     except NetAdaptError:
         raise
     except (Exception, SystemExit) as error:
@@ -81,6 +118,25 @@ def _module(name: str, reference: str, what: str) -> Any:
         raise UsageError(
             f"The {what} {reference!r} cannot be imported: {_told(error)}; mend it there."
         ) from error
+
+
+@contextmanager
+def _limited() -> Iterator[None]:
+    """Raise ``TimeoutError`` where the code within hangs; only the main thread can be told to."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def give_up(_number: int, _frame: FrameType | None) -> None:
+        raise TimeoutError(f"it hangs, or takes more than {IMPORT_LIMIT_S} s to import")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, IMPORT_LIMIT_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _unknown(what: str, reference: str, error: BaseException) -> UsageError:
@@ -96,11 +152,13 @@ def _guarded(function: Callable[..., Any], reference: str, what: str) -> Callabl
     @functools.wraps(function, updated=())
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            with redirect_stdout(sys.stderr):
+                return function(*args, **kwargs)
         except NetAdaptError:
             raise
-        except Exception as error:
-            if error.__traceback__ is None or error.__traceback__.tb_next is None:
+        except (Exception, SystemExit) as error:
+            frames = error.__traceback__
+            if frames is not None and frames.tb_next is None and isinstance(error, TypeError):
                 raise  # it was not even entered: the arguments do not fit
             raise UsageError(f"The {what} {reference!r} failed: {_told(error)}.") from error
 
@@ -109,13 +167,17 @@ def _guarded(function: Callable[..., Any], reference: str, what: str) -> Callabl
 
 def _told(error: BaseException) -> str:
     """An error with its file and line: the innermost that no installed package answers for."""
-    said = f"{type(error).__name__}: {error}".rstrip(": ").split("\n")[0]
+    said = f"{type(error).__name__}: {error}".rstrip(": ").split("\n")[0][:400]
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}, line {error.lineno}: {said}"
+    frames = _own_frames(error) or traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}, line {frames[-1].lineno}: {said}" if frames else said
+
+
+def _own_frames(error: BaseException) -> list[traceback.FrameSummary]:
+    """Where the error passed through code of the user, outermost first."""
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if not f.filename.startswith((*_INSTALLED, "<frozen"))]
-    frame = own[-1] if own else frames[-1]
-    return f"{frame.filename}, line {frame.lineno}: {said}"
+    return [f for f in frames if not f.filename.startswith((*_INSTALLED, "<"))]
 
 
 _INSTALLED = (

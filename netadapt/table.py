@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from netadapt.assembly import Source, assemble
+from netadapt.files import check_output
 from netadapt.measure import Subject, Variants
 from netadapt.network import MACS, LayerShape, Sizes, cost_of, op_of
 from netadapt.platforms import LayerTimer, Platform, Progress, open_layer_timer
@@ -26,7 +27,7 @@ from netadapt.tables.accuracy import (
 from netadapt.tables.build import LAYERS, complete_table, open_table
 from netadapt.tables.bundle import write_bundle
 from netadapt.tables.correction import SPREAD, Calibration, calibration_sizes
-from netadapt.tables.lookup import LookupTable
+from netadapt.tables.lookup import TABLE_BEGINS, LookupTable
 from netadapt.tables.plan import TableRequest
 
 Counter = Callable[[str], Progress]
@@ -75,6 +76,7 @@ def build_table(
         ``calibration`` is empty, and ``lacking`` above zero, if time ran out before the networks
         that calibrate had a price.
     """
+    check_output(out, begins=TABLE_BEGINS)
     subject = Subject(assemble(source))
     platform = open_layer_timer(platform_uri)
     info = platform.describe()

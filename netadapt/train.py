@@ -6,7 +6,8 @@ from typing import Any
 from netadapt import training
 from netadapt.assembly import Source, assemble
 from netadapt.config import RunConfig
-from netadapt.models.weights import save_weights
+from netadapt.files import check_output
+from netadapt.models.weights import WEIGHTS_BEGIN, save_weights
 from netadapt.runs import Listener, silent
 from netadapt.runs.progress import training_progress
 
@@ -33,6 +34,8 @@ def train(config: RunConfig, out: Path, *, notify: Listener = silent) -> dict[st
     assembly, trainer = assemble(source), config.execution.trainer
     task, module = assembly.data, assembly.module
     config = config.suited(task.pixels)
+    check_output(out, begins=WEIGHTS_BEGIN)
+    training.rehearse(module, task, config.tuning.recipe, trainer=trainer)
     place = training.Checkpoint(
         out.with_name(f"{out.name}.partial"), config.execution.checkpoint_every_s
     )

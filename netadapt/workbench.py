@@ -1,8 +1,10 @@
 """The workshop of the search, with real models on real devices."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -10,6 +12,7 @@ from torch import nn
 from netadapt import export, training
 from netadapt.assembly import Assembly
 from netadapt.config import RunConfig
+from netadapt.errors import RunError
 from netadapt.export.analog import score_on, training_on
 from netadapt.export.deployer import Deployer, Written
 from netadapt.export.deployment import as_computed, calibration_images
@@ -20,21 +23,24 @@ from netadapt.network import Cost, Network, Sizes
 from netadapt.platforms import Effort
 from netadapt.platforms.measurement import Measurement
 from netadapt.pruning.surgery import shrink
-from netadapt.runs import Job, Keep, Outcome, Phase, Run, Step, Trial
+from netadapt.report.page import write_report
+from netadapt.runs import Job, Keep, Outcome, Phase, Run, Step, Trial, last, read_journal
 from netadapt.runs.events import (
     Exported,
     Figures,
     Finished,
     LayerCost,
     Scored,
+    Traced,
     Trained,
+    Warned,
 )
 from netadapt.runs.progress import training_progress
 from netadapt.search.budgets import Bound, load
 from netadapt.search.fleet import DECIDING, WHOLE, Deployment, Device, Fleet, scored_as
 from netadapt.search.strategies import Proposal, Scores
 from netadapt.workers import Evaluator
-from netadapt.workers.evaluate import derived_seed
+from netadapt.workers.evaluate import derived_seed, unit_scores
 
 _PLACE = ".place"
 """How the file ends that says where a candidate's fine-tune goes on."""
@@ -60,6 +66,29 @@ def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device]) -> J
         trainer=config.execution.trainer,
         device=info.to_json(),
     )
+
+
+def rehearse(config: RunConfig, subject: Assembly, folder: Path, *, fresh: bool) -> None:
+    """Try the user's own parts on a batch before there is a run, or anything is measured."""
+    if not fresh and last(read_journal(folder), Traced) is not None:
+        return  # it was done when the run began
+    training.rehearse(
+        subject.module, subject.data, config.tuning.recipe, trainer=config.execution.trainer
+    )
+    tensors = dict(subject.module.named_parameters(remove_duplicate=False))
+    for group in subject.network.groups.values():
+        if not group.fixed:
+            unit_scores(config.importance, tensors, group)
+
+
+def report_on(run: Run) -> None:
+    """Write the page on the run; one that cannot be written is a warning, not the end of a run."""
+    try:
+        write_report(run.folder)
+    except Exception as error:
+        text = f"The report was not written ({type(error).__name__}: {error})."
+        with suppress(RunError):
+            run.append(Warned(text))
 
 
 @dataclass

@@ -1,5 +1,7 @@
 """The command line: parsing and printing only. Heavy imports happen inside the commands."""
 
+import errno
+import os
 import sys
 from collections.abc import Sequence
 
@@ -16,13 +18,14 @@ from netadapt.cli.inspect import inspect
 from netadapt.cli.ls import ls
 from netadapt.cli.measure import measure
 from netadapt.cli.report import report
+from netadapt.cli.signals import as_interrupts, continuing
 from netadapt.cli.statement import statement
 from netadapt.cli.status import status
 from netadapt.cli.table import table
 from netadapt.cli.train import train
 from netadapt.cli.when import when
 from netadapt.cli.where import where
-from netadapt.errors import NetAdaptError
+from netadapt.errors import NetAdaptError, RunError, UsageError
 
 _EPILOG = """\b
 Examples:
@@ -40,7 +43,8 @@ Exit codes:
   4    training diverged
   5    the run folder is locked, damaged, or the disk is full
   101  an error inside netadapt
-  130  interrupted; the same command continues
+  130  interrupted (Ctrl-C, SIGTERM, SIGHUP); it says what is kept
+  141  whoever read the output has gone
 """
 
 
@@ -61,27 +65,54 @@ for _command in (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with a documented exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    as_interrupts()
     try:
         code = cli.main(given, prog_name="netadapt", standalone_mode=False, obj=given)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
         code = 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted. What was finished is kept: the same command continues.", err=True)
+        click.echo(f"Interrupted. {continuing(given)}", err=True)
         code = 130
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if "--debug" in given:
             raise
-        if isinstance(error, NetAdaptError):
-            click.echo(f"Error: {error}", err=True)
-            code = error.exit_code
-        else:
-            reason = str(error).strip().split("\n")[0]
-            click.echo(
-                f"Internal error ({type(error).__name__}: {reason}). Nothing that was finished is "
-                "lost. Please report it with the output of the same command after "
-                "'netadapt --debug'.",
-                err=True,
-            )
-            code = 101
+        code = _told(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _told(error: BaseException) -> int:
+    """Say what ended the command, in a sentence; the exit code."""
+    from netadapt.plugins import blamed
+
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing left to flush
+        return 141
+    if isinstance(error, NetAdaptError):
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    reason = str(error).strip().split("\n")[0]
+    if theirs := blamed(error):
+        click.echo(f"Error: Your own code failed: {theirs}.", err=True)
+        return UsageError.exit_code
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        where = f" {error.filename}" if error.filename else ""
+        click.echo(f"Error: Cannot read or write{where}: {error.strerror}.", err=True)
+        return RunError.exit_code
+    if isinstance(error, MemoryError) or "not enough memory" in reason:
+        click.echo("Error: There is not enough memory; ask for smaller images, batches or models.",
+                   err=True)  # fmt: skip
+        return UsageError.exit_code
+    click.echo(
+        f"Internal error ({type(error).__name__}: {reason}). Nothing that was finished is lost. "
+        "Please report it with the output of the same command after 'netadapt --debug'.",
+        err=True,
+    )
+    return 101
+
+
+_OF_THE_DISK = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG,
+    errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP,
+)  # fmt: skip

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, redirect_stdout, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -42,9 +42,12 @@ class Console:
         self._silence_s, self._spoke_s = silence_s, time.monotonic()
         self._lock, self._end = threading.RLock(), threading.Event()
         self._live: Any = None
+        # What a user's own code prints must not mix with results.
+        self._results, self._aside = sys.stdout, ExitStack()
         self._pulse: threading.Thread | None = None
 
     def __enter__(self) -> "Console":
+        self._aside.enter_context(redirect_stdout(sys.stderr))
         if self._quiet or self._json:
             return self
         if sys.stderr.isatty():
@@ -56,6 +59,7 @@ class Console:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._aside.close()
         self._end.set()
         if self._live is not None:
             self._live.stop()
@@ -65,7 +69,7 @@ class Console:
     def __call__(self, event: Event | Progress) -> None:
         """Show one event."""
         if self._json:
-            click.echo(_json_line(event))
+            click.echo(_json_line(event), file=self._results)
             return
         if self._quiet:
             return

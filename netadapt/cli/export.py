@@ -1,5 +1,7 @@
 """``netadapt export``."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import click
@@ -38,7 +40,8 @@ def export(run: Path, step: int | None, out: Path | None, as_json: bool) -> None
     """
     from netadapt.export_run import export_run
 
-    written = export_run(run, out or run, step=step)
+    with redirect_stdout(sys.stderr):
+        written = export_run(run, out or run, step=step)
     if as_json:
         echo_json(written)
         return

@@ -1,5 +1,7 @@
 """``netadapt inspect``."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,12 +81,15 @@ def inspect(
             raise click.UsageError("--on shows energy alone; leave out --table and --verify.")
         from netadapt.inspect import inspect_energy
 
-        return _show_energy(inspect_energy(source, platform), plot, as_json)
+        with redirect_stdout(sys.stderr):
+            energy = inspect_energy(source, platform)
+        return _show_energy(energy, plot, as_json)
     if data or plot:
         raise click.UsageError("--data and --plot are about energy; give --on with them.")
     from netadapt.inspect import inspect_model
 
-    report = inspect_model(source, table_path=table_path, verify=verify)
+    with redirect_stdout(sys.stderr):
+        report = inspect_model(source, table_path=table_path, verify=verify)
     if as_json:
         echo_json(report)
     else:

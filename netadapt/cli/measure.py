@@ -1,10 +1,13 @@
 """``netadapt measure``."""
 
+import sys
+from contextlib import redirect_stdout
 from typing import Any
 
 import click
 
 from netadapt.cli.options import (
+    Seconds,
     calibration_data_option,
     input_shape_option,
     json_option,
@@ -35,14 +38,14 @@ PRECISION, LIMIT_S = 0.005, 60.0
 @click.option("--compare", metavar="MODEL", help="Measure this model too, the runs interleaved.")
 @click.option(
     "--passes",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 10**6),
     default=4,
     show_default=True,
     help="Shuffled passes over the models.",
 )
 @click.option(
     "--min-seconds",
-    type=click.FloatRange(0),
+    type=Seconds(),
     default=0.5,
     show_default=True,
     help="Run each model at least this long in total.",
@@ -73,16 +76,17 @@ def measure(
         for name in (model, compare) if name
     ]  # fmt: skip
     try:
-        report = measure_models(
-            sources,
-            platform_uri=platform,
-            effort=Effort(
-                passes=passes,
-                min_seconds=min_seconds,
-                precision=PRECISION if compare else 0.0,
-                time_limit_s=LIMIT_S if compare else None,
-            ),
-        )
+        with redirect_stdout(sys.stderr):
+            report = measure_models(
+                sources,
+                platform_uri=platform,
+                effort=Effort(
+                    passes=passes,
+                    min_seconds=min_seconds,
+                    precision=PRECISION if compare else 0.0,
+                    time_limit_s=LIMIT_S if compare else None,
+                ),
+            )
     except ShapeError as error:
         raise ShapeError(
             f"{error} Write it as --input-shape 3x224x224, or as --input-shape NAME=3x224x224 for "

@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,20 @@ class Duration(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
+class Seconds(click.FloatRange):
+    """A finite time, at most a week."""
+
+    def __init__(self, *, above: bool = False) -> None:
+        super().__init__(0, 7 * 86400, min_open=above)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Refuse NaN too, which lies in every range."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number of seconds", param, ctx)
+        return number
+
+
 class InputShape(click.ParamType[tuple[str, tuple[int, ...]]]):
     """``3x224x224``, or ``name=3x224x224`` for one of several inputs."""
 
@@ -83,7 +98,7 @@ def model_options(function: F) -> F:
                 help="Trained weights (.safetensors, .pt), or 'pretrained' to download "
                 "torchvision's.",
             ),
-            click.option("--input-size", type=click.IntRange(1), metavar="PIXELS",
+            click.option("--input-size", type=click.IntRange(1, 16384), metavar="PIXELS",
                          help="Height and width of the images."),
         ]
     ):  # fmt: skip
@@ -103,7 +118,7 @@ def calibration_data_option(function: F) -> F:
 def step_option(function: F) -> F:
     """Which widths count."""
     return click.option(
-        "--multiple", type=click.IntRange(1), metavar="CHANNELS",
+        "--multiple", type=click.IntRange(1, 10**6), metavar="CHANNELS",
         help="Widths are multiples of it.  [default: the device's block, or 8]",
     )(function)  # fmt: skip
 
@@ -111,7 +126,7 @@ def step_option(function: F) -> F:
 def classes_option(function: F) -> F:
     """The size of the classifier, where no data set says."""
     return click.option(
-        "--classes", type=click.IntRange(1), default=1000, show_default=True,
+        "--classes", type=click.IntRange(1, 10**6), default=1000, show_default=True,
         help="Outputs of the classifier.",
     )(function)  # fmt: skip
 

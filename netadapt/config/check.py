@@ -75,6 +75,19 @@ RANGES: dict[str, Range] = {
 }
 """The range of every setting that is a number; those that may be left out may also be None."""
 
+MOST: dict[str, float] = {
+    "input_size": 16384,
+    "multiple": 10**6,
+    "finalists": 10**6,
+    "tuning.train_epochs": 10**6,
+    "tuning.short_steps": 10**9,
+    "tuning.long_epochs": 10**6,
+    "tuning.screen_batches": 10**6,
+    "tuning.recipe.batch_size": 65536,
+    "tuning.short.batch_size": 65536,
+}
+"""Above these a number is a slip of the finger, and no machine would come to its end."""
+
 
 def check(config: RunConfig, *, budgeted: bool = True) -> list[Fault]:
     """Every fault of the settings.
@@ -193,6 +206,8 @@ def _numbers(values: Mapping[str, Any]) -> Iterator[Fault]:
             allowed = RANGES.get(path)
             if allowed is not None and not (math.isfinite(value) and value in allowed):
                 yield Fault(path, f"is {value:g}; it must be {allowed}.")
+            elif path in MOST and value > MOST[path]:
+                yield Fault(path, f"is {value:g}; it can be {MOST[path]:g} at most.")
             elif not math.isfinite(value):
                 yield Fault(path, f"is {value:g}; it must be a finite number.")
         elif value is not None and not isinstance(value, str):

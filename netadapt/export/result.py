@@ -9,6 +9,7 @@
 Nothing here is ever read back by unpickling code.
 """
 
+import hashlib
 import io
 import json
 import math
@@ -105,10 +106,12 @@ def write_result(
             "attributes": network.attributes(sizes),
             "loader": kind,
         }
+    state = state_bytes(saved_state(model, network))
+    arch["sha256"] = {"adapted.pt": hashlib.sha256(state).hexdigest()}
     contents = {
         "adapted.onnx": onnx,
         "adapted.pt2": pt2.getvalue(),
-        "adapted.pt": state_bytes(saved_state(model, network)),
+        "adapted.pt": state,
         "arch.json": json.dumps(arch, indent=1).encode() + b"\n",
         "load_adapted.py": loader.encode(),
     }
@@ -206,13 +209,18 @@ def load(path: str | Path) -> nn.Module:
     folder = Path(path)
     try:
         arch = json.loads((folder / "arch.json").read_text())
-        state = torch.load(folder / "adapted.pt", map_location="cpu", weights_only=True)
+        written = (folder / "adapted.pt").read_bytes()
+        expected = arch.get("sha256", {}).get("adapted.pt")  # of earlier versions, none
+        if expected and hashlib.sha256(written).hexdigest() != expected:
+            raise ValueError("adapted.pt is not as it was written; restore it from a copy")
+        state = torch.load(io.BytesIO(written), map_location="cpu", weights_only=True)
+        spec, attributes = ModelSpec.from_json(arch["model"]), arch["attributes"]
     except FileNotFoundError as error:
         raise UsageError(
             f"{folder} holds no adapted network ({Path(error.filename).name} is missing); finish "
             f"its run, or write what it has with: netadapt export {folder}"
         ) from error
-    except (OSError, ValueError, RuntimeError) as error:
-        raise UsageError(f"The result in {folder} cannot be read: {error}") from error
-    model = ModelSpec.from_json(arch["model"]).build()
-    return apply_architecture(model, arch["attributes"], state).eval()
+    except Exception as error:  # torch.load raises anything for what is damaged
+        said = str(error).strip().split("\n")[0]
+        raise UsageError(f"The result in {folder} cannot be read: {said}.") from error
+    return apply_architecture(spec.build(), attributes, state).eval()

@@ -12,10 +12,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from netadapt.errors import ModelError, RunError
+from netadapt.files import check_output
 from netadapt.models.checkpoints import read
 from netadapt.models.states import Found, find
 
 _log = logging.getLogger(__name__)
+
+WEIGHTS_BEGIN = (b'{"__metadata__"', b'"dtype":"')
+"""What a safetensors file has near its beginning."""
 
 _COUNTER = ".num_batches_tracked"
 
@@ -27,7 +31,9 @@ def save_weights(model: nn.Module, path: Path) -> None:
 
     Raises:
         RunError: the file cannot be written.
+        UsageError: there is something that is no plain file, such as a link or a device.
     """
+    check_output(path)
     first: dict[tuple[object, ...], str] = {}
     tensors: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
@@ -150,12 +156,30 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, source: str) ->
             f"{source} holds weights of another architecture: of {len(own)} tensors, {said}. "
             "Check the model's name, arguments and number of classes."
         )
+    _require_finite(model, state, source)
     own.update(state)  # own knows the version of each module's format, which plain dicts do not
     try:
         model.load_state_dict(own)
     except RuntimeError as error:  # such as tensors without data, or quantized ones
         reason = str(error).strip().split("\n")[-1].strip()
         raise ModelError(f"{source} holds weights that cannot be copied: {reason}") from error
+
+
+def _require_finite(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Refuse NaN, and among what is learned infinity: of masks, infinity may be meant."""
+    learned = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    broken = [
+        name
+        for name, tensor in state.items()
+        if tensor.is_floating_point()
+        and not tensor.is_meta
+        and bool((~tensor.isfinite() if name in learned else tensor.isnan()).any())
+    ]
+    if broken:
+        raise ModelError(
+            f"{source} holds NaN or infinity in {len(broken)} tensors ({_first(broken)}); the "
+            "training that wrote them diverged, or the file is damaged."
+        )
 
 
 def _first(names: Sequence[str], limit: int = 3) -> str:

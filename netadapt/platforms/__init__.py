@@ -16,6 +16,9 @@ from netadapt.network import Cost, LayerShape
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 from netadapt.plugins import accepted, user_callable
 
+LONGEST_S = 7 * 86400
+"""Nobody waits longer for a measurement."""
+
 
 @dataclass(frozen=True, slots=True)
 class Effort:
@@ -34,6 +37,9 @@ class Effort:
             passes instead.
         time_limit_s: stop after this long; the first pass goes in the order given, so that what
             comes first is measured.
+
+    Raises:
+        UsageError: a number is out of range, or NaN.
     """
 
     warmups: int = 2
@@ -44,6 +50,15 @@ class Effort:
     spread_s: float = 0.0
     precision: float = 0.0
     time_limit_s: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what would never end, or measure nothing."""
+        counts = (self.warmups + 1, self.passes, self.bursts, self.runs)
+        if not all(1 <= count <= 10**6 for count in counts):
+            raise UsageError("Passes, bursts and runs of a measurement are from 1 to a million.")
+        seconds = (self.min_seconds, self.spread_s, self.time_limit_s or 0.0)
+        if not all(0 <= s <= LONGEST_S for s in seconds):  # NaN is not
+            raise UsageError("Times of a measurement are finite: from 0 to a week of seconds.")
 
 
 @dataclass(frozen=True, slots=True)

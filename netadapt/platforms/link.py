@@ -10,7 +10,7 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,16 +138,59 @@ def _records(
         for line_bytes in process.stdout:
             if not line_bytes.endswith(b"\n"):
                 break  # torn by the end of the connection
-            try:
-                yield json.loads(line_bytes)
-            except ValueError:
+            record = parsed(line_bytes)
+            if record is None:
                 continue  # a greeting of the shell, or a library that prints
+            if not sound(record, left):
+                raise DeviceError(
+                    f"{link.name} answered what is no measurement ({line_bytes[:80]!r}); see "
+                    "whether the same Python and onnxruntime run there by hand, and measure again."
+                )
+            yield record
     finally:
         process.kill()
         process.stdout.close()
         with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
         process.wait()
+
+
+def parsed(line: bytes | str) -> Record | None:
+    """One line of ``bench.py``; None where it is none of its records."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and isinstance(record.get("kind"), str) else None
+
+
+def sound(record: Record, ids: Collection[str]) -> bool:
+    """Whether a record has what its kind promises: of known models, and of finite numbers.
+
+    Args:
+        record: of any kind; of an unknown one nothing is asked.
+        ids: of the models that were sent.
+    """
+    kind = record["kind"]
+    if kind in ("visit", "energy", "error") and record.get("id") not in ids:
+        return False
+    if kind in ("visit", "canary"):
+        times = record.get("ns")
+        return isinstance(times, list) and bool(times) and all(map(_counted, times))
+    if kind == "energy":
+        return _counted(record.get("joules"))
+    if kind in ("error", "fatal"):
+        return isinstance(record.get("error"), str)
+    if kind == "info":
+        words = all(isinstance(record.get(k), str) for k in ("device", "machine", "runtime"))
+        block = record.get("block", 1)
+        return words and isinstance(block, int) and 1 <= block <= 4096
+    return True
+
+
+def _counted(value: Any) -> bool:
+    plain = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return plain and 0 <= value < 1e18
 
 
 _UNREACHED = (

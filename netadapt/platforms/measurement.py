@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
+from netadapt.errors import DeviceError
 from netadapt.platforms.bench.rounds import half_width, median
 
 Clock = Literal["cpu", "wall", "model", "count"]
@@ -33,6 +34,9 @@ class Measurement:
             taken right before or after.
         uncertainty: half of the 95 % interval of the headline, relative to it; None where nothing
             tells.
+
+    Raises:
+        DeviceError: a sample is no finite number.
     """
 
     samples: tuple[float, ...]
@@ -45,6 +49,10 @@ class Measurement:
     def __post_init__(self) -> None:
         if not self.samples:
             raise ValueError("a measurement needs at least one sample")
+        if not all(map(math.isfinite, self.samples)):
+            raise DeviceError(
+                "A reading of the device is NaN or infinite, which no network costs; measure again."
+            )
 
     @property
     def value(self) -> float:

@@ -30,6 +30,7 @@ CACHE_MB = 1.0
 IDLE_W = 0.5  # drawn as long as a run lasts, whatever it computes
 J_PER_MAC = 2e-12
 J_PER_BYTE = 3e-11
+_MOST = 10_000  # of any option; more is a slip of the finger
 _CHAIN = 32  # layers of the chain that shows the price of cold weights
 
 
@@ -201,6 +202,10 @@ def open_synthetic(rest: str, options: Mapping[str, str]) -> SyntheticPlatform:
         )
     except ValueError as error:
         raise UsageError(f"An option of the synthetic platform is no number: {error}.") from error
-    if rest or platform.block < 1 or platform.noise < 0 or platform.cold < 0:
-        raise UsageError("Write the synthetic platform like synthetic:?block=16&noise=0.05&seed=1.")
+    sound = all(0 <= x < _MOST for x in (platform.noise, platform.cold))  # of NaN, neither holds
+    if rest or not 1 <= platform.block <= _MOST or not sound:
+        raise UsageError(
+            "Write the synthetic platform like synthetic:?block=16&noise=0.05&seed=1, "
+            f"with finite numbers from 0 to {_MOST}."
+        )
     return platform

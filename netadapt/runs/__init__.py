@@ -1,7 +1,15 @@
 """The run folder: a journal of all that happened, and the weights of every step."""
 
 from netadapt.runs.events import Event, Listener, Record
-from netadapt.runs.journal import Run, last, read_journal, silent, steps_of, weights_path
+from netadapt.runs.journal import (
+    Run,
+    check_weights,
+    last,
+    read_journal,
+    silent,
+    steps_of,
+    weights_path,
+)
 from netadapt.runs.progress import Progress
 from netadapt.runs.step import Step, StepCost
 from netadapt.runs.stopwatch import Stopwatch
@@ -21,6 +29,7 @@ __all__ = [
     "StepCost",
     "Stopwatch",
     "Trial",
+    "check_weights",
     "last",
     "read_journal",
     "silent",

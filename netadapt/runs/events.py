@@ -201,6 +201,14 @@ class StepTaken:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """Weights were written: ``sha256`` of the file; empty where none was."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Exported:
     """Files were written."""
 
@@ -325,7 +333,7 @@ class Warned:
 
 Event = (
     Started | Continued | Traced | BoundSet | TableMeasured | Trained | IterationStarted | Tried
-    | Measured | StepTaken | Exported | Finished | Scored | Stopped | CrossChecked | Warned
+    | Measured | StepTaken | Stored | Exported | Finished | Scored | Stopped | CrossChecked | Warned
 )  # fmt: skip
 """Every event of a journal."""
 
@@ -336,7 +344,7 @@ KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
         Started, Continued, Traced, BoundSet, TableMeasured, Trained, IterationStarted, Tried,
-        Measured, StepTaken, Exported, Finished, Scored, Stopped, CrossChecked, Warned,
+        Measured, StepTaken, Stored, Exported, Finished, Scored, Stopped, CrossChecked, Warned,
     )
 }  # fmt: skip
 

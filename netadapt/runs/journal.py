@@ -5,15 +5,19 @@
     RUN/table.csv          the lookup table as far as it was measured
     RUN/adapted.*          the result, see :mod:`netadapt.export`
 
-A line is on disk before the next thing starts. A process killed while writing leaves a torn last
-line, which the reader ignores and the next writer removes. One process writes at a time.
+A line is on disk before the next thing starts, and ends with its own checksum. A process killed
+while writing leaves a torn last line, which the reader ignores and the next writer removes. One
+process writes at a time. Weights are on disk before the line that needs them, and the line before
+that holds their checksum (:class:`Stored`), which is compared when the run is continued.
 """
 
-import contextlib
+import hashlib
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +32,7 @@ from netadapt.runs.events import (
     Record,
     Started,
     StepTaken,
+    Stored,
     Trained,
     Tried,
     Warned,
@@ -39,6 +44,10 @@ from netadapt.runs.step import Step
 from netadapt.units import Budget
 
 FORMAT = 2
+_RESULTS = (
+    "adapted.onnx", "adapted.int8.onnx", "adapted.pt2", "adapted.pt", "arch.json",
+    "load_adapted.py", "weights", "report.html",
+)  # fmt: skip
 WORK = (Trained, Tried, StepTaken)
 """Events that stand for work that must not be lost; a table is kept in a file of its own."""
 
@@ -56,6 +65,8 @@ def read_journal(folder: Path) -> list[Record]:
         RunError: it cannot be read, or a line before the last is damaged or of another program.
     """
     path = folder / "journal.jsonl"
+    if path.exists() and not path.is_file():
+        raise RunError(f"{path} is no file, so that {folder} is no run; name another folder.")
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
@@ -65,18 +76,45 @@ def read_journal(folder: Path) -> list[Record]:
     records = []
     for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline is torn
         try:
-            data = json.loads(line)
+            data = json.loads(_checked(line))
             if number == 1 and (data["event"], data["format"]) != ("Started", FORMAT):
                 raise RunError(
                     f"{folder} was written by another program or version; name another folder, or "
                     "start afresh."
                 )
             records.append(from_json(data))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise RunError(
                 f"{path} is damaged at line {number}; restore it from a copy, or start afresh."
             ) from error
+    if not records and lines[-1] and not lines[-1].startswith(_FIRST[: len(lines[-1])]):
+        raise RunError(f"{path} was written by another program; name another folder.")
     return records
+
+
+_FIRST = b'{"event":"Started",'
+_SUM = b',"crc":"'
+
+
+def _line(record: Record) -> bytes:
+    """A record as a line of the journal, with its checksum at the end."""
+    text = json.dumps(to_json(record), separators=(",", ":"), allow_nan=False).encode()
+    return b'%s%s%08x"}\n' % (text[:-1], _SUM, zlib.crc32(text))
+
+
+def _checked(line: bytes) -> bytes:
+    """A line without its checksum, which lines of earlier versions do not have.
+
+    Raises:
+        ValueError: the line is not as it was written.
+    """
+    text, mark, rest = line.rpartition(_SUM)
+    if not mark:
+        return line
+    text += b"}"
+    if rest != b'%08x"}' % zlib.crc32(text):
+        raise ValueError("the line is not as it was written")
+    return text
 
 
 def steps_of(records: Sequence[Record]) -> list[Step]:
@@ -111,7 +149,7 @@ def setting_differences(old: Mapping[str, Any], new: Mapping[str, Any], at: str 
 def _in_words(value: Any) -> str:
     """A setting for a person: budgets as they are written, the rest as JSON."""
     if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-        with contextlib.suppress(TypeError, KeyError):
+        with suppress(TypeError, KeyError):
             return " and ".join(str(Budget(**item)) for item in value)
     return json.dumps(value)
 
@@ -160,6 +198,7 @@ class Run:
     def _open(self, started: Started, fresh: bool) -> None:
         if fresh and self.folder.exists():
             self._set_aside()
+        self._require_own()
         self.records = read_journal(self.folder)
         if self.records and not any(isinstance(r.event, WORK) for r in self.records):
             self._forget(started)  # it ended before anything was done: there is nothing to lose
@@ -177,7 +216,9 @@ class Run:
                 f"{self.folder} holds a run with other settings ({'; '.join(changed)}). Repeat "
                 "its command to continue it, name another folder, or start afresh."
             )
+        check_weights(self.folder, self.records)
         self._drop_torn_line()
+        self._sweep()
         self.append(Continued(started.execution, started.versions, started.command))
 
     def _forget(self, started: Started) -> None:
@@ -190,12 +231,39 @@ class Run:
         self.records = []
 
     def _set_aside(self) -> None:
-        import shutil
-
-        old = self.folder.with_name(f"{self.folder.name}.old")
+        """Rename a run; nothing is deleted, and what was never a run stays where it is."""
+        if self.folder.is_symlink():
+            raise RunError(f"{self.folder} is a symbolic link and is left; name the folder itself.")
+        if not any(self.folder.iterdir()):
+            return
+        if not (self.folder / "journal.jsonl").is_file():
+            raise RunError(
+                f"{self.folder} is not empty and holds no run, so that it is left as it is; name "
+                "another folder."
+            )
+        names = (f"{self.folder.name}.old{n}" for n in ("", *(f"-{k}" for k in range(2, 10_000))))
+        free = (self.folder.with_name(name) for name in names)
+        old = next(path for path in free if not os.path.lexists(path))
         with writing(old):
-            shutil.rmtree(old, ignore_errors=True)
             self.folder.rename(old)
+
+    def _require_own(self) -> None:
+        """Refuse a folder of somebody else's in which a run would replace files."""
+        if not self.folder.is_dir() or (self.folder / "journal.jsonl").exists():
+            return
+        theirs = [n for n in _RESULTS if os.path.lexists(self.folder / n)]
+        if theirs:
+            raise RunError(
+                f"{self.folder} holds no run, but {theirs[0]}, which a run would replace; name "
+                "another folder."
+            )
+
+    def _sweep(self) -> None:
+        """Remove what a killed process had half written."""
+        for pattern in ("weights/.*.tmp", ".*.part", "weights/.*.part"):
+            for path in self.folder.glob(pattern):
+                if path.is_file() and not path.is_symlink():
+                    path.unlink(missing_ok=True)
 
     def _drop_torn_line(self) -> None:
         path = self.folder / "journal.jsonl"
@@ -217,13 +285,23 @@ class Run:
         Raises:
             RunError: the disk is full or the folder cannot be written.
         """
+        name = weights_of(event)
+        stored = _stored(self.folder, name) if name else None
+        if stored and stored.sha256 and stored != self.last(Stored, name=name):
+            self.append(stored)
         record = Record(time.time(), event)
-        text = json.dumps(to_json(record), separators=(",", ":"), allow_nan=False)
         path = self.folder / "journal.jsonl"
-        with writing(path), open(path, "ab") as file:
-            file.write(text.encode() + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        whole = path.stat().st_size if path.exists() else 0
+        with writing(path):
+            try:
+                with open(path, "ab") as file:
+                    file.write(_line(record))
+                    file.flush()
+                    os.fsync(file.fileno())
+            except OSError:
+                with suppress(OSError):
+                    os.truncate(path, whole)  # half a line, and the next would follow it
+                raise
         self.records.append(record)
         self.notify(event)
 
@@ -249,6 +327,64 @@ class Run:
     def weights_path(self, name: str) -> Path:
         """Where the weights of that name are."""
         return weights_path(self.folder, name)
+
+
+def weights_of(event: Event) -> str:
+    """The weights that a run needs from this event on; empty for none."""
+    if isinstance(event, Trained):
+        return event.what
+    return event.step.weights if isinstance(event, StepTaken) else ""
+
+
+def _stored(folder: Path, name: str) -> Stored:
+    path = weights_path(folder, name)
+    if not path.is_file():
+        return Stored(name, "")
+    with writing(path), path.open("rb") as file:
+        return Stored(name, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def check_weights(
+    folder: Path, records: Sequence[Record], names: Collection[str] | None = None
+) -> None:
+    """Compare weights with the checksums in the journal.
+
+    Args:
+        folder: the run.
+        records: its journal.
+        names: of weights; None for those that the run goes on from: the unpruned network's, the
+            last step's and the result's.
+
+    Raises:
+        RunError: a file is missing, or is not as it was written.
+    """
+    known = {r.event.name: r.event for r in records if isinstance(r.event, Stored)}
+    if names is None:
+        names = _needed(records)
+    for name in sorted(names):
+        expected = known.get(name)
+        if expected is None or not expected.sha256:
+            continue
+        found = _stored(folder, name)
+        if found != expected:
+            path = weights_path(folder, name)
+            what = "is not as it was written" if found.sha256 else "is missing"
+            raise RunError(
+                f"{path} {what}, and the run needs it; restore it from a copy, or start afresh."
+            )
+
+
+def _needed(records: Sequence[Record]) -> set[str]:
+    """Weights that a run goes on from.
+
+    The result of an earlier step is not among them: a process may have been killed between writing
+    that of the last step and the line on it.
+    """
+    steps = steps_of(records)
+    if not steps:
+        return {"original"} if last(records, Trained, what="original") else set()
+    finished = last(records, Trained, what="adapted", iteration=steps[-1].iteration)
+    return {"original", steps[-1].weights, *(["adapted"] if finished else [])}
 
 
 def weights_path(folder: Path, name: str) -> Path:

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from netadapt.errors import DeviceError, UsageError
+from netadapt.files import check_output
 from netadapt.network import LayerShape, Network, Sizes
 from netadapt.platforms import Effort, open_platform
 from netadapt.platforms.bench.program import program
-from netadapt.platforms.link import Item, Link, Record
+from netadapt.platforms.link import Item, Link, Record, parsed, sound
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 from netadapt.platforms.ort.platform import Options, OrtPlatform
 from netadapt.platforms.ort.probes import terms
 from netadapt.tables.correction import calibration_sizes, random_sizes
-from netadapt.tables.lookup import LookupTable
+from netadapt.tables.lookup import TABLE_BEGINS, LookupTable
 from netadapt.tables.plan import TableRequest, plan
 from netadapt.tables.rows import Entry
 
@@ -190,6 +191,10 @@ def _unknown_device(options: Options, block: int) -> DeviceInfo:
 def _write(
     folder: Path, lines: Sequence[Mapping[str, Any]], model: str, networks: Mapping[str, bytes]
 ) -> None:
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "plan.jsonl").is_file():
+        raise UsageError(f"{folder} is there already and holds no bundle; name a new folder.")
+    for name in ("bench.py", "plan.jsonl", "run.sh", "README.txt", *networks):
+        check_output(folder / name)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "bench.py").write_bytes(program())
@@ -212,6 +217,7 @@ def read_bundle(folder: Path, out: Path) -> dict[str, Any]:
         UsageError: there is no plan, or no result.
         DeviceError: the device could measure nothing.
     """
+    check_output(out, begins=TABLE_BEGINS)
     carried = _carried(folder)
     records = list(_records(folder / RESULTS))
     for record in records:
@@ -336,7 +342,7 @@ def _carried(folder: Path) -> Carried:
             return Carried.from_json(json.loads(file.readline())["about"])
     except OSError as error:
         raise UsageError(f"Cannot read the plan {path}: {error.strerror}.") from error
-    except (ValueError, KeyError, TypeError, IndexError):
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, UsageError):
         raise UsageError(
             f"{path} is no plan that this netadapt's 'table bundle' wrote; write the bundle anew."
         ) from None
@@ -351,13 +357,17 @@ def _records(path: Path) -> Iterator[Record]:
             f"Cannot read the results {path}: {error.strerror}. Run run.sh on the device and copy "
             f"{RESULTS} back."
         ) from error
-    for line in text.splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
+    for number, line in enumerate(text.splitlines(), start=1):
+        record = parsed(line)
+        if record is None:
             continue
-        if isinstance(record, dict) and "kind" in record:
-            yield record
+        ids = (record["id"],) if isinstance(record.get("id"), str) else ()
+        if not sound(record, ids):
+            raise UsageError(
+                f"The results {path} have what is no measurement in line {number}; copy them from "
+                "the device once more."
+            )
+        yield record
 
 
 def _shape(values: Mapping[str, Any]) -> LayerShape:

@@ -69,6 +69,11 @@ def entries_in(path: Path, body: Sequence[str]) -> dict[LayerShape, Entry]:
             shape, entry = entry_of(row)
             if not math.isfinite(entry.p10 + entry.median + entry.p90) or entry.runs < 1:
                 raise ValueError("times that are not finite, or of no run")
+            old = entries.get(shape)
+            if old is not None and old != entry and entry.runs < old.runs:
+                raise ValueError(
+                    "the same layer as a row above, of other times and of fewer runs; keep one"
+                )
         except (KeyError, TypeError, ValueError) as error:
             raise TableError(
                 f"The lookup table {path} has a value out of place in row {number}: {error}."

@@ -15,6 +15,7 @@ The price of a network is ``calibration(overhead + layers + refill)``:
 - ``calibration`` comes from whole networks, see :mod:`netadapt.tables.correction`.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -37,6 +38,7 @@ from netadapt.units import RESOURCES
 __all__ = ["Entry", "LookupTable"]
 
 FORMAT = 3
+TABLE_BEGINS = (b"netadapt-table:",)
 _BYTES = {"float32": 4, "int8": 1}
 _LEAST_SHARE = 0.25
 
@@ -219,11 +221,14 @@ class LookupTable:
         if path is not None:
             self.save(path)
         for shape, measurement in platform.measure_layers(missing, effort, progress):
-            if shape == CANARY and CANARY in entries:
+            if shape == CANARY and CANARY in self.entries:
                 continue  # drift is told of the first and longest measurement
             entries[shape] = Entry.of(measurement)
-            warnings.update(dict.fromkeys(measurement.warnings))
+            fresh = [text for text in measurement.warnings if text not in warnings]
+            warnings.update(dict.fromkeys(fresh))
             if path is not None:
+                for text in fresh:
+                    append(path, _warning(text))
                 append(path, row_of(shape, entries[shape]))
         filled = replace(self, entries=entries, warnings=tuple(warnings))
         if path is not None:
@@ -283,6 +288,11 @@ class LookupTable:
             yield "warning", " ".join(warning.split())
 
 
+def _warning(text: str) -> str:
+    """A line on it, for a table that is still being measured."""
+    return f"# warning: {' '.join(text.split())}\n"
+
+
 def _parse(path: Path, comments: Sequence[str], body: Sequence[str]) -> LookupTable:
     header: dict[str, str] = {}
     warnings = []
@@ -300,18 +310,21 @@ def _parse(path: Path, comments: Sequence[str], body: Sequence[str]) -> LookupTa
         numbers = {name: int(header[name]) for name in ("threads", "block", "batch")}
         flags = {name: header[name] == "True" for name in ("saturates",) if name in header}
         cache_mb = float(header["cache_mb"])
+        scale, exponent = float(header["scale"]), float(header["exponent"])
+        if min(numbers.values()) < 1 or not 0 < cache_mb < 1e6:
+            raise ValueError("threads, block, batch and cache_mb are above zero")
+        if not (math.isfinite(scale + exponent) and scale > 0):
+            raise ValueError("a calibration is finite, and its scale above zero")
         info = DeviceInfo.from_json({**header, **numbers, **flags, "cache_mb": cache_mb})
         entries = entries_in(path, body)
         return LookupTable(
             info=info,
             entries=entries,
-            calibration=Calibration(
-                float(header["scale"]), float(header["exponent"]), header["calibrated_on"]
-            ),
+            calibration=Calibration(scale, exponent, header["calibrated_on"]),
             interpolated=header.get("interpolated") == "True",
             resource=named("resource", header["resource"], RESOURCES).name,
             measured_on=header["measured_on"],
-            warnings=tuple(warnings),
+            warnings=tuple(dict.fromkeys(warnings)),
             netadapt=header["netadapt"],
         )
     except KeyError as error:

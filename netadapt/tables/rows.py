@@ -12,6 +12,7 @@ from netadapt.network import LayerShape
 from netadapt.platforms.measurement import Measurement
 
 _PAIRS = ("in_hw", "out_hw", "kernel", "stride", "padding", "dilation")
+_MOST = 2**31 - 1
 _TIMES = ("p10", "median", "p90", "runs")
 
 
@@ -81,6 +82,9 @@ def entry_of(row: Mapping[str, str]) -> tuple[LayerShape, Entry]:
         p90=float(row["p90"]),
         runs=int(row["runs"]),
     )
+    numbers = [n for v in values.values() for n in (v if isinstance(v, tuple) else (v,))]
+    if not all(0 <= n <= _MOST for n in numbers if isinstance(n, int)):
+        raise ValueError(f"sizes are from 0 to {_MOST}")
     return LayerShape(**values), entry
 
 

@@ -4,6 +4,7 @@ from netadapt.training.batchnorm import recalibrate_bn
 from netadapt.training.checkpoint import Checkpoint
 from netadapt.training.loops import Course, Progress, TrainResult, fine_tune
 from netadapt.training.placement import open_trainer, placed
+from netadapt.training.rehearsal import rehearse
 from netadapt.training.scoring import Score, accuracy, score
 
 __all__ = [
@@ -17,5 +18,6 @@ __all__ = [
     "open_trainer",
     "placed",
     "recalibrate_bn",
+    "rehearse",
     "score",
 ]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from netadapt.data.task import Batch, SplitName, Task, cross_entropy
 from netadapt.training.placement import arranged, moved, open_trainer
+from netadapt.training.rehearsal import as_number
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def accuracy(
         bf16: whether to compute in bfloat16 where that is safe.
     """
     batches = task.batches(split, batch_size=batch_size)
-    return float(task.metric(_run(model, batches, trainer=trainer, bf16=bf16)))
+    return as_number(task.metric(_run(model, batches, trainer=trainer, bf16=bf16)), task)
 
 
 def score(
@@ -69,7 +70,7 @@ def score(
         trainer: where to train, see :func:`open_trainer`.
     """
     tally = _Tally(task, block)
-    metric = float(task.metric(tally.watched(_run(model, batches, trainer=trainer))))
+    metric = as_number(task.metric(tally.watched(_run(model, batches, trainer=trainer))), task)
     losses = tally.losses()
     if losses is None:
         return Score(metric, sum(tally.sizes), None, ())

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from netadapt import data, training
-from netadapt.errors import TrainingError, UsageError
+from netadapt.errors import MetricError, TrainingError, UsageError
 from netadapt.export.analog import score_on, training_on
 from netadapt.export.deployment import calibration_images, scored_model
 from netadapt.models import ModelSpec, restore, save_weights
@@ -69,11 +69,12 @@ class Evaluator:
     def __call__(self, trial: Trial) -> Outcome:
         """Build, train and score a candidate.
 
-        A training that diverges is an outcome that cannot win, and no error.
+        A training that diverges, or a network whose metric is no number, is an outcome that cannot
+        win, and no error.
         """
         try:
             return self._tried(trial)
-        except TrainingError as error:
+        except (TrainingError, MetricError) as error:
             return Outcome(trial.index, trial.rung, 0.0, {}, failed=f"{trial.name}: {error}")
 
     def _tried(self, trial: Trial) -> Outcome:

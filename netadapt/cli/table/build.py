@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from netadapt.cli.options import (
+    Seconds,
     calibration_data_option,
     classes_option,
     json_option,
@@ -45,7 +46,7 @@ before the model itself had a price.
 )
 @click.option(
     "--time-limit",
-    type=click.FloatRange(0, min_open=True),
+    type=Seconds(above=True),
     metavar="SECONDS",
     help="Stop measuring layers after this long; what lowers the error most comes first.",
 )

@@ -1,5 +1,7 @@
 """``netadapt table bundle``."""
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +56,11 @@ def bundle(
     from netadapt.assembly import Source
     from netadapt.table import bundle_table
 
-    report = bundle_table(
-        Source(model, dict(model_args), weights, input_size, classes, data), out,
-        platform_uri=platform, multiple=multiple,
-    )  # fmt: skip
+    with redirect_stdout(sys.stderr):
+        report = bundle_table(
+            Source(model, dict(model_args), weights, input_size, classes, data), out,
+            platform_uri=platform, multiple=multiple,
+        )  # fmt: skip
     if as_json:
         echo_json(report)
         return

@@ -26,6 +26,8 @@ from netadapt.platforms.ort.times import Times
 LEVELS = ("basic", "extended", "all")
 PRECISIONS = ("float32", "int8")
 SENSORS = ("rapl", "nvml", "hwmon", "powermetrics", "auto")
+CANARY_EVERY = 32
+"""Layers after which the canary so far is given too."""
 ENERGY_ROUNDS = 3
 ENERGY_WINDOW_S = 5.0
 ADDITIVE = frozenset({"cpu", "cuda", "rocm"})
@@ -56,8 +58,10 @@ class Options:
     energy: str = ""
 
     def __post_init__(self) -> None:
-        if self.threads < 1 or self.batch < 1:
-            raise UsageError("threads and batch of a platform must be 1 or more.")
+        if not (1 <= self.threads <= 1024 and 1 <= self.batch <= 65536):
+            raise UsageError(
+                "Of a platform, threads are from 1 to 1024, and batches from 1 to 65536 images."
+            )
         for value, known in ((self.level, LEVELS), (self.precision, PRECISIONS)):
             if value not in known:
                 raise UsageError(f"{value!r} is none of {', '.join(known)}.")
@@ -162,7 +166,7 @@ class OrtPlatform:
                 users.setdefault(ids[term.probe], []).append(shape)
         times = Times(ids)
         unfinished = {shape: len(found) for shape, found in wanted.items()}
-        total, done = len(items) * effort.passes, 0
+        total, done, told = len(items) * effort.passes, 0, 0
         for record in self.talk(self.link, self.settings(effort), items):
             times.add(record)
             self._remember(record)
@@ -176,15 +180,21 @@ class OrtPlatform:
             for shape in users[record["id"]]:
                 unfinished[shape] -= 1
                 if not unfinished[shape]:
+                    told += 1
                     yield shape, self._layer(wanted[shape], times)
+                    if times.canary and told % CANARY_EVERY == 0:
+                        yield CANARY, self._canary(times)  # not lost if this is cut off
         for shape, found in wanted.items():
             more = any(times.visits.get(ids[t.probe], 0) > effort.passes for t in found)
             if (unfinished[shape] or more) and all(times.samples(t.probe) for t in found):
                 yield shape, self._layer(found, times)
         if times.canary:
-            drifted = drift_remark(times.canary_drift)
-            yield CANARY, Measurement(tuple(times.canary), self._clock, drifted)
+            yield CANARY, self._canary(times)
         _raise_failures(wanted, times)
+
+    def _canary(self, times: Times) -> Measurement:
+        drifted = drift_remark(times.canary_drift)
+        return Measurement(tuple(times.canary), self._clock, drifted)
 
     def can_time(self, shape: LayerShape) -> bool:
         """Whether to ask for it: in 8 bits the chain for the price of cold weights fits caches."""
