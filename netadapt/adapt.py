@@ -23,6 +23,7 @@ from netadapt.platforms.accelerators.platform import ModelledPlatform
 from netadapt.plugins import lookup
 from netadapt.provenance import machine, versions
 from netadapt.pruning.importance import IMPORTANCES
+from netadapt.pruning.moments import unwatched
 from netadapt.report.page import write_report
 from netadapt.runs import Listener, Phase, Record, Run, Step, StepCost, last, silent
 from netadapt.runs.events import BoundSet, Finished, Group, Started, Traced, Trained, Warned
@@ -181,6 +182,8 @@ def _adapt(config: RunConfig, run: Run, subject: Assembly, devices: tuple[Device
         images = next(iter(subject.data.batches("holdout", batch_size=1)))[0]
         export.rehearse(subject.module, subject.spec, network, images)
         run.append(describe_network(subject, multiple))
+        for layer, reason in unwatched(subject.module, network).items() if config.repair else ():
+            run.warn(f"{layer} is not repaired after a cut: it {reason}.")
     asked = meters(config.budgets, [device.name for device in devices])
     watch = stopwatch_of(config.execution.trainer)
     fleet = Fleet(devices, tuple(asked), network, multiple, run, config.table, watch)

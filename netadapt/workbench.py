@@ -52,6 +52,7 @@ def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device]) -> J
         data=config.data,
         input_size=config.input_size,
         importance=config.importance,
+        repair=config.repair,
         short=tuning.short,
         steps=tuning.steps_for(len(subject.data.train)),
         screen_batches=tuning.screen_batches,

@@ -29,6 +29,7 @@ def trial(subject, tmp_path):
     group = next(g for g in subject.network.groups.values() if not g.fixed)
     job = Job(
         model=subject.spec.to_json(), data=DATA, input_size=None, importance="l2",
+        repair=False,
         short=Recipe(lr=0.01, batch_size=32), steps=2, screen_batches=1, seed=0, trainer="cpu",
         device=open_platform("synthetic:").describe().to_json(),
     )  # fmt: skip
@@ -69,3 +70,28 @@ def test_a_training_that_diverges_is_an_outcome_that_cannot_win(subject, trial):
     assert trial.name in outcome.failed
     assert "diverged" in outcome.failed
     assert math.isfinite(outcome.accuracy)
+
+
+@pytest.mark.parametrize(("importance", "gradients"), [("l2", 0), ("taylor", 128)])
+def test_gradients_are_taken_once_for_all_trials_from_one_network(
+    subject, trial, importance, gradients
+):
+    evaluator = Evaluator(subject.data, subject.module, subject.network)
+    job = replace(trial.job, importance=importance)
+    first, second = (evaluator(replace(trial, job=job, out="", rung=0)).phases[0] for _ in range(2))
+    assert first.images - second.images == gradients == first.images
+
+
+def test_repair_changes_what_reads_the_group_and_nothing_else(subject, trial):
+    evaluator = Evaluator(subject.data, subject.module, subject.network)
+    plain, keep = evaluator.candidate(trial)
+    job = replace(trial.job, repair=True)
+    repaired, same = evaluator.candidate(replace(trial, job=job))
+    changed = {
+        name
+        for (name, one), other in zip(plain.named_parameters(), repaired.parameters(), strict=True)
+        if not one.equal(other)
+    }
+    slots = subject.network.groups[trial.name].slots
+    assert keep == same
+    assert changed == {slot.tensor for slot in slots if slot.role == "in"} != set()

@@ -6,7 +6,7 @@ and naming it in :data:`STRATEGIES`.
 
 from collections.abc import Callable
 
-from netadapt.search.strategies import one_group, uniform
+from netadapt.search.strategies import energy_ordered, one_group, uniform
 from netadapt.search.strategies.proposal import Proposal
 from netadapt.search.strategies.situation import Scores, Screen, Situation
 
@@ -16,6 +16,10 @@ Strategy = Callable[[Situation], list[Proposal]]
 A proposal whose load is at most 1 reaches every target of the iteration.
 """
 
-STRATEGIES: dict[str, Strategy] = {"one_group": one_group.propose, "uniform": uniform.propose}
+STRATEGIES: dict[str, Strategy] = {
+    "one_group": one_group.propose,
+    "uniform": uniform.propose,
+    "energy_ordered": energy_ordered.propose,
+}
 
 __all__ = ["STRATEGIES", "Proposal", "Scores", "Screen", "Situation", "Strategy"]
