@@ -24,6 +24,7 @@ from netadapt.platforms import open_platform
 from netadapt.plugins import lookup
 from netadapt.provenance import machine, versions
 from netadapt.pruning.importance import IMPORTANCES
+from netadapt.pruning.moments import unwatched
 from netadapt.runs import Listener, Phase, Record, Run, Step, StepCost, last, silent
 from netadapt.runs.events import (
     BoundSet,
@@ -203,6 +204,8 @@ def _adapt(config: RunConfig, run: Run, subject: Assembly, devices: tuple[Device
         if network.untrained:
             text = "The training mode was not followed, so that its own parts stay as they are"
             run.append(Warned(f"{text}: {network.untrained}"))
+        for layer, reason in unwatched(subject.module, network).items() if config.repair else ():
+            run.warn(f"{layer} is not repaired after a cut: it {reason}.")
     asked = meters(config.budgets, [device.name for device in devices])
     watch = stopwatch_of(config.execution.trainer)
     fleet = Fleet(devices, tuple(asked), network, multiple, run, config.table, watch)

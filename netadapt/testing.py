@@ -1,4 +1,4 @@
-"""Tests that every platform, cost and strategy has to pass; those of your own, too.
+"""Tests that every platform, cost, strategy and importance has to pass; those of your own, too.
 
 Derive a class from the contract, and give the one fixture that it names; pytest does the rest::
 
@@ -15,9 +15,9 @@ They ask for what the search relies on, and for nothing about figures.
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from netadapt.network import (
     MACS,
@@ -44,6 +44,7 @@ from netadapt.platforms import (
     open_platform,
 )
 from netadapt.platforms.measurement import DeviceInfo, Measurement
+from netadapt.plugins import accepted
 from netadapt.search.pricing import Loads, Scale
 from netadapt.search.strategies import Proposal, Situation, Strategy
 from netadapt.tables.lookup import LookupTable
@@ -252,6 +253,60 @@ def _network() -> Network:
         slots = (Slot(f"{name}.weight", 0, "out", units), Slot(f"{after}.weight", 1, "in", units))
         groups[name] = ChannelGroup(name, size, slots)
     return Network((3, 8, 8), layers, groups, tensors)
+
+
+class ImportanceContract:
+    """What an importance promises; give it by a fixture ``importance``.
+
+    It is called with whatever it names of ``gradients`` and ``moments``.
+    """
+
+    def test_it_gives_one_finite_number_for_each_unit(self, importance: Callable[..., Any]) -> None:
+        """Of every group, whatever its size."""
+        for group, scores in _scored(importance).items():
+            assert len(scores) == NETWORK.groups[group].size
+            assert all(math.isfinite(score) for score in scores)
+
+    def test_the_same_weights_have_the_same_scores(self, importance: Callable[..., Any]) -> None:
+        """Trials in other processes have to keep the same units."""
+        assert _scored(importance) == _scored(importance)
+
+    def test_it_changes_nothing_that_it_is_given(self, importance: Callable[..., Any]) -> None:
+        """The weights are those of the network that all trials start from."""
+        tensors, known = _weights()
+        before = {name: tensor.clone() for name, tensor in tensors.items()}
+        for group in NETWORK.groups.values():
+            importance(tensors, group, **accepted(importance, **known))
+        assert all(tensor.equal(before[name]) for name, tensor in tensors.items())
+
+
+def _scored(importance: Callable[..., Any]) -> dict[str, list[float]]:
+    tensors, known = _weights()
+    return {
+        name: [float(s) for s in importance(tensors, group, **accepted(importance, **known))]
+        for name, group in NETWORK.groups.items()
+    }
+
+
+def _weights() -> tuple[dict[str, Any], dict[str, Any]]:
+    """Weights of the small network, with all that an importance may ask to know."""
+    import torch
+
+    from netadapt.pruning.moments import Moment
+
+    generator = torch.Generator().manual_seed(0)
+    tensors, gradients = (
+        {
+            spec.name: torch.randn([w.at(NETWORK.sizes) for w in spec.shape], generator=generator)
+            for spec in NETWORK.tensors
+        }
+        for _ in range(2)
+    )
+    moments = {}
+    for group, after in (("first", "second"), ("second", "third")):
+        seen = torch.rand(64, NETWORK.groups[group].size, generator=generator).double()
+        moments[after] = Moment(seen.T @ seen / 64)
+    return tensors, {"gradients": gradients, "moments": moments}
 
 
 NETWORK = _network()

@@ -39,8 +39,10 @@ from netadapt.runs.progress import training_progress
 from netadapt.search.budgets import Bound, load
 from netadapt.search.fleet import DECIDING, WHOLE, Deployment, Device, Fleet, scored_as
 from netadapt.search.strategies import Proposal, Scores
+from netadapt.training.samples import Samples
 from netadapt.workers import Evaluator
-from netadapt.workers.evaluate import derived_seed, unit_scores
+from netadapt.workers.evaluate import derived_seed
+from netadapt.workers.scoring import Scoring
 
 _PLACE = ".place"
 """How the file ends that says where a candidate's fine-tune goes on."""
@@ -59,6 +61,7 @@ def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device]) -> J
         data=config.data,
         input_size=config.input_size,
         importance=config.importance,
+        repair=config.repair,
         short=tuning.short,
         steps=tuning.steps_for(len(subject.data.train)),
         screen_batches=tuning.screen_batches,
@@ -75,10 +78,8 @@ def rehearse(config: RunConfig, subject: Assembly, folder: Path, *, fresh: bool)
     training.rehearse(
         subject.module, subject.data, config.tuning.recipe, trainer=config.execution.trainer
     )
-    tensors = dict(subject.module.named_parameters(remove_duplicate=False))
-    for group in subject.network.groups.values():
-        if not group.fixed:
-            unit_scores(config.importance, tensors, group)
+    images = Samples(subject.data, batches=1, seed=config.seed, trainer=config.execution.trainer)
+    Scoring(subject.module, subject.network, images).scores(config.importance)
 
 
 def report_on(run: Run) -> None:

@@ -1,5 +1,6 @@
 """Ours pass the tests that a user's own have to pass, and what breaks a promise does not."""
 
+import itertools
 import subprocess
 import sys
 from dataclasses import replace
@@ -9,12 +10,14 @@ import pytest
 
 from netadapt.network import MACS, WEIGHTS
 from netadapt.platforms import open_platform
+from netadapt.pruning.importance import IMPORTANCES
 from netadapt.search.strategies import STRATEGIES, Proposal, one_group
 from netadapt.tables.lookup import LookupTable
 from netadapt.testing import (
     LAYERS,
     QUICK,
     CostContract,
+    ImportanceContract,
     LayerTimerContract,
     PlatformContract,
     StrategyContract,
@@ -89,6 +92,26 @@ class TestTheStrategyOfTheManual(StrategyContract):
         return names["widest"]
 
 
+def restless(tensors, group):
+    """An importance of the user's own that answers anew each time."""
+    return [next(COUNTER) for _ in range(group.size)]
+
+
+COUNTER = itertools.count()
+
+
+class TestImportances(ImportanceContract):
+    @pytest.fixture(params=IMPORTANCES)
+    def importance(self, request):
+        return IMPORTANCES[request.param]
+
+
+class TestAnImportanceOfTwoArguments(ImportanceContract):
+    @pytest.fixture
+    def importance(self):
+        return lambda tensors, group: range(group.size)
+
+
 def wider(situation):
     """A strategy that lets groups grow."""
     return [Proposal("first", {"first": situation.sizes["first"] + 8}, 0.9)]
@@ -111,6 +134,11 @@ def boastful(situation):
 def test_a_broken_promise_is_found(strategy, test):
     with pytest.raises(AssertionError):
         getattr(StrategyContract(), test)(strategy)
+
+
+def test_an_importance_that_answers_anew_each_time_is_found():
+    with pytest.raises(AssertionError):
+        ImportanceContract().test_the_same_weights_have_the_same_scores(restless)
 
 
 def test_the_contracts_need_neither_pytest_nor_torch_to_be_imported():

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from netadapt.network import MACS, WEIGHTS, cost_of
 from netadapt.search.pricing import Loads, Pricing, Scale, comfortable_reduction
 from netadapt.search.schedule import Schedule
-from netadapt.search.strategies import Situation, one_group, uniform
+from netadapt.search.strategies import Situation, energy_ordered, one_group, uniform
 from netadapt.search.strategies.situation import alike
 from tests.helloworld import helloworld
 
@@ -108,3 +108,27 @@ def test_the_load_is_the_largest_over_all_bounds():
     assert loads.present == 4  # twice the weights, four times the MACs
     assert loads.changed({"conv2": 62}) == pytest.approx(4 * 28476 / FULL)
     assert loads.prices({"conv2": 62}) == {"a": 28476, "b": 28476 * 1024}
+
+
+def test_the_costliest_layer_goes_first_and_no_further_than_it_must():
+    # Weights: conv0 3*16*9, conv1 16*32*9, conv2 32*64*9, conv3 64*10*9: conv2 is the largest.
+    (proposal,) = propose(energy_ordered.propose, helloworld(), {}, WEIGHTS, 0.9 * FULL, 1)
+    assert list(proposal.changes) == ["conv2"]
+    one = {p.name: p for p in propose(one_group.propose, helloworld(), {}, WEIGHTS, 0.9 * FULL, 1)}
+    assert proposal == one["conv2"]
+
+
+def test_where_outputs_may_not_shrink_the_inputs_of_the_costliest_layer_do():
+    # 3*9*16 + 16*9*1 + 1*9*64 = 1152 weights before conv3's 64*9*10 = 5760.
+    sizes = {"conv1": 1}
+    (proposal,) = propose(energy_ordered.propose, helloworld(), sizes, WEIGHTS, 5000, 1)
+    assert list(proposal.changes) == ["conv2"]
+    # With 16 inputs left conv3 has 1440, and conv2 144: conv3 still is the largest.
+    sizes = {"conv1": 1, "conv2": 16}
+    (proposal,) = propose(energy_ordered.propose, helloworld(), sizes, WEIGHTS, 1900, 1)
+    assert list(proposal.changes) == ["conv2"]
+
+
+def test_with_nothing_left_the_costliest_layer_proposes_nothing():
+    network = helloworld().narrow(dict.fromkeys(["conv0", "conv1", "conv2"], (0,)))
+    assert propose(energy_ordered.propose, network, {}, WEIGHTS, 1e-9, 1) == []

@@ -36,6 +36,7 @@ def trial(subject, tmp_path):
     group = next(g for g in subject.network.groups.values() if not g.fixed)
     job = Job(
         model=subject.spec.to_json(), data=DATA, input_size=None, importance="l2",
+        repair=False,
         short=Recipe(lr=0.01, batch_size=32), steps=2, screen_batches=1, seed=0, trainer="cpu",
         device=open_platform("synthetic:").describe().to_json(),
     )  # fmt: skip
@@ -158,7 +159,7 @@ def test_a_loss_of_ones_own_that_says_nothing_in_evaluation_is_not_known(subject
 def test_a_candidate_that_computes_no_finite_numbers_cannot_win(subject, trial, tmp_path, part):
     broken = copy.deepcopy(subject.module)
     with torch.no_grad():
-        list(broken.parameters())[-1].fill_(math.nan)  # the bias of the classifier
+        list(broken.parameters())[-2].fill_(3e38)  # weights of the classifier, whose sums overflow
     save_weights(broken, tmp_path / "original.safetensors")
     screened = replace(trial, rung=0, out="", part=part)
     outcome = Evaluator(subject.data, subject.module, subject.network)(screened)
@@ -178,3 +179,28 @@ def test_units_scores_are_those_that_a_trial_keeps_units_by(subject, trial, tmp_
     left = evaluator.scores(trial.job, trial.out, outcome.keep)(trial.name)
     expected = load_file(trial.out)[f"{trial.name}.weight"].double().square().flatten(1).sum(1)
     assert left == pytest.approx(expected.tolist())
+
+
+@pytest.mark.parametrize(("importance", "gradients"), [("l2", 0), ("taylor", 128)])
+def test_gradients_are_taken_once_for_all_trials_from_one_network(
+    subject, trial, importance, gradients
+):
+    evaluator = Evaluator(subject.data, subject.module, subject.network)
+    job = replace(trial.job, importance=importance)
+    first, second = (evaluator(replace(trial, job=job, out="", rung=0)).phases[0] for _ in range(2))
+    assert first.images - second.images == gradients == first.images
+
+
+def test_repair_changes_what_reads_the_group_and_nothing_else(subject, trial):
+    evaluator = Evaluator(subject.data, subject.module, subject.network)
+    plain, keep = evaluator.candidate(trial)
+    job = replace(trial.job, repair=True)
+    repaired, same = evaluator.candidate(replace(trial, job=job))
+    changed = {
+        name
+        for (name, one), other in zip(plain.named_parameters(), repaired.parameters(), strict=True)
+        if not one.equal(other)
+    }
+    slots = subject.network.groups[trial.name].slots
+    assert keep == same
+    assert changed == {slot.tensor for slot in slots if slot.role == "in"} != set()

@@ -89,7 +89,16 @@ M:F        your own function F of module M
     help="Keep the candidate of highest accuracy, lowest loss, or least accuracy lost per saved "
     "cost: accuracy, loss, ratio or mobilenet_v3.  [default: accuracy]",
 )
-@click.option("--importance", help="Which channels to keep.  [default: l2]")
+@click.option(
+    "--importance",
+    help="Which channels to keep: l2, bn_scale, taylor, output_error or random.  [default: l2]",
+)
+@click.option(
+    "--repair/--no-repair",
+    default=None,
+    help="Refit, by least squares on training images, what reads the channels that went.  "
+    "[default: no]",
+)
 @click.option(
     "--initial-reduction",
     metavar="PERCENT",

@@ -23,6 +23,7 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "--strategy": ("strategy",),
     "--select": ("selection",),
     "--importance": ("importance",),
+    "--repair": ("repair",),
     "--initial-reduction": ("schedule.initial",),
     "--decay": ("schedule.decay",),
     "--multiple": ("multiple",),

@@ -55,6 +55,8 @@ class RunConfig:
         screening_error: chance per iteration that one of the best by their loss is taken for a
             lesser one because not all images were scored; 0 scores all.
         importance: which channels are kept, by name or as ``package.module:callable``.
+        repair: whether, after a cut, the layers that read the channels which went take what they
+            lack from those that stayed, by least squares on training images.
         schedule: reductions per iteration.
         multiple: widths become multiples of it; 0 takes the device's block.
         rungs: how the proposals of an iteration are thinned out, such as ``4:10%`` and ``2:100%``:
@@ -81,6 +83,7 @@ class RunConfig:
     screening: str = "loss"
     screening_error: float = 0.05
     importance: str = "l2"
+    repair: bool = False
     schedule: Schedule = field(default_factory=Schedule)
     multiple: int = 0
     rungs: tuple[Rung, ...] = RUNGS

@@ -36,6 +36,11 @@ class Slot:
     role: Literal["out", "in", "channelwise"]
     index: tuple[tuple[int, ...], ...]
 
+    @property
+    def layer(self) -> str:
+        """Qualified name of the module that holds the tensor."""
+        return self.tensor.rpartition(".")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class ChannelGroup:

@@ -1,4 +1,4 @@
-"""Which units of a channel group matter: scores from the weights, and the choice of the best."""
+"""Which units of a channel group matter: scores, and the choice of the best."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -6,9 +6,15 @@ import torch
 from torch import Tensor
 
 from netadapt.network import ChannelGroup, Slot
+from netadapt.pruning.moments import Moments
 
-Importance = Callable[[Mapping[str, Tensor], ChannelGroup], Tensor]
-"""``(parameters and buffers by name, group) -> scores [units]``; greater means keep."""
+Importance = Callable[..., Tensor]
+"""``(parameters and buffers by name, group) -> scores [units]``; greater means keep.
+
+One that names a further parameter ``gradients`` gets the gradients of the loss by parameter name,
+those of one batch of training images; its scores are averaged over some batches. One that names
+``moments`` gets what layers read on training images, see :data:`netadapt.pruning.moments.Moments`.
+"""
 
 
 def l2(tensors: Mapping[str, Tensor], group: ChannelGroup) -> Tensor:
@@ -40,7 +46,67 @@ def random(tensors: Mapping[str, Tensor], group: ChannelGroup) -> Tensor:
     return torch.rand(group.size, generator=torch.Generator().manual_seed(seed))
 
 
-IMPORTANCES: dict[str, Importance] = {"l2": l2, "bn_scale": bn_scale, "random": random}
+def taylor(
+    tensors: Mapping[str, Tensor], group: ChannelGroup, *, gradients: Mapping[str, Tensor]
+) -> Tensor:
+    """Squared change of the loss, to first order, if all weights of a unit went to zero.
+
+    Molchanov et al., "Importance estimation for neural network pruning", CVPR 2019, equation 8: the
+    square of the sum of weight times gradient over all that belongs to the unit. Weights that are
+    not trained have no gradient, and count nothing.
+    """
+    slots = [slot for slot in group.slots if slot.tensor in gradients]
+    if not slots:
+        return torch.zeros(group.size, dtype=torch.float64)
+    changes = (
+        (summed(tensors[slot.tensor].detach() * gradients[slot.tensor], slot.dim), slot)
+        for slot in slots
+    )
+    return per_unit(changes).square()
+
+
+def output_error(tensors: Mapping[str, Tensor], group: ChannelGroup, *, moments: Moments) -> Tensor:
+    """The order in which units go if each one that goes adds least to the error of the output.
+
+    The error is that of the layers that read the group, summed over their outputs, on sample
+    images, and counts what went before: two units that cancel each other go together (after Yang
+    et al., "Designing energy-efficient convolutional neural networks using energy-aware pruning",
+    CVPR 2017, which removes weights by the joint error they make). For kernels of more than one
+    pixel, products of different taps are left out. A group that no layer of ``moments`` reads is
+    ranked by :func:`l2`.
+
+    Returns:
+        0 for the unit that goes first, up to ``units - 1``.
+    """
+    readers = [slot for slot in group.slots if slot.role == "in"]
+    read = [(slot, moments[slot.layer]) for slot in readers if slot.layer in moments]
+    joint = [moment.output_products(tensors[slot.tensor], slot) for slot, moment in read]
+    return order_of_removal(torch.stack(joint).sum(0)) if joint else l2(tensors, group)
+
+
+def order_of_removal(joint: Tensor) -> Tensor:
+    """When each unit goes, if the error of all that are gone is to grow least each time.
+
+    Args:
+        joint: ``[units, units]``; units that are gone make an error of the sum of their block.
+    """
+    added = joint.diagonal().clone()  # by each unit, to the error of those that are gone
+    turns = torch.empty(len(joint), dtype=torch.float64)
+    for turn in range(len(joint)):
+        unit = int(added.argmin())
+        turns[unit] = turn
+        added += 2 * joint[unit]
+        added[unit] = torch.inf
+    return turns
+
+
+IMPORTANCES: dict[str, Importance] = {
+    "l2": l2,
+    "bn_scale": bn_scale,
+    "taylor": taylor,
+    "output_error": output_error,
+    "random": random,
+}
 """Every importance by the name it is asked for with."""
 
 COMPARABLE = frozenset({"taylor"})
@@ -64,8 +130,14 @@ def top(scores: Tensor | Sequence[float], count: int) -> tuple[int, ...]:
 
 def squared(tensor: Tensor, dim: int) -> Tensor:
     """Sum of squares for each index along a dimension, in double precision on the CPU."""
+    return summed(tensor.detach().double().square(), dim)
+
+
+def summed(tensor: Tensor, dim: int) -> Tensor:
+    """Sum for each index along a dimension, in double precision on the CPU."""
     other = [d for d in range(tensor.ndim) if d != dim]
-    return tensor.detach().double().square().sum(other).cpu()
+    tensor = tensor.double()
+    return (tensor.sum(other) if other else tensor).cpu()
 
 
 def per_unit(scores: Iterator[tuple[Tensor, Slot]]) -> Tensor:

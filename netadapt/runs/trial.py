@@ -19,6 +19,7 @@ class Job:
         data: name of the data set, see :func:`netadapt.data.load`.
         input_size: height and width of the images in pixels; None for the data set's own.
         importance: what ranks the units of a group, by name.
+        repair: whether layers make up for the channels that they no longer read.
         short: how a candidate is fine-tuned.
         steps: for how many optimizer steps, over all rungs.
         screen_batches: training batches that re-estimate batch normalization at screening.
@@ -32,6 +33,7 @@ class Job:
     data: str
     input_size: int | None
     importance: str
+    repair: bool
     short: Recipe
     steps: int
     screen_batches: int

@@ -26,6 +26,12 @@ class Pricing:
         self._weights_total = sum(self._weights)
         self.total = cost.network(self._layers_total, self._weights_total)
 
+    @property
+    def layers(self) -> dict[str, float]:
+        """The cost of each layer that runs, alone, in order of execution."""
+        names = (layer.name for layer in self._network.costed)
+        return dict(zip(names, self._prices, strict=True))
+
     def changed(self, changes: Sizes) -> float:
         """The network's cost if these groups had these sizes; pays only for changed layers."""
         sizes = {**self.sizes, **changes}
@@ -91,6 +97,14 @@ class Loads:
     def moved(self, sizes: Sizes) -> "Loads":
         """The same with other present sizes, so that changes from there are paid for alone."""
         return Loads(self._network, sizes, self._costs, self._targets)
+
+    @property
+    def layers(self) -> dict[str, float]:
+        """Predicted cost of each layer as it stands, in what the largest load is of."""
+        key = max(
+            self._pricings, key=lambda key: self._pricings[key].changed({}) * self._scales[key]
+        )
+        return self._pricings[key].layers
 
     def prices(self, changes: Sizes) -> dict[str, float]:
         """The predicted cost by each key, not rescaled, if these groups had these sizes."""

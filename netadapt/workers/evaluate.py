@@ -7,33 +7,45 @@ the files can try it; nothing of the run's lock, links or journal is touched.
 import math
 import statistics
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from netadapt import data, training
-from netadapt.errors import MetricError, TrainingError, UsageError
+from netadapt.errors import MetricError, TrainingError
 from netadapt.export.analog import score_on, training_on
 from netadapt.export.deployment import calibration_images, scored_model
 from netadapt.models import ModelSpec, restore, save_weights
-from netadapt.network import ChannelGroup, Network
+from netadapt.network import Network
 from netadapt.platforms.measurement import DeviceInfo
-from netadapt.plugins import lookup
-from netadapt.pruning.importance import IMPORTANCES, top
+from netadapt.pruning.importance import top
+from netadapt.pruning.repair import repair
 from netadapt.pruning.surgery import shrink
 from netadapt.runs import Job, Keep, Outcome, Stopwatch, Trial
 from netadapt.search.race import BLOCK
 from netadapt.tracing import trace
+from netadapt.training.samples import Samples
 from netadapt.workers.memory import Memory
 from netadapt.workers.parts import Parts
+from netadapt.workers.scoring import Scoring
 
 Kept = dict[str, tuple[int, ...]]
 """Units that stay of each group that shrank."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """Images trained on, and images that only went forward, to make candidates ready."""
+
+    trained: int = 0
+    forward: int = 0
+
+    def __add__(self, other: "_Work") -> "_Work":
+        return _Work(self.trained + other.trained, self.forward + other.forward)
 
 
 def evaluate(trial: Trial) -> Outcome:
@@ -56,7 +68,8 @@ class Evaluator:
     original: nn.Module
     network: Network
     watch: Stopwatch = field(default_factory=Stopwatch)
-    _base: tuple[str, nn.Module] | None = field(default=None, init=False, repr=False)
+    _base: tuple[str, Scoring] | None = field(default=None, init=False, repr=False)
+    _looked: _Work = field(default_factory=_Work, init=False, repr=False)
     _memory: Memory = field(default_factory=Memory, init=False, repr=False)
 
     @classmethod
@@ -81,6 +94,7 @@ class Evaluator:
         with self.watch.lap() as lap:
             model, keep, work = self._prepared(trial)
             score = self._score(model, trial)
+        work, self._looked = work + self._looked, _Work()
         phase = "tuning" if trial.rung else "screening"
         spent = lap.phase(phase, work.trained, work.forward + score.images)
         if not math.isfinite(score.accuracy) or not math.isfinite(score.loss or 0.0):
@@ -165,18 +179,17 @@ class Evaluator:
 
     def candidate(self, trial: Trial) -> tuple[nn.Module, Kept]:
         """The network of a trial before training, and the units of the unpruned one it keeps."""
-        base = self.base(trial.weights, trial.keep)
-        network = self.network.narrow(trial.keep)
-        tensors = dict(base.named_parameters(remove_duplicate=False))
-        chosen = {
-            group: top(unit_scores(trial.job.importance, tensors, network.groups[group]), size)
-            for group, size in trial.changes.items()
-        }
+        base = self.base(trial.job, trial.weights, trial.keep)
+        scores = base.scores(trial.job.importance)
+        chosen = {group: top(scores[group], size) for group, size in trial.changes.items()}
         keep = dict(trial.keep)
         for group, units in chosen.items():
             present = keep.get(group, tuple(range(self.network.groups[group].size)))
             keep[group] = tuple(present[unit] for unit in units)
-        return shrink(base, network, chosen), keep
+        model = shrink(base.model, base.network, chosen)
+        if trial.job.repair:
+            repair(model, base.model, base.network, chosen, base.moments)
+        return model, keep
 
     def scores(self, job: Job, weights: str, keep: Keep) -> Callable[[str], list[float]]:
         """What gives the importance of each unit of a group, of a network that trials start from.
@@ -184,53 +197,28 @@ class Evaluator:
         Nothing is loaded before it is called.
         """
 
-        @cache
-        def narrowed() -> Network:
-            return self.network.narrow(keep)
-
         def of(group: str) -> list[float]:
-            tensors = dict(self.base(weights, keep).named_parameters(remove_duplicate=False))
-            given = unit_scores(job.importance, tensors, narrowed().groups[group])
-            values: list[float] = given.tolist()
+            scores = self.base(job, weights, keep).scores(job.importance)
+            values: list[float] = scores[group].tolist()
             return values
 
         return of
 
-    def base(self, weights: str, keep: Keep) -> nn.Module:
-        """The network that trials start from; the caller must not change it."""
+    def base(self, job: Job, weights: str, keep: Keep) -> Scoring:
+        """The network that trials start from, and what is known of its units."""
         if self._base is None or self._base[0] != weights:
             model = shrink(self.original, self.network, keep)
             restore(model, Path(weights))
-            self._base = (weights, model)
+            images = Samples(
+                self.task, batches=job.screen_batches, seed=job.seed, trainer=job.trainer
+            )
+            scoring = Scoring(model, self.network.narrow(keep), images, self._count)
+            self._base = (weights, scoring)
         return self._base[1]
 
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """Images trained on, and images that only went forward, to make a candidate ready."""
-
-    trained: int = 0
-    forward: int = 0
-
-
-def unit_scores(importance: str, tensors: Mapping[str, Tensor], group: ChannelGroup) -> Tensor:
-    """A number for each unit of a group.
-
-    Raises:
-        UsageError: the importance gave something else.
-    """
-    given = lookup("importance", importance, IMPORTANCES)(tensors, group)
-    try:
-        scores = torch.as_tensor(given, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
-        scores = torch.empty(0)
-    if scores.shape != (group.size,) or bool(scores.isnan().any()):
-        shown = f"shape {list(given.shape)}" if isinstance(given, Tensor) else f"{given!r:.80}"
-        raise UsageError(
-            f"The importance {importance!r} must give one number, not NaN, for each of the "
-            f"{group.size} units of group {group.id!r}; it gave {shown}."
-        )
-    return scores
+    def _count(self, trained: int, scored: int) -> None:
+        """Images that went through the base; counted with the trial that asked for it or next."""
+        self._looked += _Work(trained, scored)
 
 
 def derived_seed(*parts: object) -> int:

@@ -7,6 +7,7 @@ and naming it in :data:`STRATEGIES`.
 from collections.abc import Callable
 
 from netadapt.search.strategies import (
+    energy_ordered,
     knapsack,
     magnitude,
     one_group,
@@ -28,6 +29,7 @@ STRATEGIES: dict[str, Strategy] = {
     "several": several.propose,
     "knapsack": knapsack.propose,
     "magnitude": magnitude.propose,
+    "energy_ordered": energy_ordered.propose,
     "uniform": uniform.propose,
     "random": random.propose,
 }
