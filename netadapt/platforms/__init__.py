@@ -164,7 +164,8 @@ _OPENERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "replay": ("netadapt.platforms.replay", "open_replay", ()),
     "synthetic": (
-        "netadapt.platforms.synthetic", "open_synthetic", ("block", "noise", "seed", "cold"),
+        "netadapt.platforms.synthetic", "open_synthetic",
+        ("block", "noise", "seed", "cold", "energy"),
     ),
     "eyeriss": (
         "netadapt.platforms.accelerators.opening", "open_eyeriss",

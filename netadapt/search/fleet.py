@@ -304,7 +304,7 @@ def _check_source(meter: Meter, device: Device) -> None:
             f"{platform.uri} measures {', '.join(platform.resources)}, and the budget is of "
             f"{meter.resource}; give a budget of these, or a device that has a source of it."
         )
-    timed = meter.resource == "latency" and isinstance(platform, LayerTimer)
+    timed = meter.resource in ("latency", "energy") and isinstance(platform, LayerTimer)
     if not timed and _modelled(platform, meter.resource) is None:
         raise UsageError(
             f"Nothing prices the {meter.resource} of layers on {platform.uri}, so that no search "
