@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One network adapted to half of five costs, and each result priced on all five.
 
-    python scripts/same_network_elsewhere.py [--models mobilenet_v1 resnet18] [--folder runs/elsewhere]
+    python scripts/same_network_elsewhere.py [--models mobilenet_v1 ...] [--folder runs/elsewhere]
 
 Writes results/same_network_elsewhere.csv, a row for each result and cost, and its heat map. The
 runs are kept in the folder: the same command goes on where it was cut off, and takes seconds once
