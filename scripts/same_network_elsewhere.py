@@ -41,9 +41,9 @@ TARGETS = {
 }
 """What is halved: the device of each, and the budget."""
 
-ARGS = {"mobilenet_v1": {"width": 0.5}}
+ARGS = {"mobilenet_v1": {"width": 0.25}}
 SHORT = replace(Recipe(lr=0.02), augment=False)
-TUNING = Tuning(20, short_steps=10, long_epochs=3, screen_batches=1, short=SHORT)
+TUNING = Tuning(8, short_steps=6, long_epochs=1, screen_batches=1, short=SHORT)
 """Short, for what counts here is which widths come out."""
 
 
@@ -56,7 +56,7 @@ def adapted(model: str, target: str, data: str, folder: Path) -> Result:
         train(shared, weights)
     config = RunConfig(
         model, data, (parse_budget(budget),), {uri: uri}, shared.model_args, str(weights),
-        schedule=Schedule(initial=0.1, decay=1.0), multiple=0, finalists=2, tuning=TUNING,
+        schedule=Schedule(initial=0.12, decay=1.0), multiple=0, finalists=1, tuning=TUNING,
     )  # fmt: skip
     name = "".join(c if c.isalnum() else "-" for c in target)
     with Console() as console:

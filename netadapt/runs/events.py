@@ -115,6 +115,7 @@ class TableMeasured:
         warnings: what disturbed it, each with its remedy.
         energy_j: drawn meanwhile by the machine that trains; None where no sensor told it.
         sensor: what was read; empty without energy.
+        what: the rows are of: ``layers``, or ``networks`` whose energy was measured.
     """
 
     device: str
@@ -123,6 +124,7 @@ class TableMeasured:
     warnings: tuple[str, ...] = ()
     energy_j: float | None = None
     sensor: str = ""
+    what: str = "layers"
 
 
 @dataclass(frozen=True, slots=True)

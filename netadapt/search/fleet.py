@@ -162,10 +162,12 @@ class Fleet:
                 progress=counted(self.run.notify, "energy of networks"),
             )  # fmt: skip
         self._tables[device.name] = table
-        name = f"{device}, energy of whole networks"
         self.run.append(
-            TableMeasured(name, lacking, lap.seconds, table.warnings, lap.energy_j, lap.sensor)
-        )
+            TableMeasured(
+                str(device), lacking, lap.seconds, table.warnings, lap.energy_j, lap.sensor,
+                what="networks",
+            )
+        )  # fmt: skip
         return table
 
     def _workload(self, name: str, work: Deployment, device: Device) -> Workload:

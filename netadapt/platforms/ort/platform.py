@@ -25,7 +25,7 @@ from netadapt.platforms.ort.times import Times
 
 LEVELS = ("basic", "extended", "all")
 PRECISIONS = ("float32", "int8")
-SENSORS = ("rapl", "nvml", "hwmon", "powermetrics", "auto")
+SENSORS = ("rapl", "nvml", "hwmon", "powermetrics", "zeus", "auto")
 ENERGY_ROUNDS = 3
 ENERGY_WINDOW_S = 5.0
 ADDITIVE = frozenset({"cpu", "cuda", "rocm"})
