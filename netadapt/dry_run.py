@@ -18,18 +18,20 @@ from netadapt.assembly import Assembly
 from netadapt.config import RunConfig
 from netadapt.config.rungs import Rung, applicable
 from netadapt.network import MACS, Cost, cost_of
-from netadapt.platforms import LayerTimer
+from netadapt.platforms import LayerTimer, Platform, Workload, open_platform
+from netadapt.platforms.ort.platform import ENERGY_ROUNDS, ENERGY_WINDOW_S, OrtPlatform
 from netadapt.provenance import machine, versions
 from netadapt.runs import Run, Step, StepCost
 from netadapt.runs.events import Started
 from netadapt.search.budgets import load, meters
-from netadapt.search.fleet import WHOLE, Device, Fleet
+from netadapt.search.fleet import WHOLE, Device, Fleet, modelled
 from netadapt.search.loop import Space, aims, check_reachable, proposed
 from netadapt.search.pricing import Loads
 from netadapt.search.strategies import Proposal, Situation
 from netadapt.search.strategies.situation import alike
 from netadapt.space import space_of
 from netadapt.tables.build import LAYERS, open_table
+from netadapt.tables.energy import EnergyCost, energy_sizes, unmeasured
 from netadapt.tables.plan import TableRequest, measuring_s, plan
 from netadapt.workbench import Workbench, job_of
 
@@ -173,9 +175,25 @@ def _table_plan(config: RunConfig, subject: Assembly, device: Device, multiple: 
     if not isinstance(device.platform, LayerTimer):
         return TablePlan(device.name, 0, 0.0)
     table = open_table(config.table, Path("no-table-of-its-own.csv"), device.info)
-    request = TableRequest(subject.network, {}, multiple)
+    asked = meters(config.budgets, list(config.devices))
+    by_power = any(
+        (m.resource, m.device) == ("energy", device.name)
+        and modelled(device.platform, "energy") is None
+        for m in asked
+    )
+    chosen = energy_sizes(subject.network, multiple) if by_power else {}
+    request = TableRequest(subject.network, {}, multiple, others=tuple(chosen.values()))
     shapes = plan(request, device.info, table.entries)
-    return TablePlan(device.name, len(shapes), measuring_s(shapes, LAYERS))
+    works = {name: Workload(name, b"", subject.network.at(s)) for name, s in chosen.items()}
+    windows_s = len(unmeasured(table, works)) * networks_s(device.platform, 1)
+    return TablePlan(device.name, len(shapes), measuring_s(shapes, LAYERS) + windows_s)
+
+
+def networks_s(platform: Platform, networks: int) -> float:
+    """Seconds of the windows in which a device's sensor is read; 0 where it has none."""
+    if not isinstance(platform, OrtPlatform) or not platform.options.energy:
+        return 0.0
+    return ENERGY_ROUNDS * (networks + 1) * (ENERGY_WINDOW_S + 1.0)
 
 
 def _costs(
@@ -187,9 +205,12 @@ def _costs(
     for meter in fleet.meters:
         known = fleet.formula(meter)
         if known is None and config.table is not None and meter.device == devices[0].name:
-            known = open_table(config.table, config.table, devices[0].info)
-            if known.lacking(space.network.at({})):
-                known = None
+            table = open_table(config.table, config.table, devices[0].info)
+            ready = not table.lacking(space.network.at({}))
+            if ready and meter.resource != "energy":
+                known = table
+            elif ready and table.energies:
+                known = EnergyCost.of(table)
         if known is None:
             stand_in.append(meter.key)
         costs[meter.key] = known or MACS
@@ -245,7 +266,11 @@ def _phases(
         "training": training_s + tuning.long_epochs * epoch_s,
         "screening": iterations * screened * screen_s,
         "tuning": iterations * tune_s,
-        "measuring": (iterations + 2) * len(config.devices) * (1.0 + 4 * WHOLE.min_seconds),
+        "measuring": (iterations + 2)
+        * sum(
+            1.0 + 4 * WHOLE.min_seconds + networks_s(platform, 2)
+            for platform in map(open_platform, config.devices.values())
+        ),
     }
 
 

@@ -5,14 +5,16 @@ What a table is, is in :mod:`netadapt.tables`; this makes tables of models by na
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from netadapt.assembly import Source, assemble
+from netadapt.errors import UsageError
 from netadapt.files import check_output
 from netadapt.measure import Subject, Variants
 from netadapt.network import MACS, LayerShape, Sizes, cost_of, op_of
-from netadapt.platforms import LayerTimer, Platform, Progress, open_layer_timer
+from netadapt.platforms import LayerTimer, Platform, Progress, Workload, open_layer_timer, remedy
 from netadapt.platforms.ort.platform import OrtPlatform
 from netadapt.platforms.ort.probes import alone
 from netadapt.tables.accuracy import (
@@ -27,8 +29,17 @@ from netadapt.tables.accuracy import (
 from netadapt.tables.build import LAYERS, complete_table, open_table
 from netadapt.tables.bundle import write_bundle
 from netadapt.tables.correction import SPREAD, Calibration, calibration_sizes
+from netadapt.tables.energy import (
+    NETWORKS,
+    EnergyCost,
+    complete_energies,
+    describe_energy,
+    energy_sizes,
+    fingerprint,
+)
 from netadapt.tables.lookup import TABLE_BEGINS, LookupTable
 from netadapt.tables.plan import TableRequest
+from netadapt.units import RESOURCES
 
 Counter = Callable[[str], Progress]
 """Given what is being done, what is to be told how far that is."""
@@ -48,11 +59,15 @@ class Building:
         dense: measure each layer shape; no interpolation.
         time_limit_s: for the layers; what lowers the error most is measured first, and the same
             call goes on with the rest.
+        resource: ``latency``; or ``energy``, which measures whole networks on top of that.
+        networks: how many, for energy.
     """
 
     multiple: int = 0
     dense: bool = False
     time_limit_s: float | None = None
+    resource: str = "latency"
+    networks: int = NETWORKS
 
 
 def build_table(
@@ -77,17 +92,19 @@ def build_table(
         that calibrate had a price.
     """
     check_output(out, begins=TABLE_BEGINS)
-    subject = Subject(assemble(source))
     platform = open_layer_timer(platform_uri)
-    info = platform.describe()
+    check_measures(platform, how.resource)
+    info = platform.describe()  # a sensor that is not there is told before anything is measured
+    subject = Subject(assemble(source))
     network, multiple = subject.network, how.multiple or info.multiple
     table = open_table(None, out, info)
-    known = len(table.entries)
+    known, known_networks = len(table.entries), len(table.energies)
     calibrating = calibration_sizes(network, multiple)
+    energies = energy_sizes(network, multiple, how.networks) if how.resource == "energy" else {}
     table = complete_table(
         table,
         platform,
-        TableRequest(network, {}, multiple, how.dense, tuple(calibrating.values())),
+        TableRequest(network, {}, multiple, how.dense, (*calibrating.values(), *energies.values())),
         path=out,
         progress=counter("lookup table"),
         time_limit_s=how.time_limit_s,
@@ -97,14 +114,21 @@ def build_table(
     remarks: list[str] = []
     if not lacking:
         variants = subject.variants(info)
-        table, calibration = _calibrated(table, platform, variants, calibrating, counter)
-        table.save(out)
+        if not (energies and table.calibration.networks):
+            table, calibration = _calibrated(table, platform, variants, calibrating, counter)
+            table.save(out)
+        if energies:
+            works = {name: variants.workload(sizes) for name, sizes in energies.items()}
+            table = complete_energies(table, platform, works, path=out, progress=counter("energy"))
+            calibration = _fitted(table, works)
         remarks = variants.remarks
     return {
         "schema": 2,
         "device": info.to_json(),
-        "resource": table.resource,
-        "unit": table.unit,
+        "resource": how.resource,
+        "unit": RESOURCES[how.resource].unit,
+        "energy": describe_energy(table),
+        "energies_measured": len(table.energies) - known_networks,
         "entries": len(table.entries),
         "measured": len(table.entries) - known,
         "lacking": len(lacking),
@@ -112,6 +136,31 @@ def build_table(
         "residue": [str(shape) for shape in table.residue(network.at({}))],
         "warnings": [*table.warnings, *remarks],
     }
+
+
+def check_measures(platform: Platform, resource: str) -> None:
+    """Refuse a resource that a device does not measure of whole networks.
+
+    Raises:
+        UsageError: it does not.
+    """
+    if resource not in platform.resources:
+        raise UsageError(f"{platform.uri} measures no {resource}; {remedy(resource)}.")
+
+
+def _fitted(table: LookupTable, works: Mapping[str, Workload]) -> list[dict[str, Any]]:
+    """What was measured of each network, beside what its powers say now."""
+    cost = EnergyCost.of(table)
+    known = {row.layers: row for row in table.energies}
+    return [
+        {
+            "width": name,
+            "measured": known[fingerprint(work.layers)].joules,
+            "noise": known[fingerprint(work.layers)].spread,
+            "predicted": cost_of(cost, work.layers),
+        }
+        for name, work in works.items()
+    ]
 
 
 def _calibrated(
@@ -159,11 +208,14 @@ def verify_table(
     """
     table = LookupTable.load(path)
     platform = open_layer_timer(platform_uri)
+    if sample.resource == "energy":
+        EnergyCost.of(table)  # refused if it holds none
+    check_measures(platform, sample.resource)
     info = platform.describe()
     table.require(info)
     subject = Subject(assemble(source))
     variants = subject.variants(info)
-    sample = replace(sample, multiple=sample.multiple or info.multiple, resource=table.resource)
+    sample = replace(sample, multiple=sample.multiple or info.multiple)
     observed = observe(
         subject.network,
         platform,
@@ -171,9 +223,10 @@ def verify_table(
         sample,
         progress=counter("networks"),
     )
-    accuracies, extra = compare(table, platform, observed, counter)
+    comparing = compare_energy if sample.resource == "energy" else compare
+    accuracies, extra = comparing(table, platform, observed, counter)
     return {"model": source.model, "measured_for_this": extra, "remarks": variants.remarks,
-            **report(table, observed, accuracies, tolerance)}  # fmt: skip
+            **report(table, observed, accuracies, tolerance, sample.resource)}  # fmt: skip
 
 
 def compare(
@@ -203,6 +256,25 @@ def compare(
         )
     accuracies["MACs"] = assess(observed, lambda layers: cost_of(MACS, layers), calibrate=True)
     return accuracies, len(lacking)
+
+
+def compare_energy(
+    table: LookupTable,
+    platform: LayerTimer,
+    observed: Observations,
+    counter: Counter = uncounted,
+) -> tuple[dict[str, Accuracy], int]:
+    """The same of energy: powers by class beside one power for all, and MACs."""
+    lacking = table.lacking(observed.layers)
+    table = table.fill(platform, lacking, effort=LAYERS, progress=counter("layers"))
+    cost = EnergyCost.of(table)
+    plain = EnergyCost(table, replace(cost.powers, calibration=Calibration()))
+    return {
+        "powers by class": assess(observed, partial(cost_of, cost), calibrate=False),
+        "the same, calibrated anew": assess(observed, partial(cost_of, plain), calibrate=True),
+        "one power, by latency": assess(observed, table.price, calibrate=True),
+        "MACs": assess(observed, partial(cost_of, MACS), calibrate=True),
+    }, len(lacking)
 
 
 def _alone_s(

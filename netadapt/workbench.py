@@ -19,7 +19,7 @@ from netadapt.export.deployment import as_computed, calibration_images
 from netadapt.export.widths import sizes_of
 from netadapt.files import write_atomically
 from netadapt.models import restore, save_weights
-from netadapt.network import Cost, Network, Sizes
+from netadapt.network import Cost, Network, Sizes, keep_first
 from netadapt.platforms import Effort
 from netadapt.platforms.measurement import Measurement
 from netadapt.pruning.surgery import shrink
@@ -128,7 +128,13 @@ class Workbench:
 
     def costs(self, sizes: Sizes) -> Mapping[str, Cost]:
         """See :meth:`Fleet.costs`."""
-        return self.fleet.costs(sizes)
+        return self.fleet.costs(sizes, self.at)
+
+    def at(self, sizes: Sizes) -> Deployment:
+        """The unpruned network at other sizes, with the weights that come first."""
+        keep = keep_first(self.subject.network, sizes)
+        written = self.deployer.first_of(keep) if sizes else self.deployer.original
+        return self._deployment(written, sizes)
 
     def scores(self, step: Step) -> Scores:
         """See :meth:`Evaluator.scores`."""

@@ -78,6 +78,8 @@ def test_what_is_no_bundle(measured, tmp_path):
         bundle_table(SMALL, measured, platform_uri="ort:cpu", multiple=64)
     with pytest.raises(UsageError, match="ort:PROVIDER"):
         bundle_table(SMALL, tmp_path / "n", platform_uri="synthetic:", multiple=64)
+    with pytest.raises(UsageError, match="A bundle measures time alone"):
+        bundle_table(SMALL, tmp_path / "n", platform_uri="ort:cpu?energy=auto", multiple=64)
     (tmp_path / "plan.jsonl").write_bytes((measured / "plan.jsonl").read_bytes())
     with pytest.raises(UsageError, match=r"copy results\.jsonl back"):
         read_bundle(tmp_path, tmp_path / "t.csv")

@@ -426,3 +426,59 @@ def test_a_torchvision_model_with_concatenations_adapts_end_to_end(tmp_path, cap
     )  # fmt: skip
     assert code == 0, err
     assert json.loads(out)["met"]
+
+
+BOARD = "synthetic:?noise=0.05&energy=sensor"
+
+
+def test_budgets_of_energy_and_latency_hold_by_what_the_board_measures(tmp_path, capsys):
+    run_folder = tmp_path / "run"
+    both = ["--on", BOARD, "--budget", "80%", "--json"]
+    code, out, _ = adapt(capsys, run_folder, *both, budget="energy=60%")
+    assert code == 0
+    result = json.loads(out)
+    for key, share in (("energy", 0.6), ("latency", 0.8)):
+        before, after = (result[when]["costs"][key] for when in ("before", "after"))
+        assert after <= share * before
+    table = LookupTable.load(run_folder / "table.csv")
+    assert {row.sensor for row in table.energies} == {"synthetic:board"}
+    code, told, _ = run(capsys, "carbon", run_folder)
+    assert code == 0
+    assert "Energy per inference after" in told
+    assert "synthetic:board" in told
+
+
+@pytest.mark.parametrize(
+    ("device", "budget", "code", "sentence"),
+    [
+        ("synthetic:?energy=none", "energy=60%", 2, "name what tells its energy"),
+        ("ort:cpu", "3mJ", 2, "ort:cpu?energy=auto"),
+        ("crossbar:?noise=none_such", "energy=60%", 2, "none_such"),
+    ],
+)
+def test_what_tells_no_energy_is_refused_in_a_sentence_before_anything_runs(
+    tmp_path, capsys, device, budget, code, sentence
+):
+    status, _, err = adapt(capsys, tmp_path / "run", "--on", device, budget=budget)
+    assert status == code
+    assert sentence in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_table_of_energy_is_built_shown_and_verified(tmp_path, capsys):
+    table, V1 = tmp_path / "t.csv", ["mobilenet_v1", "-a", "width=0.25", "--input-size", 32]
+    given = [*V1, "--resource", "energy", "--on", BOARD]
+    code, out, _ = run(capsys, "table", "build", *given, "-o", table, "--json", "-q")
+    report = json.loads(out)
+    assert (code, report["resource"], report["unit"]) == (0, "energy", "J")
+    assert report["energies_measured"] == report["energy"]["networks"] == 30
+    code, out, _ = run(capsys, "table", "build", *given, "-o", table, "--json", "-q")
+    assert (code, json.loads(out)["energies_measured"]) == (0, 0)  # all is there
+    code, out, _ = run(capsys, "table", "show", table)
+    assert (code, "read from synthetic:board" in out) == (0, True)
+    verify = ["--table", table, "--networks", 3, "--groups", 3, "--tolerance", "8%", "--json", "-q"]
+    _, out, _ = run(capsys, "table", "verify", *given, *verify)
+    report = json.loads(out)
+    assert (report["resource"], report["unit"]) == ("energy", "J")
+    assert report["predictors"]["powers by class"]["mean_error"] < 0.05

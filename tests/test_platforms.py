@@ -31,7 +31,7 @@ def test_unknown_platforms_and_options():
         open_platform("ort:cpu?threads=many")
     with pytest.raises(UsageError, match="'most' is none of basic, extended, all"):
         open_platform("ort:cpu?level=most")
-    with pytest.raises(UsageError, match="1 or more"):
+    with pytest.raises(UsageError, match="from 1 to 1024"):
         open_platform("ort:cpu?batch=0")
     with pytest.raises(UsageError, match="Cannot read the options"):
         open_platform("ort:cpu?threads")

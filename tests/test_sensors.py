@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netadapt.platforms.bench import energy, hwmon, nvml, powercap, powermetrics
+from netadapt.platforms.bench import energy, hwmon, nvml, powercap, powermetrics, zeus
 from netadapt.platforms.bench.energy import Windows
 from netadapt.platforms.bench.hwmon import open_hwmon
 from netadapt.platforms.bench.powercap import open_rapl
@@ -233,6 +233,76 @@ def test_a_monitor_that_may_not_be_read_tells_how_to_allow_it(tmp_path, monkeypa
     monkeypatch.setattr(hwmon, "number", forbidden)
     with pytest.raises(NoSensor, match=r"sudo chmod a\+r .*power1_input"):
         open_hwmon(tree(tmp_path, files))
+
+
+def test_of_an_orin_nano_no_rail_is_counted_twice_nor_the_sum_of_rails_beside_the_input(tmp_path):
+    files = rails("class/hwmon/hwmon1", VDD_IN=(4968, 1000), VDD_CPU_GPU_CV=(4968, 300),
+                  VDD_SOC=(4968, 200), sum_of_shunt_voltages=(9, 9))  # fmt: skip
+    ticks = count()
+    meter = open_hwmon(tree(tmp_path, files), lambda: float(next(ticks)))
+    assert meter.read() == pytest.approx(4.968)
+
+
+def test_an_amd_server_of_two_sockets_wraps_each_at_its_own_range(tmp_path):
+    files = {
+        **zone("intel-rapl:0", "package-0", 65_000_000, span=65_532_610),
+        **zone("intel-rapl:0:0", "core", 1_000),
+        **zone("intel-rapl:1", "package-1", 10, span=262_143_328_850),
+    }
+    root = tree(tmp_path, files)
+    meter = open_rapl(root)
+    assert str(meter.sensor) == "rapl:package-0+package-1"
+    bump(root, "intel-rapl:0", 467_390)  # 532 610 up to the range, and 467 390 from 0
+    bump(root, "intel-rapl:1", 2_000_010)
+    assert meter.read() == pytest.approx(3.0)
+
+
+def test_a_zone_that_gives_an_error_of_the_hardware_is_refused_and_is_not_0(tmp_path):
+    root = tree(tmp_path, {**LAPTOP, "class/powercap/intel-rapl:0/energy_uj": ""})
+    with pytest.raises(NoSensor, match=r"intel-rapl:0 cannot be read .* choose another"):
+        open_rapl(root)
+
+
+class Zeus:
+    """Zeus's GPUs, with a counter in mJ or with power in mW alone."""
+
+    def __init__(self, counts):
+        self.counts, self.mj = counts, 5_000
+
+    def get_name(self, index):
+        return "AMD Instinct MI210"
+
+    def supports_get_total_energy_consumption(self, index):
+        return self.counts
+
+    def get_total_energy_consumption(self, index):
+        return self.mj
+
+    def get_instant_power_usage(self, index):
+        return 40_000
+
+
+def test_zeus_is_read_by_its_counter_or_by_its_power():
+    gpus, ticks = Zeus(counts=True), count()
+    meter = zeus.open_zeus(lambda: gpus)
+    assert str(meter.sensor) == "zeus:GPU AMD Instinct MI210"
+    gpus.mj += 2_500
+    assert meter.read() == pytest.approx(2.5)
+    meter = zeus.open_zeus(lambda: Zeus(counts=False), lambda: float(next(ticks)))
+    assert meter.read() == pytest.approx(40.0)  # 40 W for a second
+
+
+def test_without_zeus_and_without_a_gpu_that_it_knows_there_is_a_sentence():
+    def absent():
+        raise ImportError("No module named 'zeus'")
+
+    def no_gpu():
+        raise RuntimeError("no driver")
+
+    with pytest.raises(NoSensor, match="pip install zeus"):
+        zeus.open_zeus(absent)
+    with pytest.raises(NoSensor, match=r"Zeus tells no energy here \(no driver\)"):
+        zeus.open_zeus(no_gpu)
 
 
 class Nvml:

@@ -62,7 +62,8 @@ class News:
             return _network_text(event)
         if isinstance(event, TableMeasured):
             return (
-                f"table     {event.rows} layers measured in {event.seconds:.1f} s on {event.device}"
+                f"table     {event.rows} {event.what} measured in {event.seconds:.1f} s on "
+                f"{event.device}"
             )
         if isinstance(event, Trained):
             plural = "" if event.epochs == 1 else "s"

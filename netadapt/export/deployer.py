@@ -12,6 +12,7 @@ from netadapt.export.exporter import Exporter
 from netadapt.export.onnx import to_onnx
 from netadapt.network import Network, Sizes
 from netadapt.platforms.measurement import DeviceInfo
+from netadapt.pruning.surgery import Keep
 
 
 @dataclass
@@ -85,6 +86,10 @@ class Deployer:
             self.images,
             lambda: self._exporter(1).padding_bytes,
         )
+
+    def first_of(self, keep: Keep) -> Written:
+        """The model with some of its channels, and its own weights of these."""
+        return Written(lambda batch: self._exporter(batch).kept(keep), self.images)
 
     def result(self, model: nn.Module, sizes: Sizes, file: bytes) -> Written:
         """A shrunk model whose float32 file for one image is there."""

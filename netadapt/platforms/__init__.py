@@ -179,7 +179,8 @@ _OPENERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     ),
     "replay": ("netadapt.platforms.replay", "open_replay", ()),
     "synthetic": (
-        "netadapt.platforms.synthetic", "open_synthetic", ("block", "noise", "seed", "cold"),
+        "netadapt.platforms.synthetic", "open_synthetic",
+        ("block", "noise", "seed", "cold", "energy"),
     ),
     "eyeriss": (
         "netadapt.platforms.accelerators.opening", "open_eyeriss",
@@ -254,6 +255,17 @@ def _users_own(reference: str, options: Mapping[str, str]) -> Platform:
 
 
 _PARTS = ("uri", "resources", "describe", "measure_networks")
+
+
+def remedy(resource: str) -> str:
+    """What to do where a device has no source of a resource."""
+    if resource == "energy":
+        return (
+            "name what tells its energy, like 'ort:cpu?energy=auto' or "
+            "'ssh://pi@raspberrypi?energy=auto' ('netadapt doctor' says what a device has), or "
+            "choose modelled hardware, like 'eyeriss:'"
+        )
+    return "choose another resource, or a device that has a source of it"
 
 
 def open_layer_timer(uri: str) -> LayerTimer:

@@ -1,13 +1,14 @@
 """A recorded lookup table as a device: for tests, demonstrations, and the same result again."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from netadapt.errors import DeviceError, TableError, UsageError
-from netadapt.network import LayerShape
+from netadapt.network import LayerShape, cost_of
 from netadapt.platforms import CANARY, REFILL, Effort, Progress, Readings, Workload
 from netadapt.platforms.measurement import DeviceInfo, Measurement
+from netadapt.tables.energy import EnergyCost
 from netadapt.tables.lookup import Entry, LookupTable
 
 
@@ -25,12 +26,14 @@ class ReplayPlatform:
 
     @property
     def resources(self) -> tuple[str, ...]:
-        """What it measures of whole networks."""
-        return (self.table.resource,)
+        """What it tells of whole networks: energy too, where a table holds some."""
+        energy = ("energy",) if self.table.energies else ()
+        return (self.table.resource, *energy)
 
     def describe(self) -> DeviceInfo:
-        """The device that was recorded."""
-        return self.table.info
+        """The device that was recorded, with what told its energy."""
+        sensors = {row.sensor for row in self.table.energies}
+        return replace(self.table.info, sensor=" and ".join(sorted(sensors)))
 
     def measure_layers(
         self,
@@ -85,8 +88,13 @@ class ReplayPlatform:
                 if estimated
                 else ()
             )
-            reading = Measurement((price,), "model", warnings, self.table.unit)
-            found.append({self.table.resource: reading})
+            readings = {
+                self.table.resource: Measurement((price,), "model", warnings, self.table.unit)
+            }
+            if self.table.energies:
+                joules = cost_of(EnergyCost.of(self.table), model.layers)
+                readings["energy"] = Measurement((joules,), "model", warnings, "J")
+            found.append(readings)
             if progress is not None:
                 progress(done, len(models))
         return found

@@ -7,6 +7,10 @@ search that meets a budget here by its table can be held against :meth:`Syntheti
 Of weights that are read in turn, again and again, a cache keeps the less the more they are: of W
 megabytes, a share of ``1 - W / CACHE_MB``. A layer alone therefore finds weights that a network
 must read anew.
+
+Its energy is told by a formula (``energy=formula``), or by a sensor (``energy=sensor``) whose
+windows vary and from which idling is taken away: then each class of layers draws a power of its
+own, :data:`WATTS`, and no formula prices energy. Or nothing tells it (``energy=none``).
 """
 
 import math
@@ -19,6 +23,7 @@ from netadapt.errors import DeviceError, UsageError
 from netadapt.network import Cost, LayerShape
 from netadapt.platforms import OVERHEAD, REFILL, Effort, Progress, Readings, Workload
 from netadapt.platforms.measurement import DeviceInfo, Measurement
+from netadapt.tables.powers import CALL, COLD, layer_class
 
 CALL_S = 5e-6
 NODE_S = 4e-7
@@ -31,6 +36,14 @@ IDLE_W = 0.5  # drawn as long as a run lasts, whatever it computes
 J_PER_MAC = 2e-12
 J_PER_BYTE = 3e-11
 _MOST = 10_000  # of any option; more is a slip of the finger
+WATTS = {
+    "convolution": 3.2, "pointwise": 4.1, "depthwise": 1.7, "grouped convolution": 2.4,
+    "linear": 2.9, "other": 1.1, COLD: 6.3, CALL: 0.8,
+}  # fmt: skip
+"""Drawn by each class of layers above an idle device, where a sensor tells energy."""
+SOURCES = ("formula", "sensor", "none")
+WINDOWS = 3
+WINDOW_NOISE = 0.2  # of a run's: a window averages over thousands of runs
 _CHAIN = 32  # layers of the chain that shows the price of cold weights
 
 
@@ -62,22 +75,28 @@ class SyntheticPlatform:
         noise: mean relative delay of a run; the 10th percentile suffers a tenth of it.
         cold: seconds for each megabyte of weights that is not in the cache.
         seed: of the noise.
+        energy: what tells energy, one of :data:`SOURCES`.
     """
 
     block: int = 16
     noise: float = 0.0
     cold: float = 2.5e-5
     seed: int = 0
+    energy: str = "formula"
 
     @property
     def uri(self) -> str:
         """What opens it again."""
-        return f"synthetic:?block={self.block}&noise={self.noise}&cold={self.cold}&seed={self.seed}"
+        told = f"&energy={self.energy}" if self.energy != SOURCES[0] else ""
+        return (
+            f"synthetic:?block={self.block}&noise={self.noise}&cold={self.cold}&seed={self.seed}"
+            f"{told}"
+        )
 
     @property
     def resources(self) -> tuple[str, ...]:
         """What it measures of whole networks."""
-        return ("latency", "energy")
+        return ("latency",) if self.energy == "none" else ("latency", "energy")
 
     def describe(self) -> DeviceInfo:
         """Its settings, as those of a device."""
@@ -85,6 +104,7 @@ class SyntheticPlatform:
         return DeviceInfo(
             "synthetic:", name, "none", "netadapt", block=self.block,
             layout="NCHWc" if self.block > 1 else "NCHW", cache_mb=CACHE_MB,
+            sensor="synthetic:board" if self.energy == "sensor" else "",
         )  # fmt: skip
 
     def layer_s(self, shape: LayerShape) -> float:
@@ -129,12 +149,20 @@ class SyntheticPlatform:
         return CALL_S + computing_s + self._cold_s(sum(shape.weights for shape in layers))
 
     def energy_truth(self, layers: Sequence[LayerShape]) -> float:
-        """True joules of a network: switching, and idle power for as long as it runs."""
-        return sum(map(SwitchingEnergy().layer, layers)) + IDLE_W * self.truth(layers)
+        """True joules of a network.
+
+        By the formula, switching and idle power for as long as it runs; by the sensor, what its
+        classes of layers draw above an idle device.
+        """
+        if self.energy != "sensor":
+            return sum(map(SwitchingEnergy().layer, layers)) + IDLE_W * self.truth(layers)
+        computing_j = sum(WATTS[layer_class(s)] * self._computing_s(s) for s in layers)
+        cold_s = self._cold_s(sum(shape.weights for shape in layers))
+        return WATTS[CALL] * CALL_S + computing_j + WATTS[COLD] * cold_s
 
     def cost(self, resource: str) -> Cost | None:
-        """Energy follows from a formula; latency is for a table to find out."""
-        return SwitchingEnergy() if resource == "energy" else None
+        """Energy may follow from a formula; all else is for a table to find out."""
+        return SwitchingEnergy() if (resource, self.energy) == ("energy", "formula") else None
 
     def measure_layers(
         self,
@@ -167,22 +195,35 @@ class SyntheticPlatform:
                     "known; give a model by name instead of a file."
                 )
             text = " ".join(map(str, model.layers))
-            energy_j = self.energy_truth(model.layers)
-            found.append(
-                {
-                    "latency": self._noisy(self.truth(model.layers), text, effort),
-                    "energy": replace(self._noisy(energy_j, f"energy {text}", effort), unit="J"),
-                }
-            )
+            reading = {"latency": self._noisy(self.truth(model.layers), text, effort)}
+            if self.energy != "none":
+                reading["energy"] = self._joules(model.layers, f"energy {text}", effort)
+            found.append(reading)
             if progress is not None:
                 progress(done, len(models))
         return found
+
+    def _joules(self, layers: Sequence[LayerShape], what: str, effort: Effort) -> Measurement:
+        """Energy of a network; by the sensor in windows, less idle power as a window tells it."""
+        energy_j = self.energy_truth(layers)
+        if self.energy == "formula":
+            return replace(self._noisy(energy_j, what, effort), unit="J")
+        source, spread = self._source(what), WINDOW_NOISE * self.noise
+        idle_j = IDLE_W * self.truth(layers)
+        windows = tuple(
+            (energy_j + idle_j) * source.gauss(1.0, spread) - idle_j * source.gauss(1.0, spread)
+            for _ in range(WINDOWS)
+        )
+        return Measurement(windows, "model", unit="J")
+
+    def _source(self, what: str) -> random.Random:
+        return random.Random(zlib.crc32(f"{self.seed} {what}".encode()))
 
     def _noisy(self, seconds: float, what: str, effort: Effort) -> Measurement:
         runs = effort.passes * effort.bursts * effort.runs
         if not self.noise:
             return Measurement((seconds,) * runs, "model")
-        source = random.Random(zlib.crc32(f"{self.seed} {what}".encode()))
+        source = self._source(what)
         delays = [source.expovariate(1.0) * self.noise for _ in range(runs)]
         return Measurement(tuple(seconds * (1 + delay) for delay in delays), "model")
 
@@ -199,9 +240,14 @@ def open_synthetic(rest: str, options: Mapping[str, str]) -> SyntheticPlatform:
             noise=float(options.get("noise", 0.0)),
             cold=float(options.get("cold", 2.5e-5)),
             seed=int(options.get("seed", 0)),
+            energy=options.get("energy", SOURCES[0]),
         )
     except ValueError as error:
         raise UsageError(f"An option of the synthetic platform is no number: {error}.") from error
+    if platform.energy not in SOURCES:
+        raise UsageError(
+            f"energy={platform.energy} of the synthetic platform is none of {', '.join(SOURCES)}."
+        )
     sound = all(0 <= x < _MOST for x in (platform.noise, platform.cold))  # of NaN, neither holds
     if rest or not 1 <= platform.block <= _MOST or not sound:
         raise UsageError(

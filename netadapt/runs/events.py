@@ -116,6 +116,7 @@ class TableMeasured:
         warnings: what disturbed it, each with its remedy.
         energy_j: drawn meanwhile by the machine that trains; None where no sensor told it.
         sensor: what was read; empty without energy.
+        what: the rows are of: ``layers``, or ``networks`` whose energy was measured.
     """
 
     device: str
@@ -124,6 +125,7 @@ class TableMeasured:
     warnings: tuple[str, ...] = ()
     energy_j: float | None = None
     sensor: str = ""
+    what: str = "layers"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from netadapt.platforms import (
     Platform,
     Readings,
     Workload,
+    remedy,
 )
 from netadapt.platforms.measurement import DeviceInfo, Measurement, Ratio
 from netadapt.runs import Run, Stopwatch
@@ -21,6 +22,7 @@ from netadapt.runs.events import Measured, TableMeasured
 from netadapt.runs.progress import counted
 from netadapt.search.budgets import Meter
 from netadapt.tables.build import complete_table, open_table
+from netadapt.tables.energy import EnergyCost, complete_energies, energy_sizes, unmeasured
 from netadapt.tables.lookup import LookupTable
 from netadapt.tables.plan import TableRequest
 
@@ -110,16 +112,26 @@ class Fleet:
     watch: Stopwatch = field(default_factory=Stopwatch)
     _tables: dict[str, LookupTable] = field(default_factory=dict, init=False, repr=False)
 
-    def costs(self, sizes: Sizes) -> dict[str, Cost]:
+    def costs(self, sizes: Sizes, at: Callable[[Sizes], Deployment]) -> dict[str, Cost]:
         """What prices, by key, the network at ``sizes`` and smaller ones; measures what it lacks.
+
+        Args:
+            sizes: present sizes of its groups.
+            at: the network at any sizes, for the energy of some.
 
         Raises:
             DeviceError: a device cannot be reached, or cannot measure.
         """
-        return {meter.key: self._cost(meter, sizes) for meter in self.meters}
+        return {meter.key: self._cost(meter, sizes, at) for meter in self.meters}
 
-    def _cost(self, meter: Meter, sizes: Sizes) -> Cost:
-        return self.formula(meter) or self._completed(self._device(meter), sizes)
+    def _cost(self, meter: Meter, sizes: Sizes, at: Callable[[Sizes], Deployment]) -> Cost:
+        known = self.formula(meter)
+        if known is not None:
+            return known
+        device = self._device(meter)
+        if meter.resource == "energy":
+            return EnergyCost.of(self._energies(device, sizes, at))
+        return self._completed(device, sizes)
 
     def formula(self, meter: Meter) -> Cost | None:
         """What prices a resource without measuring; None where only a table can."""
@@ -130,12 +142,41 @@ class Fleet:
         device = self._device(meter)
         if meter.resource == "size":
             return Stored(BYTES_PER_WEIGHT.get(device.info.precision, 4))
-        return _modelled(device.platform, meter.resource)
+        return modelled(device.platform, meter.resource)
 
     def _device(self, meter: Meter) -> Device:
         return next(device for device in self.devices if device.name == meter.device)
 
-    def _completed(self, device: Device, sizes: Sizes) -> LookupTable:
+    def _energies(
+        self, device: Device, sizes: Sizes, at: Callable[[Sizes], Deployment]
+    ) -> LookupTable:
+        """The device's table, with the energy of whole networks too."""
+        chosen = energy_sizes(self.network, self.multiple)
+        table = self._completed(device, sizes, tuple(chosen.values()))
+        works = {name: self._workload(name, at(s), device) for name, s in chosen.items()}
+        lacking = len(unmeasured(table, works))
+        if not lacking:
+            return table
+        with self.watch.lap() as lap:
+            table = complete_energies(
+                table, device.platform, works, path=self._table_path(device),
+                progress=counted(self.run.notify, "energy of networks"),
+            )  # fmt: skip
+        self._tables[device.name] = table
+        self.run.append(
+            TableMeasured(
+                str(device), lacking, lap.seconds, table.warnings, lap.energy_j, lap.sensor,
+                what="networks",
+            )
+        )  # fmt: skip
+        return table
+
+    def _workload(self, name: str, work: Deployment, device: Device) -> Workload:
+        return Workload(name, partial(work.deploy, device.info), self.network.at(work.sizes))
+
+    def _completed(
+        self, device: Device, sizes: Sizes, others: tuple[Sizes, ...] = ()
+    ) -> LookupTable:
         """The device's table, with every layer measured that the next proposals may need."""
         path = self._table_path(device)
         table = self._tables.get(device.name) or open_table(
@@ -147,7 +188,7 @@ class Fleet:
             table = complete_table(
                 table,
                 device.platform,
-                TableRequest(self.network, sizes, self.multiple),
+                TableRequest(self.network, sizes, self.multiple, others=others),
                 path=path,
                 progress=counted(self.run.notify, "lookup table"),
             )
@@ -234,10 +275,7 @@ class Fleet:
         wanted = {m.resource for m in self.meters if m.device == device.name}
         if not wanted & set(device.platform.resources):
             return [{} for _ in works]
-        workloads = [
-            Workload(name, partial(work.deploy, device.info), self.network.at(work.sizes))
-            for name, work in works.items()
-        ]
+        workloads = [self._workload(name, work, device) for name, work in works.items()]
         return device.platform.measure_networks(workloads, effort)
 
     def _by_key(
@@ -279,7 +317,7 @@ class Stored:
         return layers
 
 
-def _modelled(platform: Platform, resource: str) -> Cost | None:
+def modelled(platform: Platform, resource: str) -> Cost | None:
     """The closed form of a resource, where the platform has one."""
     return platform.cost(resource) if isinstance(platform, Modelled) else None
 
@@ -303,10 +341,10 @@ def _check_source(meter: Meter, device: Device) -> None:
     if meter.resource not in platform.resources:
         raise UsageError(
             f"{platform.uri} measures {', '.join(platform.resources)}, and the budget is of "
-            f"{meter.resource}; give a budget of these, or a device that has a source of it."
+            f"{meter.resource}; {remedy(meter.resource)}."
         )
-    timed = meter.resource == "latency" and isinstance(platform, LayerTimer)
-    if not timed and _modelled(platform, meter.resource) is None:
+    timed = meter.resource in ("latency", "energy") and isinstance(platform, LayerTimer)
+    if not timed and modelled(platform, meter.resource) is None:
         raise UsageError(
             f"Nothing prices the {meter.resource} of layers on {platform.uri}, so that no search "
             "can be steered by it; give a budget of another resource."

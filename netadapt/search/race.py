@@ -81,7 +81,7 @@ def tests_of(field: int, keep: int) -> int:
 
 def _quantile(tail: float, freedom: int) -> float:
     """What Student's t exceeds with so small a chance."""
-    from scipy.special import stdtrit  # type: ignore[import-untyped]
+    from scipy.special import stdtrit
 
     return -float(stdtrit(freedom, tail))
 

@@ -18,6 +18,7 @@ from netadapt.platforms import Effort, Platform, Progress, Workload
 from netadapt.platforms.measurement import quantile
 from netadapt.tables.correction import SPREAD, Calibration, calibration_sizes, fit, random_sizes
 from netadapt.tables.lookup import LookupTable
+from netadapt.units import RESOURCES
 
 _FAST_S = 1e-3
 
@@ -235,6 +236,7 @@ def report(
     observed: Observations,
     accuracies: Mapping[str, Accuracy],
     tolerance: Tolerance | None = None,
+    resource: str = "latency",
 ) -> dict[str, Any]:
     """All of it as plain JSON values.
 
@@ -243,17 +245,18 @@ def report(
         observed: what was measured.
         accuracies: by predictor; the first is the table's and decides.
         tolerance: by default the usual one for networks as fast as the unseen ones.
+        resource: what was measured.
     """
     allowed = tolerance or Tolerance.usual(
-        quantile([m.cost for m in observed.unseen], 0.5), table.resource
+        quantile([m.cost for m in observed.unseen], 0.5), resource
     )
     everything = (*observed.calibration, *observed.unseen, *observed.halved)
     return {
         "schema": 2,
         "ok": next(iter(accuracies.values())).within(allowed),
         "device": table.info.to_json(),
-        "resource": table.resource,
-        "unit": table.unit,
+        "resource": resource,
+        "unit": RESOURCES[resource].unit,
         "tolerance": {"mean": allowed.mean, "max": allowed.most, "tau": allowed.tau},
         "noise_mean": fmean(m.noise for m in observed.unseen),
         "noise_max": max(m.noise for m in observed.unseen),

@@ -6,6 +6,7 @@ from typing import Any
 
 from netadapt.platforms import NOT_LAYERS, REFILL, Effort, LayerTimer, Progress
 from netadapt.platforms.measurement import DeviceInfo
+from netadapt.tables.energy import describe_energy
 from netadapt.tables.lookup import LookupTable
 from netadapt.tables.plan import TableRequest, plan
 
@@ -81,6 +82,7 @@ def describe_table(path: Path) -> dict[str, Any]:
         "cold_weights_per_mb": refill.p10 if refill else None,
         "canary_spread": table.canary_spread,
         "calibration": asdict(calibration) if calibration.networks else None,
+        "energy": describe_energy(table),
         "warnings": list(table.warnings),
         "layers": [
             {"layer": str(shape), **asdict(entry)}

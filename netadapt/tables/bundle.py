@@ -140,6 +140,11 @@ def write_bundle(
             f"{platform_uri} does not say how the device is to measure; give ort:PROVIDER with "
             "options, such as 'ort:cpu?threads=2'."
         )
+    if device.options.energy:
+        raise UsageError(
+            "A bundle measures time alone; leave energy= out, and measure energy over SSH or on "
+            "the device itself with 'netadapt table build --resource energy'."
+        )
     network = subject.network
     calibrating = calibration_sizes(network, multiple)
     request = TableRequest(network, {}, multiple, others=tuple(calibrating.values()))

@@ -13,6 +13,9 @@ The price of a network is ``calibration(overhead + layers + refill)``:
   as they fit; in a network that does not fit, the others have displaced them. Of W megabytes, about
   ``W * (1 - W / cache)`` are found alone. What a megabyte costs is a row of its own;
 - ``calibration`` comes from whole networks, see :mod:`netadapt.tables.correction`.
+
+Where a sensor told the joules of whole networks, each is a line ``# energy: ...``, from which
+:mod:`netadapt.tables.energy` prices energy too.
 """
 
 import math
@@ -32,6 +35,7 @@ from netadapt.platforms.measurement import DeviceInfo
 from netadapt.tables.correction import Calibration, fit
 from netadapt.tables.interpolation import Kinds, Surface
 from netadapt.tables.lines import entries_in, read_lines
+from netadapt.tables.powers import NetworkEnergy, Powers, fit_powers
 from netadapt.tables.rows import Entry, append, columns, row_of
 from netadapt.units import RESOURCES
 
@@ -57,6 +61,7 @@ class LookupTable:
         measured_on: date of the first measurement.
         warnings: what disturbed the measurements, each with its remedy.
         netadapt: version that measured.
+        energies: what networks were measured at in joules.
     """
 
     info: DeviceInfo
@@ -67,6 +72,7 @@ class LookupTable:
     measured_on: str = field(default_factory=lambda: datetime.now(UTC).date().isoformat())
     warnings: tuple[str, ...] = ()
     netadapt: str = __version__
+    energies: tuple[NetworkEnergy, ...] = ()
     _prices: dict[LayerShape, float] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -87,6 +93,11 @@ class LookupTable:
         """How much one small model varied over the measurement: (p90 - p10) / median."""
         entry = self.entries.get(CANARY)
         return (entry.p90 - entry.p10) / entry.median if entry else 0.0
+
+    @cached_property
+    def powers(self) -> Powers | None:
+        """What classes of layers draw; None as long as no network's energy was measured."""
+        return fit_powers(self.energies) if self.energies else None
 
     @cached_property
     def _surface(self) -> Surface:
@@ -110,15 +121,25 @@ class LookupTable:
         Raises:
             TableError: no layer of its kind was measured.
         """
+        price = self.alone(shape)
+        known = op_of(shape.op).priced or shape in self.entries
+        return price + (self.refill(shape.weights) if known else 0.0)
+
+    def alone(self, shape: LayerShape) -> float:
+        """The price of one layer that finds its weights in the cache; otherwise as :meth:`layer`.
+
+        Raises:
+            TableError: no layer of its kind was measured.
+        """
         price = self._prices.get(shape)
         if price is None:
-            price = self._prices[shape] = self._layer(shape)
+            price = self._prices[shape] = self._alone(shape)
         return price
 
-    def _layer(self, shape: LayerShape) -> float:
+    def _alone(self, shape: LayerShape) -> float:
         entry = self.entry(shape) or self._kinds.entry(shape)
         if entry is not None:
-            return max(entry.p10, 0.0) + self._refill(shape.weights)
+            return max(entry.p10, 0.0)
         if not op_of(shape.op).priced:
             return 0.0
         raise TableError(
@@ -129,29 +150,37 @@ class LookupTable:
 
     def network(self, layers: float, weights: int) -> float:
         """Cost of a network whose layers cost ``layers`` and hold ``weights`` elements."""
-        layers -= self._refill(weights)  # of the layers' own, what this network finds in cache
+        layers -= self.refill(weights)  # of the layers' own, what this network finds in cache
         return self.calibration.apply(self.overhead + layers)
 
     def _megabytes(self, weights: int) -> float:
         return weights * _BYTES.get(self.info.precision, 4) * 1e-6
 
-    def _refill(self, weights: int) -> float:
+    def refill(self, weights: int) -> float:
         """What reading those weights costs that a core has in its cache if nothing displaces them.
 
         The measured chain held 4 * 192 * 192 bytes in each convolution, of which the cache would
         have kept its share too.
         """
+        return self._cold(weights, kept=True)
+
+    def streamed(self, weights: int) -> float:
+        """What reading those weights costs that a cache never holds: part of a layer's own row."""
+        return self._cold(weights, kept=False)
+
+    def _cold(self, weights: int, *, kept: bool) -> float:
+        """The price of those weights that a cache would keep, or would not keep, of a layer."""
         entry = self.entries.get(REFILL)
         if entry is None or weights == 0:
             return 0.0
         cache_mb = self.info.cache_mb
 
-        def kept(megabytes: float) -> float:
+        def share(megabytes: float) -> float:
             return max(0.0, 1.0 - megabytes / cache_mb)
 
-        share = max(kept(REFILL.cin * REFILL.cout * 4e-6), _LEAST_SHARE)
+        price = max(entry.p10, 0.0) / max(share(REFILL.cin * REFILL.cout * 4e-6), _LEAST_SHARE)
         megabytes = self._megabytes(weights)
-        return max(entry.p10, 0.0) / share * megabytes * kept(megabytes)
+        return price * megabytes * (share(megabytes) if kept else 1.0 - share(megabytes))
 
     def price(self, shapes: Sequence[LayerShape]) -> float:
         """Cost of a network given by its layers."""
@@ -187,6 +216,12 @@ class LookupTable:
                 "The lookup table was measured on another device or with other settings "
                 f"({'; '.join(differences)}, table first). Build one for this device with "
                 "'netadapt table build'."
+            )
+        read = {row.sensor for row in self.energies}
+        if info.sensor and read - {info.sensor}:
+            raise TableError(
+                f"The lookup table holds energy read from {', '.join(sorted(read))}, and this "
+                f"device reads {info.sensor}; build a table for this sensor, or choose that one."
             )
 
     def fill(
@@ -284,6 +319,10 @@ class LookupTable:
         yield "exponent", self.calibration.exponent
         yield "calibrated_on", self.calibration.networks
         yield "interpolated", self.interpolated
+        if self.powers is not None:
+            told = {name: round(p.watts, 4) for name, p in self.powers.classes.items()}
+            yield "watts", told  # for readers: found anew from the lines below
+        yield from (("energy", row.to_text()) for row in self.energies)
         for warning in self.warnings:
             yield "warning", " ".join(warning.split())
 
@@ -295,11 +334,13 @@ def _warning(text: str) -> str:
 
 def _parse(path: Path, comments: Sequence[str], body: Sequence[str]) -> LookupTable:
     header: dict[str, str] = {}
-    warnings = []
+    warnings, energies = [], []
     for line in comments:
         key, _, value = line.removeprefix("#").strip().partition(":")
         if key == "warning":
             warnings.append(value.strip())
+        if key == "energy":
+            energies.append(value)
         header[key] = value.strip()
     if header.get("netadapt-table") != str(FORMAT):
         raise TableError(
@@ -326,6 +367,7 @@ def _parse(path: Path, comments: Sequence[str], body: Sequence[str]) -> LookupTa
             measured_on=header["measured_on"],
             warnings=tuple(dict.fromkeys(warnings)),
             netadapt=header["netadapt"],
+            energies=tuple(map(NetworkEnergy.from_text, energies)),
         )
     except KeyError as error:
         raise TableError(f"The lookup table {path} lacks {error}; it was cut or edited.") from error

@@ -23,6 +23,7 @@ Examples:
   netadapt table build mobilenet_v2 -o v2.csv
   netadapt table build mobilenet_v1 -a width=0.5 --input-size 32 --on 'ort:cpu?threads=2' -o t.csv
   netadapt table build mobilenet_v2 --data photos/ --on 'ort:cpu?precision=int8' -o int8.csv
+  netadapt table build mobilenet_v2 --resource energy --on 'ssh://me@nano?energy=auto' -o nano.csv
 \b
 Repeating a command that was interrupted, or ran out of time, continues it. Exit code 1: out of time
 before the model itself had a price.
@@ -50,23 +51,40 @@ before the model itself had a price.
     metavar="SECONDS",
     help="Stop measuring layers after this long; what lowers the error most comes first.",
 )
+@click.option(
+    "--resource",
+    type=click.Choice(["latency", "energy"]),
+    default="latency",
+    show_default=True,
+    help="What to price; energy measures whole networks, on top of the latency of layers.",
+)
+@click.option(
+    "--networks",
+    type=click.IntRange(4),
+    default=30,
+    show_default=True,
+    help="Networks whose energy is measured.",
+)
 @platform_option
 @quiet_option
 @json_option
 def build(
     model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
     input_size: int | None, classes: int, data: str | None, out: Path, multiple: int | None,
-    dense: bool, time_limit: float | None, platform: str, quiet: bool, as_json: bool,
+    dense: bool, time_limit: float | None, resource: str, networks: int, platform: str,
+    quiet: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Measure every layer shape that adapting MODEL may ask for, and calibrate the table."""
     from netadapt.assembly import Source
     from netadapt.cli.console import Console
+    from netadapt.cli.table.show import energy_lines
     from netadapt.table import Building, build_table
 
     with Console(quiet=quiet) as console:
         report = build_table(
             Source(model, dict(model_args), weights, input_size, classes, data), out,
-            platform_uri=platform, how=Building(multiple or 0, dense, time_limit),
+            platform_uri=platform,
+            how=Building(multiple or 0, dense, time_limit, resource, networks),
             counter=console.counter,
         )  # fmt: skip
     if as_json:
@@ -90,8 +108,11 @@ def build(
              format_quantity(predicted, report["unit"]), f"{predicted / measured - 1:+.1%}")
         )  # fmt: skip
     click.echo(
-        "Calibrated on whole networks:\n\n" + table_text(rows, right=frozenset({1, 2, 3, 4}))
+        f"{'Fitted to' if resource == 'energy' else 'Calibrated on'} whole networks:\n\n"
+        + table_text(rows, right=frozenset({1, 2, 3, 4}))
     )
+    for line in energy_lines(report["energy"]):
+        click.echo(line)
     if report["residue"]:
         click.echo(f"Layers that no table prices: {', '.join(report['residue'])}.")
     for warning in report["warnings"]:

@@ -37,6 +37,8 @@ def show(path: Path, most: int, as_json: bool) -> None:
         return
     for name, value in heading(report).items():
         click.echo(f"{name + ':':<16} {value}")
+    for line in energy_lines(report["energy"]):
+        click.echo(line)
     rows = [("layer", "p10", "median", "p90", "runs")]
     for row in report["layers"][:most]:
         quantiles = (format_quantity(row[k], report["unit"]) for k in ("p10", "median", "p90"))
@@ -45,6 +47,24 @@ def show(path: Path, most: int, as_json: bool) -> None:
     left = len(report["layers"]) - most
     if left > 0:
         click.echo(f"... and {left} more; --most shows them.")
+
+
+def energy_lines(energy: Mapping[str, Any] | None) -> list[str]:
+    """What a table says of energy, for a person; nothing if it says nothing."""
+    if energy is None:
+        return []
+    rows = [("power of", "W by the table's time", "95 % interval")]
+    for found in energy["classes"]:
+        interval = f"{found['low']:.3g} to {found['high']:.3g}"
+        rows.append((found["class"], f"{found['watts']:.3g}", interval))
+    return [
+        "",
+        f"Energy: powers above an idle device, fitted to {energy['networks']} networks "
+        f"({energy['windows']} windows each, read from {', '.join(energy['sensors'])}); "
+        f"{energy['residual']:.1%} off on these.",
+        "",
+        table_text(rows, right=frozenset({1, 2})),
+    ]
 
 
 def heading(report: Mapping[str, Any]) -> dict[str, str]:

@@ -62,6 +62,13 @@ def _share(_: click.Context, __: click.Parameter, value: str | None) -> float | 
     help="Largest mean error; one network may be off 2.5 times as far.  "
     "[default: 2%, below 1 ms 5%]",
 )
+@click.option(
+    "--resource",
+    type=click.Choice(["latency", "energy"]),
+    default="latency",
+    show_default=True,
+    help="What is measured, and priced by the table.",
+)
 @step_option
 @platform_option
 @quiet_option
@@ -69,8 +76,8 @@ def _share(_: click.Context, __: click.Parameter, value: str | None) -> float | 
 def verify(
     model: str, model_args: tuple[tuple[str, Any], ...], weights: str | None,
     input_size: int | None, classes: int, data: str | None, path: Path, networks: int,
-    groups: int, seed: int, tolerance: float | None, multiple: int | None, platform: str,
-    quiet: bool, as_json: bool,
+    groups: int, seed: int, tolerance: float | None, resource: str, multiple: int | None,
+    platform: str, quiet: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Measure whole networks of MODEL, and tell how far a table is off."""
     from netadapt.assembly import Source
@@ -81,7 +88,8 @@ def verify(
     with Console(quiet=quiet) as console:
         report = verify_table(
             Source(model, dict(model_args), weights, input_size, classes, data), path,
-            platform_uri=platform, sample=Sample(multiple or 0, networks, groups, seed),
+            platform_uri=platform,
+            sample=Sample(multiple or 0, networks, groups, seed, resource),
             tolerance=Tolerance(tolerance, 2.5 * tolerance) if tolerance else None,
             counter=console.counter,
         )  # fmt: skip

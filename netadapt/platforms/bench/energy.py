@@ -11,12 +11,14 @@ from .nvml import open_nvml
 from .powercap import open_rapl
 from .powermetrics import open_powermetrics
 from .sensors import Meter, NoSensor, Sampling
+from .zeus import open_zeus
 
 OPENERS: dict[str, Callable[[], Meter]] = {
     "rapl": open_rapl,
     "nvml": open_nvml,
     "hwmon": open_hwmon,
     "powermetrics": open_powermetrics,
+    "zeus": open_zeus,
 }
 ON_GPU = ("nvml", "hwmon")  # in the order in which they are tried
 ON_CPU = ("powermetrics",) if platform.system() == "Darwin" else ("rapl", "hwmon")

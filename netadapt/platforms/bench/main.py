@@ -59,7 +59,7 @@ DEFAULTS = {
     "batch": 1,  # stands for dimensions that a model leaves open
     "canary": None,  # base64 of a small model that shows drift
     "layout_model": None,  # base64 of the model from which layout and block are found
-    "energy": None,  # the sensor of energy: rapl, nvml, hwmon, powermetrics or auto
+    "energy": None,  # the sensor of energy: rapl, nvml, hwmon, powermetrics, zeus or auto
     "energy_rounds": 0,  # windows of each model
     "energy_window_s": 5.0,
     "energy_pause_s": 1.0,  # before each window

@@ -8,7 +8,7 @@ from importlib import resources
 
 MODULES = (
     "host", "sessions", "kernels", "timer", "rounds",
-    "sensors", "powercap", "hwmon", "nvml", "powermetrics", "energy", "main",
+    "sensors", "powercap", "hwmon", "nvml", "powermetrics", "zeus", "energy", "main",
 )  # fmt: skip
 """What travels; each imports from those before it alone."""
 

@@ -20,7 +20,7 @@ class Sensor:
     """What is read.
 
     Attributes:
-        name: the interface: ``rapl``, ``hwmon``, ``nvml`` or ``powermetrics``.
+        name: the interface: ``rapl``, ``hwmon``, ``nvml``, ``powermetrics`` or ``zeus``.
         domain: the parts of the device that it covers, joined by ``+``.
         unit: of the raw readings, one of :data:`SCALES`.
         kind: ``counter`` of energy, or ``power`` that is integrated.

@@ -25,7 +25,7 @@ from netadapt.platforms.ort.times import Times
 
 LEVELS = ("basic", "extended", "all")
 PRECISIONS = ("float32", "int8")
-SENSORS = ("rapl", "nvml", "hwmon", "powermetrics", "auto")
+SENSORS = ("rapl", "nvml", "hwmon", "powermetrics", "zeus", "auto")
 CANARY_EVERY = 32
 """Layers after which the canary so far is given too."""
 ENERGY_ROUNDS = 3
