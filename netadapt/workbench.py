@@ -1,7 +1,7 @@
 """The workshop of the search, with real models on real devices."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -260,7 +260,10 @@ class Workbench:
         )
 
     def train(self, model: nn.Module, epochs: float, *, seed: int, what: str, name: str) -> Phase:
-        """Train a model at length, in place, with the run's recipe, and write its weights."""
+        """Train a model at length, in place, with the run's recipe, and write its weights.
+
+        A network that was pruned for a device is trained as it will compute there.
+        """
         place = training.Checkpoint(
             self.run.weights_path(name).with_suffix(".partial"),
             self.config.execution.checkpoint_every_s,
@@ -272,7 +275,9 @@ class Workbench:
             trainer=self.config.execution.trainer,
             checkpoint=place,
         )
-        with self.fleet.watch.lap() as lap:
+        pruned = model is not self.subject.module
+        there = training_on(scored_as(self.fleet.devices), model, course.recipe, seed)
+        with self.fleet.watch.lap() as lap, there if pruned else nullcontext():
             result = training.fine_tune(
                 model,
                 self.subject.data,
@@ -309,11 +314,10 @@ class Workbench:
         if run.last(Trained, what="adapted", iteration=step.iteration) is not None:
             return self._loaded(step.keep, "adapted")
         model = self._loaded(step.keep, step.weights)
-        seed, info = derived_seed(self.config.seed, "long"), scored_as(self.fleet.devices)
-        with training_on(info, model, tuning.recipe, seed):
-            phase = self.train(
-                model, tuning.long_epochs, seed=seed, what="long fine-tune", name="adapted"
-            )
+        phase = self.train(
+            model, tuning.long_epochs, seed=derived_seed(self.config.seed, "long"),
+            what="long fine-tune", name="adapted",
+        )  # fmt: skip
         run.append(Trained("adapted", step.iteration, tuning.long_epochs, phase))
         return model
 

@@ -246,7 +246,7 @@ def test_damaged_and_missing_weight_files(tmp_path, name):
 
 def test_weights_that_cannot_be_written(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    with pytest.raises(RunError, match="cannot be written"):
+    with pytest.raises(UsageError, match="Cannot write"):
         save_weights(small(), tmp_path / "file" / "w.safetensors")
 
     def full(_fd: int) -> None:

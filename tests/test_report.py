@@ -336,11 +336,11 @@ def test_the_command_writes_the_page_and_refuses_an_unknown_region(tmp_path, cap
 
 
 def test_a_page_that_cannot_be_written_is_a_warning_and_ends_no_run(tmp_path):
-    from netadapt.adapt import _report
+    from netadapt.workbench import report_on
 
     with Run(tmp_path / "run", STARTED) as run:
         (run.folder / "report.html").mkdir()
-        _report(run)
+        report_on(run)
     assert "The report was not written" in run.last(Warned).text
 
 

@@ -7,6 +7,7 @@ from torch import nn
 
 from netadapt.errors import ModelError
 from netadapt.network import AttrSpec, FixedLayer, Network, TensorSpec, Width
+from netadapt.plugins import blamed
 from netadapt.tracing._groups import SINGLE, Grouping, group_channels
 from netadapt.tracing._layers import fuse, layer_spec, training_only, vectors
 from netadapt.tracing._ledger import NONE, Ids, Ledger, nobody
@@ -148,7 +149,8 @@ def follow(
         return before, Findings(before, failure=sentence(failure))
     shapes = ", ".join("x".join(map(str, x.shape)) for x in with_batch(examples, 1, False))
     raise ModelError(
-        f"{type(model).__name__} does not run on an input of {shapes}: {sentence(failure)}"
+        f"{type(model).__name__} does not run on an input of {shapes}: "
+        f"{blamed(failure) or sentence(failure)}"
     ) from failure
 
 
