@@ -41,7 +41,7 @@ TARGETS = {
 }
 """What is halved: the device of each, and the budget."""
 
-ARGS = {"mobilenet_v1": {"width": 0.25}}
+ARGS = {"mobilenet_v1": {"width": 0.5}}
 SHORT = replace(Recipe(lr=0.02), augment=False)
 TUNING = Tuning(8, short_steps=6, long_epochs=1, screen_batches=1, short=SHORT)
 """Short, for what counts here is which widths come out."""

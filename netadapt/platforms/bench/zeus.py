@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from importlib import import_module
 from typing import Any, Callable  # noqa: UP035 - Python 3.8 has no other
 
 from .sensors import Channel, Meter, NoSensor, Sensor
@@ -14,9 +15,7 @@ def load() -> Any:
     Raises:
         ImportError: it is not installed.
     """
-    from zeus.device import get_gpus
-
-    return get_gpus()
+    return import_module("zeus.device").get_gpus()
 
 
 def open_zeus(
