@@ -479,3 +479,34 @@ def test_a_table_of_energy_is_built_shown_and_verified(tmp_path, capsys):
     report = json.loads(out)
     assert (report["resource"], report["unit"]) == ("energy", "J")
     assert report["predictors"]["powers by class"]["mean_error"] < 0.05
+
+
+@pytest.mark.parametrize("after", [9, 32], ids=["among the table's", "in the search"])
+def test_a_sensor_that_vanishes_midway_loses_nothing_and_the_same_command_goes_on(
+    tmp_path, capsys, after
+):
+    folder, mended = tmp_path / "run", tmp_path / "mended"
+    board = ["--on", f"tests.boards:unplugged?after={after}&mended={mended}"]
+    code, _, err = adapt(capsys, folder, *board, budget="energy=60%")
+    assert code == 3
+    assert err.strip().endswith("The energy sensor synthetic:board cannot be read any more.")
+    kept = LookupTable.load(folder / "table.csv").energies
+    assert len(kept) == min(30, after - 1)  # the unpruned network came first
+    mended.touch()
+    code, out, _ = adapt(capsys, folder, *board, "--json", budget="energy=60%")
+    assert code == 0
+    assert json.loads(out)["met"]
+    assert LookupTable.load(folder / "table.csv").energies[: len(kept)] == kept
+
+
+def test_runs_are_compared_by_their_energy(tmp_path, capsys):
+    for share in ("80%", "60%"):
+        code, _, _ = adapt(capsys, tmp_path / share, "--on", BOARD, budget=f"energy={share}")
+        assert code == 0
+    given = [tmp_path / "80%", tmp_path / "60%", "--resource", "energy"]
+    code, out, _ = run(capsys, "compare", *given)
+    assert code == 0
+    assert "J" in out
+    code, _, err = run(capsys, "compare", *given[:2])
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1
