@@ -17,6 +17,7 @@ from netadapt import data
 from netadapt.data import sources
 from netadapt.data.images import decode
 from netadapt.data.sources import stratified
+from netadapt.data.splits import FileSplit
 from netadapt.errors import DataError
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -259,11 +260,25 @@ def test_a_holdout_of_any_size_leaves_an_image_of_each_class(counts, draw):
         stratified(labels, most + 1, seed=0)
 
 
-def test_images_that_are_in_two_splits_are_told(tmp_path, caplog):
+@pytest.mark.parametrize("limit_bytes", [0, 10**9])
+def test_images_that_are_in_two_splits_are_told(tmp_path, monkeypatch, caplog, limit_bytes):
     root = plain(tmp_path)
+    monkeypatch.setattr(sources, "DECODED_LIMIT_BYTES", limit_bytes)
     data.load(str(root))
     assert not caplog.records
     shutil.copy(root / "train" / "a" / "3.png", root / "test" / "a" / "copy.png")
     data.load(str(root), holdout=1)
     assert "1 of 13 test images are training images too, such as" in caplog.text
     assert str(root / "test" / "a" / "copy.png") in caplog.text
+
+
+def test_files_are_the_same_if_all_their_bytes_are(tmp_path):
+    end = bytes(5000)
+    contents = [b"a" + end, b"b" + end, b"a" + end, b"c", b"d" + end + b"e", b"a" + end]
+    files = [tmp_path / str(number) for number in range(len(contents))]
+    for path, content in zip(files, contents, strict=True):
+        path.write_bytes(content)
+    targets = torch.zeros(3, dtype=torch.long)
+    known, others = FileSplit(tuple(files[:3]), targets, 8), FileSplit(tuple(files[3:]), targets, 8)
+    assert sources.repeated(known, others) == [(0, 2)]
+    assert sources.repeated(known, known) == [(0, 0), (1, 1), (0, 2)]

@@ -431,3 +431,88 @@ def test_a_weight_that_the_code_overwrites_shrinks_with_what_it_is_computed_from
     network = checked(Merged())
     assert sum(group.size for group in shrinkable(network)) >= 8 + 6
     assert "merged.weight" in {s.tensor for g in shrinkable(network) for s in g.slots}
+
+
+class Computed(nn.Module):
+    """A convolution of each image by kernels that are computed from it, images as groups."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.k, self.b = nn.Conv2d(3, 8, 1), nn.Linear(8, 8 * 9), nn.Conv2d(8, 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        n, c, h, w = x.shape
+        kernels = self.k(x.mean((2, 3))).view(n * c, 1, 3, 3)
+        x = F.conv2d(x.reshape(1, n * c, h, w), kernels, padding=1, groups=n * c)
+        return self.b(x.view(n, c, h, w))
+
+
+def test_images_side_by_side_as_channels_count_once() -> None:
+    network = checked(Computed())
+    pixels = 8 * 8
+    assert network.macs({}) == (3 * 8 + 8 * 9 + 8 * 2) * pixels + 8 * 8 * 9
+    assert "" not in reasons(network)
+
+
+class Kernels(nn.Module):
+    """A sum of several kernels by learned shares."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Conv2d(3, 8, 1), nn.Conv2d(12, 2, 1)
+        self.kernels = nn.Parameter(torch.randn(4, 12, 8, 3, 3))
+        self.shares = nn.Parameter(torch.randn(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        kernel = torch.einsum("k,koihw->oihw", self.shares.softmax(0), self.kernels)
+        return self.b(F.conv2d(self.a(x), kernel, padding=1))
+
+
+def test_several_kernels_in_one_tensor_shrink_on_both_sides() -> None:
+    assert sorted(sizes(checked(Kernels())).values()) == [8, 12]
+
+
+class Padded(nn.Module):
+    """A shortcut that pads channels by a number that the module holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 12, 1), nn.Conv2d(12, 2, 1)
+        self.extra = 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        return self.c(self.b(x) + F.pad(x, (0, 0, 0, 0, self.extra, self.extra)))
+
+
+def test_channels_padded_by_an_attribute_are_nobodys() -> None:
+    network = checked(Padded())
+    assert sizes(network) == {"a": 8}
+    assert reasons(network)["b"].startswith("some of its channels: ")
+
+
+class Turned(nn.Module):
+    """A spatial transformer, and parameters of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.where, self.b = nn.Conv2d(3, 8, 1), nn.Linear(8, 6), nn.Conv2d(8, 2, 1)
+        self.rows = nn.Parameter(torch.randn(1, 1, 8, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        turn = self.where(x.mean((2, 3))).view(-1, 2, 3)
+        grid = F.affine_grid(turn, x.size(), align_corners=False)
+        return self.b(F.grid_sample(x, grid, align_corners=False) * self.rows)
+
+
+def test_a_spatial_transformer_may_shrink_and_own_parameters_have_a_name() -> None:
+    network = checked(Turned())
+    assert sizes(network) == {"a": 8}
+    assert reasons(network)["rows"] == "has no channels"
+
+
+def test_several_filters_for_each_channel_of_an_image_shrink_evenly() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 24, 1, groups=3), nn.ReLU(), nn.Conv2d(24, 2, 1))
+    assert sizes(checked(model)) == {"0": 8}

@@ -42,19 +42,19 @@ def decode(path: Path, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
         DataError: the file is no image, or is damaged, or its values have no known range.
     """
     if not path.is_file():
-        raise _unreadable(path, mishap(path))  # opening a pipe would wait for ever
+        raise unreadable(path, mishap(path))  # opening a pipe would wait for ever
     try:
         with Image.open(path) as file:
             image = _rgb(_upright(file))
     except DataError:
         raise
     except UnidentifiedImageError as error:
-        raise _unreadable(path, mishap(path) or "it is damaged, or no image") from error
+        raise unreadable(path, mishap(path) or "it is damaged, or no image") from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6
-        raise _unreadable(path, f"it unpacks to more than {limit} million pixels") from error
+        raise unreadable(path, f"it unpacks to more than {limit} million pixels") from error
     except Exception as error:  # PIL raises anything for a damaged file
-        raise _unreadable(path, str(error) or type(error).__name__) from error
+        raise unreadable(path, str(error) or type(error).__name__) from error
     if image.size != (size, size):
         width, height = image.size
         side = min(width, height)
@@ -71,15 +71,16 @@ def shorter_side(path: Path) -> int:
         DataError: the file is no image.
     """
     if not path.is_file():
-        raise _unreadable(path, mishap(path))
+        raise unreadable(path, mishap(path))
     try:
         with Image.open(path) as image:
             return min(image.size)
     except Exception as error:
-        raise _unreadable(path, mishap(path) or "it is damaged, or no image") from error
+        raise unreadable(path, mishap(path) or "it is damaged, or no image") from error
 
 
-def _unreadable(path: Path, reason: str) -> DataError:
+def unreadable(path: Path, reason: str) -> DataError:
+    """What is said of an image file that cannot be read."""
     return DataError(
         f"Image {path} cannot be read: {reason.rstrip('.')}. Repair it or remove it from the data "
         "set."

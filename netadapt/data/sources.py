@@ -4,6 +4,7 @@ import hashlib
 import logging
 import urllib.error
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,8 +15,9 @@ import torchvision
 from torch import Tensor
 
 from netadapt.data.folder import folder_to_try, scan
-from netadapt.data.images import shorter_side
+from netadapt.data.images import shorter_side, unreadable
 from netadapt.data.splits import (
+    DECODERS,
     IMAGENET_MEAN,
     IMAGENET_STD,
     ArraySplit,
@@ -202,8 +204,7 @@ def _folder(root: Path, options: _Options) -> Task:
         class_names=learn.classes,
         seed=options.seed,
     )
-    if in_memory:
-        _remark_repeated(task, parts)
+    _remark_repeated(task, parts)
     return task
 
 
@@ -222,11 +223,58 @@ def _remark_repeated(task: Task, parts: Mapping[str, Sequence[Path]]) -> None:
 
 
 def repeated(known: Split, others: Split) -> list[tuple[int, int]]:
-    """Pairs ``(i, k)``: the k-th of the other images has every pixel of the i-th known one."""
+    """Pairs ``(i, k)``: the k-th of the other images has every pixel of the i-th known one.
+
+    Of sets too large to be decoded, files with the same bytes; only those of equal sizes are read.
+    """
+    if isinstance(known, FileSplit) and isinstance(others, FileSplit):
+        return _same_files(known.paths, others.paths)
     if not isinstance(known, ArraySplit) or not isinstance(others, ArraySplit):
         return []
     first = {digest: i for i, digest in reversed(list(enumerate(_digests(known))))}
     return [(first[d], k) for k, d in enumerate(_digests(others)) if d in first]
+
+
+def _same_files(known: Sequence[Path], others: Sequence[Path]) -> list[tuple[int, int]]:
+    """Pairs of files with the same bytes, with the first of several known ones.
+
+    Files are told apart by their sizes, then by their ends, which is a small part of what an epoch
+    reads; only those that agree in both are read whole.
+    """
+    left, right = list(range(len(known))), list(range(len(others)))
+    first: dict[object, int] = {}
+    seconds: dict[int, object] = {}
+    with ThreadPoolExecutor(DECODERS) as pool:  # reading leaves the interpreter free
+        for mark in (_size, _end, _digest):
+            firsts = dict(zip(left, pool.map(mark, [known[i] for i in left]), strict=True))
+            seconds = dict(zip(right, pool.map(mark, [others[k] for k in right]), strict=True))
+            shared = set(firsts.values()) & set(seconds.values())
+            left = [i for i in left if firsts[i] in shared]
+            right = [k for k in right if seconds[k] in shared]
+            first = {firsts[i]: i for i in reversed(left)}
+    return [(first[seconds[k]], k) for k in right]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+def _end(path: Path) -> bytes:
+    return _read(path, 4096)
+
+
+def _digest(path: Path) -> bytes:
+    return hashlib.blake2b(_read(path, _size(path))).digest()
+
+
+def _read(path: Path, last: int) -> bytes:
+    """The last bytes of an image file."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, _size(path) - last))
+            return file.read()
+    except OSError as error:
+        raise unreadable(path, str(error.strerror)) from error
 
 
 def _digests(split: ArraySplit) -> Iterator[bytes]:

@@ -83,7 +83,7 @@ PARTS: dict[str, Rule] = {
     "tensor_split": parts.tensor_split, "unbind": parts.unbind, "narrow": parts.narrow,
     "select": parts.select, "index_select": parts.index_select, "gather": parts.gather,
     "__getitem__": parts.getitem, "__setitem__": parts.setitem, "flip": order.flip,
-    "roll": order.roll,
+    "flipud": order.flipud, "fliplr": order.fliplr, "rot90": order.rot90, "roll": order.roll,
 }  # fmt: skip
 SPATIAL: dict[str, Rule] = {
     "max_pool2d": spatial.pool("max_pool"), "avg_pool2d": spatial.pool("avg_pool"),
@@ -107,6 +107,7 @@ SPATIAL: dict[str, Rule] = {
     "upsample_nearest2d": spatial.interpolate, "upsample_bilinear2d": spatial.interpolate,
     "upsample_bicubic2d": spatial.interpolate, "upsample_nearest1d": spatial.interpolate,
     "upsample_linear1d": spatial.interpolate, "grid_sample": spatial.sampled,
+    "affine_grid": spatial.affine_grid,
     "grid_sampler": spatial.sampled, "grid_sampler_2d": spatial.sampled,
     "pixel_shuffle": spatial.pixel_shuffle, "pixel_unshuffle": spatial.pixel_unshuffle,
     "channel_shuffle": spatial.channel_shuffle, "native_channel_shuffle": spatial.channel_shuffle,

@@ -23,6 +23,32 @@ def flip(call: Call, input: Value, *dims: Any, **options: Any) -> Any:
     return result
 
 
+def flipud(call: Call, input: Value) -> Any:
+    """The first dimension in reverse order."""
+    return flip(call, input, 0)
+
+
+def fliplr(call: Call, input: Value) -> Any:
+    """The second dimension in reverse order."""
+    return flip(call, input, 1)
+
+
+def rot90(call: Call, input: Value, k: int = 1, dims: Any = (0, 1)) -> Any:
+    """A plane turned by quarters: one of its dimensions in reverse order, and both swapped."""
+    first, second = (position(dim, len(input.shape)) for dim in dims)
+    axes = dict(input.axes)
+    turned = {1: (second,), 2: (first, second), 3: (first,)}.get(int(k) % 4, ())
+    for place in turned:
+        if place in axes:
+            axes[place] = call.ledger.descend(axes[place][::-1], axes[place])
+    if int(k) % 2:
+        swap = {first: second, second: first}
+        axes = {swap.get(axis, axis): ids for axis, ids in axes.items()}
+    result = call.value(axes)
+    call.layer("move", input, result)
+    return result
+
+
 def roll(call: Call, input: Value, shifts: Any, dims: Any = None) -> Any:
     """Positions shifted in a circle along some dimensions.
 

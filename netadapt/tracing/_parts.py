@@ -12,6 +12,10 @@ from netadapt.tracing._numbers import Number
 from netadapt.tracing._values import BAKED, Call, Value, position, varies
 
 
+ALONE = ", which takes single channels by their positions"
+"""Why an operation fixes channels that it reads one at a time."""
+
+
 def parts(call: Call, input: Value, dim: int, sizes: Sequence[Any] | None) -> Any:
     """The tensors that a split along a dimension returns.
 
@@ -120,7 +124,7 @@ def without(call: Call, input: Value, dims: Sequence[int]) -> dict[int, Ids]:
     gone = [position(d, len(input.shape)) for d in dims]
     for axis in gone:
         if axis in input.axes:
-            call.ledger.fix(input.axes[axis], f"feeds {call.what}{BAKED}")
+            call.ledger.fix(input.axes[axis], f"feeds {call.what}{ALONE}")
     return {axis: ids for axis, ids in input.axes.items() if axis not in gone}
 
 
@@ -160,7 +164,7 @@ def indexed(call: Call, input: Value, keys: list[Any], shape: Sequence[int] | No
                         call.freeze(end, why=", which cuts another tensor by it")
             place += 1
         elif dim in input.axes:
-            call.ledger.fix(input.axes[dim], f"feeds {call.what}{BAKED}")
+            call.ledger.fix(input.axes[dim], f"feeds {call.what}{ALONE}")
         dim += 1
     return call.value(axes, shape)
 

@@ -128,7 +128,7 @@ class Recorder(TorchFunctionMode):
         given, options = self._known(args), self._known(kwargs)
         rule = _functions.rule_of(name, func)
         known, ledger = None, self._found.ledger
-        if rule is not None and accepts(rule, (call, *given), options):
+        if rule is not None and accepts(rule, 1 + len(given), tuple(options)):
             try:
                 known = rule(call, *given, **options)
             except Exception as error:  # a use that the rule was not written for
@@ -323,6 +323,7 @@ def bare(func: Any) -> str:
     return name
 
 
+@lru_cache(maxsize=4096)
 def spoken(func: Any, name: str) -> str:
     """The operation of a call in words."""
     if isinstance(func, torch._ops.OpOverload):
@@ -331,15 +332,11 @@ def spoken(func: Any, name: str) -> str:
     return said.removeprefix("torch.") if said.startswith("torch.Tensor.") else said
 
 
-@lru_cache(maxsize=1024)
-def _signature(rule: Rule) -> inspect.Signature:
-    return inspect.signature(rule)
-
-
-def accepts(rule: Rule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a rule has a parameter for every argument of the call."""
+@lru_cache(maxsize=4096)
+def accepts(rule: Rule, count: int, names: tuple[str, ...]) -> bool:
+    """Whether a rule has a parameter for every argument of the call: some in order, some named."""
     try:
-        _signature(rule).bind(*args, **kwargs)
+        inspect.signature(rule).bind(*range(count), **dict.fromkeys(names))
     except TypeError:
         return False
     return True

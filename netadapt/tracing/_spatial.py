@@ -164,6 +164,11 @@ def sampled(call: Call, input: Value, grid: Any, *_: Any, **__: Any) -> Any:
     return result
 
 
+def affine_grid(call: Call, theta: Value, size: Any, *_: Any, **__: Any) -> Any:
+    """Positions to read at; of the size asked for, the number of channels takes no part."""
+    return call.freeze(theta, why=" as positions")
+
+
 def pad(
     call: Call, input: Value, pad: Sequence[Any], mode: str = "constant", value: Any = None
 ) -> Any:
@@ -175,11 +180,16 @@ def pad(
         if before == 0 and after == 0:
             axes[axis] = ids
             continue
-        baked = varies(before) or varies(after) or mode != "constant" or min(before, after) < 0
-        if baked:
+        counted = [n for n in (before, after) if varies(n)]
+        if mode != "constant" or min(before, after) < 0:
             call.freeze(before, after)
             call.ledger.fix(ids, f"feeds {call.what} along the channels{BAKED}")
+        elif not all(n.from_attributes for n in counted):
+            call.freeze(before, after, why=", which adds as many channels")
+            call.ledger.fix(ids, f"feeds {call.what}, which adds channels by the number of others")
         else:
+            for number in counted:
+                number.pin()
             axes[axis] = np.concatenate([nobody(before), ids, nobody(after)])
             call.ledger.lift(ids)
     result = call.value(axes)

@@ -250,7 +250,8 @@ def fixed_layers(
         names = [ledger.canonical[name] for name in names]
         if names and not any(name in touched for name in names):
             known = "has no channels" if any(name in ledger.used for name in names) else unreached
-            found.setdefault(path, ledger.untouched.get(path, known))
+            # The model's own parameters have no module to be named by.
+            found.setdefault(path or ", ".join(names), ledger.untouched.get(path, known))
     return tuple(FixedLayer(layer, why) for layer, why in found.items())
 
 

@@ -215,7 +215,12 @@ class Call:
 
 
 def channel_dims(shape: Sequence[int]) -> Sequence[int]:
-    """Dimensions of a parameter that may hold channels: not those of a convolution's window."""
+    """Dimensions of a parameter that may hold channels: not those of a convolution's window.
+
+    Several kernels in one, ``[K, C_out, C_in, kH, kW]``, have channels along three.
+    """
+    if len(shape) == 5 and shape[2] > shape[3] == shape[4]:
+        return (0, 1, 2)
     return (0, 1) if len(shape) > 2 and shape[0] > 1 else range(len(shape))
 
 

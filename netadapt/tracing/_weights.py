@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from netadapt.tracing._ledger import Ids, Role, nobody
+from netadapt.tracing._ledger import NONE, Ids, Role, nobody
 from netadapt.tracing._numbers import Number
 from netadapt.tracing._values import Call, Value, pair
 
@@ -26,7 +26,8 @@ def titled(call: Call, weight: Value) -> str:
         return weight.name.removesuffix(".weight")
     places = call.ledger.places(weight.along(0)) | call.ledger.places(weight.along(1))
     owners = {tensor.rpartition(".")[0].partition(".parametrizations")[0] for tensor, _ in places}
-    return call.owner if call.owner in owners or not owners else min(owners) or call.name
+    known = call.owner if call.owner in owners or not owners else min(owners)
+    return known or call.name
 
 
 def produced(call: Call, weight: Value, dim: int, size: int) -> Ids:
@@ -77,6 +78,8 @@ def convolve(
     call.attr(module, "out_channels", out)
     result = call.value({**axes, dim: out})
     spatial = len(weight.shape) - 2
+    if dim and input.shape[0] < call.found.batch and heads is not None:
+        into, out, heads = one_image(call, into), one_image(call, out), one_image(call, heads)
     kind = ("conv_transpose" if swap else "conv") if spatial < 3 else "conv_nd"
     call.layer(
         kind, input, result, name=name, cin=into, cout=out, in_hw=pixels(call, input, dim),
@@ -84,6 +87,12 @@ def convolve(
         bias=bias is not None, module=module, **(geometry if spatial < 3 else {}),
     )  # fmt: skip
     return result
+
+
+def one_image(call: Call, ids: Ids) -> Ids:
+    """The channels of one image, where code lays all images side by side as channels."""
+    count = call.found.batch
+    return ids if len(ids) % count else ids[: len(ids) // count]
 
 
 def pixels(call: Call, value: Value, dim: int) -> tuple[int, int]:
@@ -105,7 +114,8 @@ def grouped(call: Call, weight: Value, into: Ids, groups: Any, swap: bool) -> tu
     count, name = int(groups), titled(call, weight)
     a, b = len(into) // count, weight.shape[1] if swap else weight.shape[0] // count
     why = f"shares a group of {call.what} with channels of a fixed width"
-    whole = a == 1 or (count > max(a, b) and name not in call.found.even)
+    alone = a == 1 and (b == 1 or (into != NONE).any())
+    whole = alone or (count > max(a, b) and name not in call.found.even)
     if not (whole and isinstance(groups, Number)):
         if isinstance(groups, Number):
             groups.freeze(why)
