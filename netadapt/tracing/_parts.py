@@ -11,7 +11,6 @@ from netadapt.tracing._ledger import Ids
 from netadapt.tracing._numbers import Number
 from netadapt.tracing._values import BAKED, Call, Value, position, varies
 
-
 ALONE = ", which takes single channels by their positions"
 """Why an operation fixes channels that it reads one at a time."""
 
