@@ -277,7 +277,7 @@ def test_convolutions_with_computed_weights_shrink_and_are_counted(
 
 def test_a_sliced_weight_is_fixed_for_a_true_reason_and_counted() -> None:
     network = checked(Shaped(lambda w: torch.cat([w[:3], w[3:] * 2])))
-    assert sizes(network) == {"a": 8}
+    assert sizes(network) == {"a": 8, "b#2": 3}  # the rows that the slice counts stay
     assert network.macs({}) == 1536 + 27648 + 768
     assert "constant in the code" in reasons(network)["b"]
 
@@ -516,3 +516,35 @@ def test_a_spatial_transformer_may_shrink_and_own_parameters_have_a_name() -> No
 def test_several_filters_for_each_channel_of_an_image_shrink_evenly() -> None:
     model = nn.Sequential(nn.Conv2d(3, 24, 1, groups=3), nn.ReLU(), nn.Conv2d(24, 2, 1))
     assert sizes(checked(model)) == {"0": 8}
+
+
+class Sliced(nn.Module):
+    """Takes channels at constant positions, from the first or from the last."""
+
+    def __init__(self, key: slice) -> None:
+        super().__init__()
+        self.key = key
+        self.a, self.b = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 2, 1)
+        self.c = nn.Conv2d(len(range(8)[key]), 2, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.a(x)
+        return self.b(x) + self.c(x[:, self.key])
+
+
+@pytest.mark.parametrize(
+    ("key", "free"),
+    [
+        (slice(None, 2), 6),
+        (slice(2, None), 6),
+        (slice(1, 3), 5),
+        (slice(-3, None), 5),
+        (slice(None, -3), 5),
+        (slice(1, -1), 6),
+        (slice(-3, -1), 5),
+    ],
+)
+def test_channels_beyond_a_constant_slice_may_go(key: slice, free: int) -> None:
+    network = checked(Sliced(key))
+    assert sum(sizes(network).values()) == free
+    assert reasons(network)["a"].startswith("some of its channels: ")

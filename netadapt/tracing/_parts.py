@@ -181,12 +181,21 @@ def sliced(call: Call, ids: Ids, key: slice) -> Ids:
     elif stride > 1:
         phases(call, ids, stride)
     elif (left, right) != (0, count) and not cuts(call, ids, key, left, right):
-        call.ledger.fix(ids, f"feeds {call.what}{BAKED}")
+        for part in held_by(key, ids):
+            call.ledger.fix(part, f"feeds {call.what}{BAKED}")
     elif (left, right) == (0, count):
         for end in (key.start, key.stop):
             if varies(end):
                 end.pin()
     return result
+
+
+def held_by(key: slice, ids: Ids) -> list[Ids]:
+    """Channels that a slice counts from either end: those beyond may go, and it takes the same."""
+    ends = [end for end in (key.start, key.stop) if end is not None]
+    if any(varies(end) for end in ends):
+        return [ids]
+    return [ids[:end] if end >= 0 else ids[end:] for end in map(int, ends)]
 
 
 def phases(call: Call, ids: Ids, stride: int) -> None:
