@@ -283,6 +283,13 @@ def long_run(iterations):
     yield FINISHED
 
 
+def test_a_name_that_is_no_utf8_makes_a_page(tmp_path):
+    odd = replace(STARTED, command="netadapt adapt net --run a\udcff")
+    folder = written(tmp_path / "r", (odd, *EVENTS[1:]))
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert ">a?</span>" in page
+
+
 def test_ten_thousand_iterations_stay_below_a_megabyte_and_say_what_is_left_out():
     page = report_page("r", records(*long_run(10_000)))
     assert len(page.encode()) < 1_000_000
