@@ -324,6 +324,17 @@ def test_a_line_goes_where_its_values_say():
     assert line_chart("t", [Series("a", ())], str) == Markup()
 
 
+def test_each_kind_of_work_has_a_colour_of_its_own():
+    page = report_page("r", records(*EVENTS))
+    bar = stacked("time", [(f"work {number}", 1.0) for number in range(10)])
+    used = re.findall(r'class="(part[0-9]+)"', bar)
+    assert len(set(used)) == 10
+    for scheme in (page.split("@media", 1)[0], page.split("prefers-color-scheme: dark", 1)[1]):
+        colours = dict(re.findall(r"--p([0-9]): (#[0-9a-f]{6})", scheme.split("* {", 1)[0]))
+        assert len(set(colours.values())) == 10
+    assert all(f".{name} {{ fill: var(--p{name[4:]}); }}" in page for name in used)
+
+
 def test_parts_of_a_bar_are_shares_of_it():
     assert re.findall(r'x="([\d.]+)" width="([\d.]+)"', stacked("t", [("a", 3.0), ("b", 1.0)])) == [
         ("0.00", "75.00"), ("75.00", "25.00"),
