@@ -117,6 +117,18 @@ def test_quiet_is_silent_and_verbose_has_a_line_for_every_trial(capsys):
         assert said.count("trial     body, fine-tuned: holdout 80.00% in 2.0 s") == lines
 
 
+@pytest.mark.parametrize("loss", [float("nan"), float("inf"), -float("inf")])
+def test_a_loss_that_is_no_number_is_null_in_json(capsys, loss):
+    with Console(json_lines=True) as console:
+        console(Progress("train", 1, 2, loss, 32))
+
+    def refuse(word):
+        raise AssertionError(f"{word} is not JSON")
+
+    line = json.loads(capsys.readouterr().out, parse_constant=refuse)
+    assert (line["event"], line["loss"], line["images"]) == ("Progress", None, 32)
+
+
 def test_json_lines_are_the_events_of_the_journal(capsys):
     with Console(json_lines=True) as console:
         console(BOUND)

@@ -143,8 +143,8 @@ def test_the_claim_has_its_spread_and_the_command():
     )  # fmt: skip
     assert table.rows[1][0] == "test top-1 accuracy"
     assert table.rows[1][3] == "-2.00 points"
-    page = report_page("r", records(*EVENTS))
-    assert "<code>netadapt adapt net --budget 60%</code>" in page
+    (code,) = re.findall("<code>(.*?)</code>", report_page("r", records(*EVENTS)))
+    assert re.sub("</?span[^>]*>", "", code) == "netadapt adapt net --budget 60%"
 
 
 def test_the_interval_of_an_accuracy_is_wilsons():
@@ -283,6 +283,13 @@ def long_run(iterations):
     yield FINISHED
 
 
+def test_a_name_that_is_no_utf8_makes_a_page(tmp_path):
+    odd = replace(STARTED, command="netadapt adapt net --run a\udcff")
+    folder = written(tmp_path / "r", (odd, *EVENTS[1:]))
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert ">a?</span>" in page
+
+
 def test_ten_thousand_iterations_stay_below_a_megabyte_and_say_what_is_left_out():
     page = report_page("r", records(*long_run(10_000)))
     assert len(page.encode()) < 1_000_000
@@ -315,6 +322,17 @@ def test_a_line_goes_where_its_values_say():
     chart = line_chart("t", [Series("a", ((0.0, 0.0), (1.0, 10.0)))], str)
     assert 'd="M62.0 196.0L370.0 12.0"' in chart  # from corner to corner of the plot
     assert line_chart("t", [Series("a", ())], str) == Markup()
+
+
+def test_each_kind_of_work_has_a_colour_of_its_own():
+    page = report_page("r", records(*EVENTS))
+    bar = stacked("time", [(f"work {number}", 1.0) for number in range(10)])
+    used = re.findall(r'class="(part[0-9]+)"', bar)
+    assert len(set(used)) == 10
+    for scheme in (page.split("@media", 1)[0], page.split("prefers-color-scheme: dark", 1)[1]):
+        colours = dict(re.findall(r"--p([0-9]): (#[0-9a-f]{6})", scheme.split("* {", 1)[0]))
+        assert len(set(colours.values())) == 10
+    assert all(f".{name} {{ fill: var(--p{name[4:]}); }}" in page for name in used)
 
 
 def test_parts_of_a_bar_are_shares_of_it():

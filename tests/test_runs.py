@@ -189,8 +189,8 @@ def test_another_trainer_may_continue_a_run(tmp_path):
         assert run.last(Continued).execution == {"trainer": "cuda"}
 
 
-def test_changed_budgets_are_told_as_they_are_written():
+def test_changed_budgets_are_told_as_one_writes_them():
     old, new = ([asdict(parse_budget(text))] for text in ("60%", "size=2MB"))
     told = setting_differences({"config": {"budgets": old, "seed": 0}},
                                {"config": {"budgets": new, "seed": 1}})  # fmt: skip
-    assert told == ["config.budgets: 60% -> size=2MB", "config.seed: 0 -> 1"]
+    assert told == ["config.budgets: 60% -> 2MB", "config.seed: 0 -> 1"]

@@ -244,6 +244,13 @@ def test_a_file_that_is_no_trace_is_refused_with_a_sentence(tmp_path, text, word
     assert str(caught.value).endswith(".")
 
 
+@pytest.mark.parametrize("day", ["0001-01-01T00:00+14:00", "9999-12-31T23:00Z"])
+def test_a_time_at_the_end_of_the_calendar_is_refused(tmp_path, day):
+    (tmp_path / "t.csv").write_text(f"time,g_per_kwh\n{day},1\n{day},1\n")
+    with pytest.raises(UsageError, match=r"line 2: .* is not a time"):
+        read_trace(tmp_path / "t.csv")
+
+
 def test_a_file_in_another_encoding_or_that_is_none_is_refused(tmp_path):
     with pytest.raises(UsageError, match="not CSV in UTF-8"):
         read_trace(written(tmp_path, csv_of(hours_from(MIDNIGHT, 3)), "utf-16"))

@@ -13,6 +13,8 @@ from netadapt.errors import UsageError
 _MOST_G_PER_KWH = 3000.0
 _TIMES = ("time", "time_utc", "datetime", "datetime_utc", "timestamp")
 _VALUES = ("g_per_kwh", "g_co2e_per_kwh", "carbon_intensity")
+_FIRST_YEAR, _LAST_YEAR = 1900, 2200
+"""No grid's data lies outside; the calendar's own ends have no day before or after them."""
 _STEPS_MIN = (5, 10, 15, 20, 30, 60)
 _FORM = "a column 'time' (2026-01-31T00:00Z) and a column 'g_per_kwh'"
 
@@ -98,6 +100,8 @@ def _time(path: Path, line: int, row: list[str], column: int, utc: bool) -> date
     text = row[column].strip() if column < len(row) else ""
     try:
         time = datetime.fromisoformat(text)
+        if not _FIRST_YEAR <= time.year <= _LAST_YEAR:
+            raise ValueError
     except ValueError:
         raise UsageError(
             f"{path} line {line}: {text!r} is not a time; write it like 2026-01-31T00:00Z."

@@ -4,6 +4,7 @@ On a terminal, lines for what is done above one table of what goes on. Elsewhere
 one at least every 30 s.
 """
 
+import math
 import sys
 import threading
 import time
@@ -141,5 +142,8 @@ def _json_line(event: Event | Progress) -> str:
 
     now_s = time.time()
     if isinstance(event, Progress):
-        return json.dumps({"event": "Progress", "time": now_s, **asdict(event)})
-    return json.dumps(to_json(Record(now_s, event)))
+        news = asdict(event)
+        if event.loss is not None and not math.isfinite(event.loss):
+            news["loss"] = None  # JSON has no word for it
+        return json.dumps({"event": "Progress", "time": now_s, **news}, allow_nan=False)
+    return json.dumps(to_json(Record(now_s, event)), allow_nan=False)

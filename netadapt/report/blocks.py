@@ -67,8 +67,11 @@ class Section:
 
 
 def clipped(text: object, longest: int = LONGEST) -> str:
-    """A text from outside, in one line, no longer than can be shown."""
-    line = " ".join(str(text).split())
+    """A text from outside, in one line, no longer than can be shown.
+
+    Bytes of a path that are no UTF-8 reach Python as lone surrogates, which no page can hold.
+    """
+    line = " ".join(str(text).encode(errors="replace").decode().split())
     return line if len(line) <= longest else f"{line[: longest - 1]}…"
 
 

@@ -231,6 +231,10 @@ def bars(before: float, after: float, most: float) -> Markup:
     ).format(*lengths)
 
 
+PARTS = 10
+"""How many parts of a bar have a colour of their own in the style sheet."""
+
+
 def stacked(title: str, parts: Sequence[tuple[str, float]]) -> Markup:
     """One bar in parts; each part is at least wide enough to be seen."""
     total = math.fsum(value for _, value in parts)
@@ -241,7 +245,7 @@ def stacked(title: str, parts: Sequence[tuple[str, float]]) -> Markup:
         width = 100 * value / total
         drawing += Markup(
             '<rect class="part{}" x="{:.2f}" width="{:.2f}" height="10"><title>{}</title></rect>'
-        ).format(number % 6, at, max(width, 0.15), f"{label}: {value / total:.1%}")
+        ).format(number % PARTS, at, max(width, 0.15), f"{label}: {value / total:.1%}")
         at += width
     return Markup(
         '<svg class="stack" viewBox="0 0 100 10" preserveAspectRatio="none" role="img" '
@@ -254,4 +258,4 @@ def swatch(number: int) -> Markup:
     return Markup(
         '<svg class="swatch" viewBox="0 0 10 10" aria-hidden="true">'
         '<rect class="part{}" width="10" height="10"/></svg> '
-    ).format(number % 6)
+    ).format(number % PARTS)
