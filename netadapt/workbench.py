@@ -243,6 +243,7 @@ class Workbench:
         after = Figures(
             costs=costs,
             spreads={k: settled[k].spread if k in settled else m.spread for k, m in final.items()},
+            uncertainties={k: c.uncertainty for k, c in settled.items() if c.uncertainty},
             **self._figures("adapted", model, self._files, step.sizes),
         )
         return Finished(

@@ -1,6 +1,6 @@
 """The result of a run, for a person."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from netadapt.cli.text import table_text
@@ -29,17 +29,20 @@ def _cost_row(result: "Result", bound: "BoundSet") -> tuple[str, ...]:
     counted = bound.resource not in ("latency", "energy")
     modelled = result.finished.devices.get(bound.device, "").startswith("modelled")
 
+    known = after.uncertainties.get(bound.key)
+
     def text(value: float, spread: float) -> str:
         quantity = format_cost(value, bound.unit)
-        return quantity if counted or modelled else f"{quantity} ±{spread:.1%}"
+        return quantity if counted or modelled or known else f"{quantity} ±{spread:.1%}"
 
     old, new = before.costs[bound.key], after.costs[bound.key]
+    ratio = f"{new / old:.1%}"
     return (
         cost_name(bound.key, bound.unit)
         + ("" if counted else ", modelled" if modelled else ", measured"),
         text(old, before.spreads[bound.key]),
         text(new, after.spreads[bound.key]),
-        f"{new / old:.1%}",
+        f"{ratio} ±{100 * new / old * known:.1f}" if known else ratio,
     )
 
 
@@ -86,11 +89,20 @@ def _verdict(result: "Result", bound: "BoundSet") -> str:
     )
 
 
+def _timing(uncertainties: Mapping[str, float]) -> str:
+    if uncertainties:
+        return (
+            "Latency is the 10th percentile of the unpruned network's runs, and that times the "
+            "ratio of runs side by side; ± is half of its 95 % interval, in points. "
+        )
+    return "Latency is the 10th percentile, ± its interquartile range. "
+
+
 def _notes(result: "Result") -> list[str]:
     modelled = {name for name, d in result.finished.devices.items() if d.startswith("modelled")}
     timed = any(b.resource == "latency" and b.device not in modelled for b in result.bounds)
     notes = [
-        ("Latency is the 10th percentile, ± its interquartile range. " if timed else "")
+        _timing(result.finished.after.uncertainties) * timed
         + "Test images took no part in any choice.",
         f"The adapted network is in {result.folder}: adapted.onnx, adapted.pt2, and adapted.pt "
         "with load_adapted.py (needs torch alone).",

@@ -106,10 +106,15 @@ def _result_note(facts: Facts) -> str:
     modelled = {name for name, words in devices.items() if words.startswith("modelled")}
     measured = [b for b in facts.bounds.values() if b.device and b.device not in modelled]
     note = ""
-    if any(bound.resource in ("latency", "energy") for bound in measured):
+    if facts.finished and facts.finished.after.uncertainties:
+        note += (
+            "Time is the 10th percentile of the unpruned network's runs, and that times the ratio "
+            "of runs side by side; ± is half of its 95 % interval, in points. "
+        )
+    elif any(bound.resource in ("latency", "energy") for bound in measured):
         note += "± is the interquartile range of the measurement over its median. "
-    if any(bound.resource == "latency" for bound in measured):
-        note += "Time is the 10th percentile. "
+        if any(bound.resource == "latency" for bound in measured):
+            note += "Time is the 10th percentile. "
     note += "Test images took no part in any choice."
     if _counts_images(facts):
         note += " The interval of the accuracy is Wilson's, 95 %, for that many test images."
@@ -117,11 +122,14 @@ def _result_note(facts: Facts) -> str:
 
 
 def _cost_row(finished: Finished, bound: BoundSet) -> tuple[str, ...]:
+    before, after, key = finished.before, finished.after, bound.key
+    known = after.uncertainties.get(key)
+
     def text(value: float, spread: float) -> str:
         quantity = format_cost(value, bound.unit)
-        return f"{quantity} ±{spread:.1%}" if spread else quantity
+        return f"{quantity} ±{spread:.1%}" if spread and not known else quantity
 
-    before, after, key = finished.before, finished.after, bound.key
+    ratio = after.costs[key] / before.costs[key]
     modelled = finished.devices.get(bound.device, "").startswith("modelled")
     counted = bound.resource not in ("latency", "energy")
     how = "" if counted else ", modelled" if modelled else ", measured"
@@ -130,7 +138,7 @@ def _cost_row(finished: Finished, bound: BoundSet) -> tuple[str, ...]:
         f"{clipped(cost_name(key, bound.unit))}{how}",
         text(before.costs[key], before.spreads.get(key, 0.0)),
         text(after.costs[key], after.spreads.get(key, 0.0)),
-        f"{after.costs[key] / before.costs[key]:.1%}",
+        f"{ratio:.1%} ±{100 * ratio * known:.1f}" if known else f"{ratio:.1%}",
         f"{within} {format_cost(bound.limit, bound.unit)}",
     )
 

@@ -4,7 +4,7 @@ A report, a footprint or a comparison needs the journal alone.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any
 
@@ -248,6 +248,8 @@ class Figures:
         macs, params, onnx_bytes: counted.
         accuracy_spread: standard deviation between chips.
         chips: how many were scored; 1 where all compute the same.
+        uncertainties: half of the 95 % interval of each cost beside the unpruned network's, over
+            the cost; only of those that were measured in turn with it.
     """
 
     costs: Mapping[str, float]
@@ -258,6 +260,7 @@ class Figures:
     onnx_bytes: int
     accuracy_spread: float = 0.0
     chips: int = 1
+    uncertainties: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
