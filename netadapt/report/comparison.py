@@ -134,9 +134,9 @@ def comparison_of(runs: Sequence[Facts], resource: str = "latency") -> Compariso
     unit = named("resource", resource, RESOURCES).unit
     if len(runs) < 2:
         raise UsageError("A comparison needs at least two runs.")
-    common = _common(runs, resource)
     methods = _methods([run.started.settings.get("config", {}) for run in runs])
     entries = [_entry(run, method, resource) for run, method in zip(runs, methods, strict=True)]
+    common = _common(runs, resource)  # after what tells that a run lacks the resource
     entries.sort(key=lambda e: (e.method, e.seed, e.cost))
     first = runs[0]
     images = first.traced.images.get("test", 0) if first.traced else 0
