@@ -125,7 +125,8 @@ def test_a_browser_shows_a_comparison_without_a_complaint_or_a_request(runs, tmp
         browser.open(page, width=360)
         assert (browser.complaints(), browser.requests()) == ([], [])
         assert browser.value("document.documentElement.scrollWidth <= innerWidth")
-        assert browser.value("document.querySelectorAll('.chart circle').length") == 8
+        assert browser.value("document.querySelectorAll('.chart circle').length") == 5
+        # of each method the unpruned network and the mean of its runs; a ring around the frontier
 
 
 def test_the_command_prints_a_table_and_sentences(runs, tmp_path, capsys):

@@ -16,6 +16,7 @@ from netadapt.runs import Record, last, read_journal
 from netadapt.runs.events import (
     Continued,
     CrossChecked,
+    Figures,
     Finished,
     Measured,
     Started,
@@ -55,13 +56,19 @@ def use_of(name: str, records: Sequence[Record]) -> RunUse:
     devices = started.settings.get("devices", {})
     told = devices.get(measured.device, {}) if measured else {}
     source = told.get("sensor") or told.get("platform")
+    finished = last(records, Finished)
+    before = after = None
+    if measured:
+        told = (finished.before, finished.after) if finished else (None, None)
+        before = _inference(measured.unpruned, source, _told(told[0], measured.device))
+        after = _inference(measured.readings, source, _told(told[1], measured.device))
     return RunUse(
         name=name,
         phases=_phases(records),
         trainer=trainer_of(started, (last(records, Continued) or started).execution),
-        before=_inference(measured.unpruned, source) if measured else None,
-        after=_inference(measured.readings, source) if measured else None,
-        finished=last(records, Finished) is not None,
+        before=before,
+        after=after,
+        finished=finished is not None,
         provenance=_provenance(started, measured.device if measured else None),
         cross_check=added_up(r.event for r in records if isinstance(r.event, CrossChecked)),
     )
@@ -126,20 +133,31 @@ def _energy_readings(records: Sequence[Record]) -> Measured | None:
     return next(iter(telling or newest.values()), None)
 
 
-def _inference(readings: Mapping[str, Mapping[str, Any]], source: str | None) -> Inference:
+def _told(figures: Figures | None, device: str) -> dict[str, float]:
+    """What the result of a run says that a network costs on a device, by resource."""
+    costs = figures.costs if figures else {}
+    names = {r: costs.get(r, costs.get(f"{device}:{r}")) for r in ("latency", "energy")}
+    return {resource: cost for resource, cost in names.items() if cost}
+
+
+def _inference(
+    readings: Mapping[str, Mapping[str, Any]], source: str | None, told: Mapping[str, float]
+) -> Inference:
+    """An inference as it was last measured, at the level that the result of the run says."""
     latency, energy = readings.get("latency"), readings.get("energy")
     return Inference(
-        latency_s=None if latency is None else _spread(latency),
-        energy_j=None if energy is None else _spread(energy),
+        latency_s=None if latency is None else _spread(latency, told.get("latency")),
+        energy_j=None if energy is None else _spread(energy, told.get("energy")),
         basis=None if energy is None else "modelled" if energy["clock"] == "model" else "measured",
         source=source,
         windows=None if energy is None else int(energy["runs"]),
     )
 
 
-def _spread(summary: Mapping[str, Any]) -> Range:
+def _spread(summary: Mapping[str, Any], told: float | None) -> Range:
     """The headline of a measurement, from its 10th to its 90th percentile."""
-    return Range(summary["value"], summary["p10"], summary["p90"])
+    level = told / summary["value"] if told and summary["value"] else 1.0
+    return Range(*(level * summary[name] for name in ("value", "p10", "p90")))
 
 
 def _provenance(started: Started, device: str | None) -> Provenance:
