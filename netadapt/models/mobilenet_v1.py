@@ -69,6 +69,6 @@ def mobilenet_v1(
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             # This fan-out counts the outputs of all groups, so that depthwise filters start small.
-            # Larger by sqrt(groups), as their own fan-out has it, they learned more slowly in trials.
+            # Larger by sqrt(groups), as their own fan-out has it, they learned more slowly here.
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
     return model
