@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from netadapt.errors import named
+from netadapt.errors import UsageError, named
 from netadapt.files import check_output, write_atomically
 from netadapt.report.comparison import Comparison, comparison_of
 from netadapt.report.comparison_views import as_csv, as_page, as_png
@@ -21,9 +21,13 @@ def compare(folders: Sequence[Path], resource: str = "latency") -> Comparison:
         resource: what accuracy is set against, a name in :data:`netadapt.units.RESOURCES`.
 
     Raises:
-        UsageError: a folder holds no run, or runs cannot be compared.
+        UsageError: a folder holds no run or is given twice, or runs cannot be compared.
         RunError: a journal is damaged.
     """
+    given = [folder.resolve() for folder in folders]
+    twice = next((f for f, real in zip(folders, given, strict=True) if given.count(real) > 1), None)
+    if twice is not None:
+        raise UsageError(f"The run {twice} is given twice; give each run once.")
     return comparison_of([facts_of(str(f), read_journal(f)) for f in folders], resource)
 
 

@@ -105,6 +105,8 @@ def test_runs_of_different_devices_or_unfinished_ones_are_refused(tmp_path, runs
         compare(runs, "energy")
     with pytest.raises(UsageError, match="at least two"):
         compare(runs[:1])
+    with pytest.raises(UsageError, match="given twice"):
+        compare([*runs, runs[1].parent / "." / runs[1].name])
 
 
 def test_a_comparison_is_written_as_its_ending_says(runs, tmp_path):
