@@ -148,7 +148,7 @@ def test_a_continued_run_knows_its_budgets(capsys):
 
 
 SHOW = """
-import sys, time
+import os, sys, time
 from tests.test_console import HALFWAY
 from netadapt.cli.console import Console
 from netadapt.runs import Progress
@@ -157,7 +157,7 @@ with Console() as console:
         console(event)
     console(Progress("tune", 1, 9, 0.5, 32))
     time.sleep(0.6)
-    print("ready", flush=True)
+    os.write(1, b"ready\\n")  # what is printed within goes to stderr
     sys.stdin.readline()
     time.sleep(0.6)
 """
