@@ -530,16 +530,19 @@ def test_a_doubt_that_stays_is_not_measured_for_ever(tmp_path):
     assert end.iteration == 3
 
 
-def test_a_result_is_not_taken_back_by_a_measurement_that_chance_explains(tmp_path):
+def test_a_result_is_taken_back_only_by_all_its_measurements_together(tmp_path):
     told = [(1.0, 0.001), (1.0, 0.001), (0.99, 0.005)]  # 25919, at most 26049
     path = [*PATH, "conv1"]
     workshop = MockWorkshop(path, costs={"latency": WEIGHTS}, told=told, final=1.0005)
+    workshop.doubt = 0.001  # 26194 counts 25 times: 26183 together
     end, _ = run_search(tmp_path / "run", workshop, space(timed(26100)))
-    assert workshop.finished == [3, 4]  # 26194 is above both: the search went on from there
+    assert workshop.finished == [3, 4]
     workshop = MockWorkshop(PATH, costs={"latency": WEIGHTS}, told=told, final=0.996)
-    workshop.doubt = 0.001
+    workshop.doubt = 0.005  # 26076 is above, and counts as much as what was below
     end, _ = run_search(tmp_path / "other", workshop, space(timed(26060)))
-    assert (end.iteration, workshop.finished) == (3, [3])  # 26076 +- 26 may be below
+    assert (end.iteration, workshop.finished) == (3, [3])
+    assert end.measured["latency"] == pytest.approx((0.99 + 0.996) / 2 * 26181)
+    assert end.costs["latency"].uncertainty == pytest.approx(0.005 / 2**0.5)
 
 
 def test_a_candidate_that_measures_no_faster_is_measured_again_and_then_passed_over(tmp_path):

@@ -1,5 +1,6 @@
 """What measurements decide: whether a candidate is taken, and whether a search may end."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -39,17 +40,24 @@ def settled(step: Step, bounds: Sequence[Bound]) -> bool:
     )
 
 
-def contradictions(
-    step: Step, final: Mapping[str, Measurement], bounds: Sequence[Bound]
-) -> dict[str, Measurement]:
-    """Measurements of the result above a budget, where chance does not explain it."""
-    above = {}
-    for bound in bounds:
-        reading = final[bound.key]
-        lowest = reading.value * (1 - (reading.uncertainty or 0.0))
-        if lowest > max(bound.limit, step.costs[bound.key].highest):
-            above[bound.key] = reading
-    return above
+def pooled(step: Step, final: Mapping[str, Measurement]) -> Step:
+    """The step with what its result measured taken in, each weighed by how well it is known.
+
+    The ratio of two networks may drift by more from one minute to the next than either measurement
+    tells, so that the last one alone does not take back what an earlier, longer one found.
+    """
+    readings = {}
+    for key, reading in final.items():
+        before = step.costs[key]
+        if before.uncertainty and not reading.uncertainty:
+            continue  # what is known better stays
+        if before.uncertainty and reading.uncertainty and reading.value > 0:
+            weight = (before.uncertainty / reading.uncertainty) ** 2
+            value = (before.measured + weight * reading.value) / (1 + weight)
+            known = before.uncertainty / math.sqrt(1 + weight)
+            reading = replace(reading.scaled(value / reading.value), uncertainty=known)
+        readings[key] = reading
+    return remeasured(step, readings, final=True)
 
 
 def remeasured(step: Step, readings: Mapping[str, Measurement], *, final: bool) -> Step:

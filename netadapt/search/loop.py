@@ -18,7 +18,7 @@ from netadapt.platforms.measurement import Measurement
 from netadapt.runs import Outcome, Run, Step
 from netadapt.runs.events import IterationStarted
 from netadapt.search.budgets import Bound, binding, load
-from netadapt.search.confirmation import Taking, contradictions, remeasured, settled, take
+from netadapt.search.confirmation import Taking, pooled, remeasured, settled, take
 from netadapt.search.judge import Judge
 from netadapt.search.pricing import Loads, Scale, comfortable_reduction
 from netadapt.search.race import Race
@@ -162,11 +162,11 @@ def search(space: Space, workshop: Workshop, run: Run) -> Step:
             step = _iterate(step, space, workshop, run)
         elif not settled(step, space.bounds):
             step = run.commit(remeasured(step, workshop.settle(step), final=True))
-        elif contradicted := contradictions(step, workshop.finish(step), space.bounds):
-            # Latency hardly hangs on the weights, but this time it did: go on from there.
-            step = run.commit(remeasured(step, contradicted, final=False))
         else:
-            return step
+            told = pooled(step, workshop.finish(step))
+            step = step if told == step else run.commit(told)
+            if load(step.measured, space.bounds) <= 1:
+                return step
 
 
 def _iterate(step: Step, space: Space, workshop: Workshop, run: Run) -> Step:
