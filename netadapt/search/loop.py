@@ -164,7 +164,7 @@ def search(space: Space, workshop: Workshop, run: Run) -> Step:
             step = run.commit(remeasured(step, workshop.settle(step), final=True))
         else:
             told = pooled(step, workshop.finish(step))
-            step = step if told == step else run.commit(told)
+            step = step if told.measured == step.measured else run.commit(told)
             if load(step.measured, space.bounds) <= 1:
                 return step
 
