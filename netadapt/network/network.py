@@ -299,9 +299,15 @@ def least_sizes(network: Network, multiple: int) -> dict[str, int]:
     }
 
 
-def nearest_choice(group: ChannelGroup, wanted: float, multiple: int) -> int:
-    """The largest size of a group, its own included, that is not above ``wanted``, or the least."""
-    choices = (group.size, *group.choices(multiple))
+def nearest_choice(
+    group: ChannelGroup, wanted: float, multiple: int, present: int | None = None
+) -> int:
+    """The largest size of a group that is not above ``wanted``, or the least.
+
+    Up to its present size, that size included; by default its own.
+    """
+    size = group.size if present is None else present
+    choices = (size, *group.smaller(size, multiple))
     return next((size for size in choices if size <= wanted), choices[-1])
 
 

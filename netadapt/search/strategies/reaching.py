@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from netadapt.network import Sizes, shrinkable
+from netadapt.network import Sizes, nearest_choice, shrinkable
 from netadapt.search.strategies.proposal import Proposal
 from netadapt.search.strategies.situation import Situation
 
@@ -44,8 +44,7 @@ def _proposal(situation: Situation, name: str, wanted: Sizes) -> Proposal:
     changes = {}
     for group in shrinkable(situation.network):
         present = situation.sizes[group.id]
-        choices = (present, *group.smaller(present, situation.multiple))
-        size = next((choice for choice in choices if choice <= wanted[group.id]), choices[-1])
+        size = nearest_choice(group, wanted[group.id], situation.multiple, present)
         if size < present:
             changes[group.id] = size
     return Proposal(name, changes, situation.loads.changed(changes))

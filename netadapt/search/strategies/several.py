@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from itertools import pairwise
 
-from netadapt.network import ChannelGroup, shrinkable
+from netadapt.network import nearest_choice, shrinkable
 from netadapt.search.strategies import uniform
 from netadapt.search.strategies.allocation import allocate
 from netadapt.search.strategies.proposal import Proposal
@@ -67,7 +67,9 @@ def _screened(situation: Situation, even: Proposal) -> dict[str, dict[int, float
         present = situation.sizes[group.id]
         share = even.changes.get(group.id, present) / present
         wanted = (present * share, present * share**2)
-        for size in dict.fromkeys(_nearest(situation, group, size) for size in wanted):
+        for size in dict.fromkeys(
+            nearest_choice(group, size, situation.multiple, present) for size in wanted
+        ):
             if size < present:
                 load = situation.loads.changed({group.id: size})
                 probes.append(Proposal(group.id, {group.id: size}, load))
@@ -112,9 +114,3 @@ def predicted(drops: Drops, size: int) -> float:
     (first, start), (before, less), (last, more) = known[0], known[-2], known[-1]
     slope = max((more - less) / (before - last), (more - start) / (first - last))
     return more + slope * (last - size)
-
-
-def _nearest(situation: Situation, group: ChannelGroup, wanted: float) -> int:
-    present = situation.sizes[group.id]
-    choices = (present, *group.smaller(present, situation.multiple))
-    return next((size for size in choices if size <= wanted), choices[-1])

@@ -1,6 +1,6 @@
 """Uniform width scaling: the baseline that any search has to beat."""
 
-from netadapt.network import shrinkable
+from netadapt.network import nearest_choice, shrinkable
 from netadapt.search.strategies.proposal import Proposal
 from netadapt.search.strategies.situation import Situation
 
@@ -17,10 +17,10 @@ def propose(situation: Situation) -> list[Proposal]:
     for percent in range(99, 0, -1):
         changes: dict[str, int] = {}
         for group in shrinkable(situation.network):
-            wanted = sizes[group.id] * percent / 100
-            choices = group.smaller(sizes[group.id], situation.multiple)
-            if choices:
-                changes[group.id] = next((c for c in choices if c <= wanted), choices[-1])
+            present = sizes[group.id]
+            size = nearest_choice(group, present * percent / 100, situation.multiple, present)
+            if size < present:
+                changes[group.id] = size
         if not changes or changes == seen:
             continue
         seen = changes
