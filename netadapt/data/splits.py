@@ -192,6 +192,10 @@ class FileSplit:
 
     def fingerprint(self) -> str:
         """Hash of every file's class folder, name and size in bytes, without reading them."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:  # each training that keeps its place asks for it
         digest = hashlib.sha256(f"{self.size}{self.pixels}".encode())
         for path, target in zip(self.paths, self.targets.tolist(), strict=True):
             digest.update(f"{target}/{path.name}/{path.stat().st_size}\n".encode())
