@@ -256,5 +256,5 @@ def test_opening_leaves_time_to_measure(monkeypatch):
     monkeypatch.setattr(timer.time, "perf_counter", lambda: made.started_s + next(clock))
     monkeypatch.setattr(made, "open", lambda entry: True)
     waiting = [timer.Entry({"id": str(n)}, 1) for n in range(99)]
-    # 10 s are left when it begins, 5 s are for opening; each model is one look at the clock
-    assert len(made.load(waiting)) == 6
+    # 9 s are left after the first look at the clock, half of it for opening; a model is one look
+    assert len(made.load(waiting)) == 5

@@ -1,7 +1,9 @@
 """Networks in turn: a run of each a round, until it is known how they compare."""
 
+import base64
 import random
 import statistics
+import time
 
 import pytest
 from hypothesis import given
@@ -129,6 +131,32 @@ def test_a_round_with_a_reading_of_no_time_is_dropped_whole_and_counted():
     assert made.lost > 0
     assert min(taken["a"] + taken["b"]) > 0
     assert len(taken["a"]) == len(taken["b"]) >= rounds.LEAST
+
+
+def test_sessions_are_opened_anew_and_one_that_does_not_run_leaves_the_old(monkeypatch):
+    """A session's memory makes it a percent faster or slower than another of the same model."""
+    opened = []
+
+    def reopened(settings, model):
+        opened.append(model)
+        if model == b"b":
+            raise MemoryError
+        return machine.session("a")
+
+    monkeypatch.setattr(timer, "open_session", reopened)
+    machine = Machine({"a": 1000, "b": 700})
+    made = machine.timer()
+    made.renewal_s = 0.0
+    measure_in_rounds(made, [{"id": n, "model": base64.b64encode(n.encode())} for n in "ab"])
+    assert {b"a", b"b"} == set(opened)
+    assert set(machine.taken()["b"]) == {700, 1050}
+    assert made.renewal_s > 0
+
+
+def test_rounds_go_on_for_as_long_as_they_are_to_be_spread():
+    machine, began_s = Machine({"a": 1000, "b": 700}), time.perf_counter()
+    measure_in_rounds(machine.timer(spread_s=0.2), lines("a", "b"))
+    assert time.perf_counter() - began_s >= 0.2
 
 
 def test_a_clock_that_stands_still_ends_it():

@@ -31,7 +31,7 @@ class Effort:
         runs: counted runs per burst.
         min_seconds: keep adding passes until each item has run at least this long in total.
         spread_s: keep adding passes until everything has been visited for this long: a machine's
-            slow second must not hold all runs of an item.
+            slow second must not hold all runs of an item. In rounds, go on for as long.
         precision: of whole networks, run one after the other in rounds until the ratio of each to
             the first is known so well: half of its 95 % interval, relative. 0 visits them in
             passes instead.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import math
+import time
 from typing import Any, Sequence  # noqa: UP035 - Python 3.8 has no other
 
 from .timer import Entry, Timer
@@ -55,6 +56,7 @@ def measure_in_rounds(timer: Timer, lines: list[dict[str, Any]]) -> float:
     entries = [Entry(line, 1) for line in lines]
     if timer.alone:
         return timer.measure(lines)
+    began_s = time.perf_counter()
     if len(timer.load(entries)) < len(entries):
         for entry in entries:
             entry.session = None
@@ -83,10 +85,11 @@ def measure_in_rounds(timer: Timer, lines: list[dict[str, Any]]) -> float:
         if len(pending) == _LINE:
             _report(timer, ready, pending)
         rounds = len(taken[ready[0].id])
-        if rounds >= due:
+        if rounds >= due and time.perf_counter() - began_s >= timer.settings["spread_s"]:
             if _enough(timer, list(taken.values())):
                 break
             due = math.ceil(_MORE * rounds)
+        timer.renew(ready)
     _report(timer, ready, pending)
     return timer.run_s
 

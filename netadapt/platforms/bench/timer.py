@@ -6,12 +6,14 @@ import base64
 import gc
 import random
 import time
-from typing import Any, Callable, Iterator  # noqa: UP035 - Python 3.8 has no other
+from contextlib import suppress
+from typing import Any, Callable, Iterator, Sequence  # noqa: UP035 - Python 3.8 has no other
 
 from .host import available_bytes, resident_bytes
 from .sessions import open_session
 
 CANARY_EVERY = 24  # visits
+RENEW = 3  # times what it takes to open models, until they are opened anew
 
 Emit = Callable[[Any], None]
 
@@ -45,6 +47,7 @@ class Timer:
         self.inputs: dict[tuple[Any, ...], Any] = {}
         self.started_s = time.perf_counter()
         self.run_s = 0.0
+        self.renewal_s = float("inf")  # of runs, at which models are opened anew
         self.visits = 0
         self.lost = 0  # readings of no time at all
         self.canary: Entry | None = None
@@ -107,6 +110,7 @@ class Timer:
         if self.alone:
             return list(waiting)
         limit = min(self.settings["keep_mb"] * 1e6, 0.4 * available_bytes())
+        began_s = time.perf_counter()
         before, least_s = resident_bytes(), self.left_s() / 2
         chunk = []
         for entry in waiting:
@@ -115,7 +119,25 @@ class Timer:
             used = resident_bytes() - before if before else len(chunk) * 1e7
             if used > limit or self.left_s() < least_s:
                 break
+        self.renewal_s = self.run_s + RENEW * (time.perf_counter() - began_s)
         return chunk
+
+    def renew(self, entries: Sequence[Entry]) -> None:
+        """Open models anew, once they have run for three times as long as that takes.
+
+        A session keeps the memory that it found, and with it a time that is a percent off that of
+        another session of the same model. One that does not run leaves the present one in place.
+        """
+        if self.run_s < self.renewal_s:
+            return
+        began_s = time.perf_counter()
+        for entry in entries:
+            with suppress(Exception):
+                session = open_session(self.settings, entry.model())
+                for _ in range(self.settings["warmups"]):
+                    session.run(None, entry.feed)
+                entry.session = session
+        self.renewal_s = self.run_s + RENEW * (time.perf_counter() - began_s)
 
     def open(self, entry: Entry) -> bool:
         """Make the session; false, and a line that says why, if the model cannot be loaded."""
