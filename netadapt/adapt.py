@@ -18,6 +18,7 @@ from netadapt.config import RunConfig, checked
 from netadapt.errors import BudgetUnreachable
 from netadapt.export.analog import score_on
 from netadapt.export_run import write_missing
+from netadapt.inherit import Ancestor, inherit, origin
 from netadapt.models import restore, save_weights
 from netadapt.network import Network, cost_of
 from netadapt.platforms import open_platform
@@ -30,6 +31,7 @@ from netadapt.runs.events import (
     BoundSet,
     Finished,
     Group,
+    Inherited,
     Scored,
     Started,
     Stopped,
@@ -38,13 +40,14 @@ from netadapt.runs.events import (
     Warned,
 )
 from netadapt.runs.stopwatch import stopwatch_of
-from netadapt.search.budgets import Bound, Meter, meters
+from netadapt.search.budgets import Bound, Meter, bounds, meters
 from netadapt.search.fleet import Device, Fleet, check_sources, infos, scored_as
 from netadapt.search.loop import Space, check_reachable, search
 from netadapt.search.selection import SELECTIONS
 from netadapt.search.strategies import STRATEGIES
 from netadapt.space import asked_of, check_finalists, multiple_of, space_of
 from netadapt.tables.build import open_table
+from netadapt.units import Budget
 from netadapt.workbench import Workbench, job_of, rehearse, report_on
 
 FORMAT = 2
@@ -117,16 +120,20 @@ def adapt(
     subject = open_subject(config)
     config = config.suited(subject.data.pixels)
     devices = open_devices(config)
-    check_sources(meters(config.budgets, [device.name for device in devices]), devices)
+    asked = meters(config.budgets, [device.name for device in devices])
+    check_sources(asked, devices)
     if config.table is not None:
         open_table(config.table, config.table, devices[0].info)  # refused now, or never
+    settings: dict[str, Any] = {
+        "config": config.result_json(), "model": subject.spec.to_json(),
+        "data": subject.data.describe(), "devices": infos(devices),
+    }  # fmt: skip
+    if config.after is not None:
+        settings["after"] = origin(config.after, Path() if fresh else folder, settings, asked)
     rehearse(config, subject, folder, fresh=fresh)
     started = Started(
         format=FORMAT,
-        settings={
-            "config": config.result_json(), "model": subject.spec.to_json(),
-            "data": subject.data.describe(), "devices": infos(devices),
-        },
+        settings=settings,
         execution=config.to_json()["execution"],
         versions=versions(),
         command=command,
@@ -210,13 +217,17 @@ def _adapt(config: RunConfig, run: Run, subject: Assembly, devices: tuple[Device
     watch = stopwatch_of(config.execution.trainer)
     fleet = Fleet(devices, tuple(asked), network, multiple, run, config.table, watch)
     workbench = Workbench(config, subject, fleet, run, job_of(config, subject, devices))
+    if config.after is not None and run.last(Inherited) is None:
+        _inherit(config, run, asked)
     first = run.steps[0] if run.steps else None
     if first is None:
         measured = fleet.original(workbench.original())
         originals = {key: m.value for key, m in measured.items()}
     else:
         originals = first.measured
-    space = space_of(config, subject, devices, originals)
+    inherited = run.last(Inherited)
+    begun = run.steps[inherited.iteration] if inherited else None
+    space = space_of(config, subject, devices, originals, begun)
     workbench.bounds = space.bounds
     if first is None:
         for bound in space.bounds:
@@ -227,6 +238,15 @@ def _adapt(config: RunConfig, run: Run, subject: Assembly, devices: tuple[Device
         restore(subject.module, run.weights_path("original"))
     search(space, workbench, run)
     run.append(workbench.finished())
+
+
+def _inherit(config: RunConfig, run: Run, asked: Mapping[Meter, Budget]) -> None:
+    """Take over the steps of the run that this one goes on from."""
+    assert config.after is not None
+    ancestor = Ancestor.of(config.after)
+    for bound in bounds(asked, ancestor.steps[0].measured):
+        run.append(_as_event(bound))
+    inherit(run, ancestor)
 
 
 def _as_event(bound: Bound) -> BoundSet:

@@ -137,6 +137,10 @@ class TableError(UsageError):
     """A lookup table is unreadable, or was measured on another device or with other settings."""
 
 
+class AlreadyMet(UsageError):
+    """The run that is to be gone on with is within the budgets already."""
+
+
 class SettingsChanged(UsageError):
     """A run folder holds a run that was started with other settings."""
 

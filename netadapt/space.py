@@ -1,5 +1,6 @@
 """What decides the course of a search, from the settings, the model and the devices of a run."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -11,7 +12,8 @@ from netadapt.network import Network, exact_alone, shrinkable
 from netadapt.platforms.accelerators.platform import ModelledPlatform
 from netadapt.plugins import lookup
 from netadapt.pruning.importance import COMPARABLE
-from netadapt.search.budgets import bounds, meters
+from netadapt.runs import Step
+from netadapt.search.budgets import Bound, binding, bounds, meters
 from netadapt.search.fleet import Device
 from netadapt.search.loop import Space
 from netadapt.search.race import Race, looks
@@ -24,25 +26,46 @@ def space_of(
     subject: Assembly,
     devices: Sequence[Device],
     originals: Mapping[str, float],
+    begun: Step | None = None,
 ) -> Space:
-    """What decides the course of the search, for what the unpruned network measured, by key.
+    """What decides the course of the search.
+
+    Args:
+        config: all settings.
+        subject: the model with its task.
+        devices: of the run; the first decides where something is to be decided for all.
+        originals: what the unpruned network measured, by key.
+        begun: the step of an earlier run that this one goes on from.
 
     Raises:
         UsageError: a name is unknown, or the unpruned network is within all budgets.
     """
     asked = meters(config.budgets, [device.name for device in devices])
+    allowed = bounds(asked, originals)
     return Space(
         network=as_preferred(config, asked_of(config, subject), devices[0]),
-        bounds=bounds(asked, originals),
+        bounds=allowed,
         strategy=lookup("strategy", config.strategy, STRATEGIES),
         schedule=config.schedule,
         multiple=multiple_of(config, devices),
         rungs=config.ladder,
         seed=config.seed,
-        rounds=ROUNDS.get(config.strategy, 0),
+        rounds=_rounds(ROUNDS.get(config.strategy, 0), allowed, begun),
         comparable=config.importance in COMPARABLE,
         **_picking(config, len(subject.data.holdout)),
     )
+
+
+def _rounds(whole: int, allowed: Sequence[Bound], begun: Step | None) -> int:
+    """By which iteration to be within the budgets, if the whole way takes so many.
+
+    A run that goes on from another has a part of the way left, by the logarithm of the load.
+    """
+    if begun is None or not whole:
+        return whole
+    binds = binding(begun.measured, allowed)
+    left = math.log(begun.measured[binds.key] / binds.limit)
+    return begun.iteration + math.ceil(whole * left / math.log(binds.original / binds.limit))
 
 
 def _picking(config: RunConfig, images: int) -> dict[str, Any]:

@@ -3,9 +3,11 @@
 A bare number is refused: ``15`` of what is the question that most budget errors come from.
 """
 
+import itertools
 import math
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from netadapt.errors import UsageError, named
 
@@ -115,6 +117,42 @@ def parse_budget(text: str) -> Budget:
     if share and value > 1:
         raise UsageError(f"Budget {text!r} is above the original; give at most 100%.")
     return Budget(resource.name, value, share, device.strip())
+
+
+def family_of(texts: Sequence[str]) -> list[tuple[str, ...]]:
+    """The budgets of each member of a family, where one of the texts lists several.
+
+    ``energy=80%,60%`` is ``energy=80%`` for the first member and ``energy=60%`` for the second; all
+    other budgets hold for every member.
+
+    Raises:
+        UsageError: two texts list several, or they do not get smaller.
+    """
+    lists = [text for text in texts if "," in text]
+    if not lists:
+        return [tuple(texts)]
+    if len(lists) > 1:
+        raise UsageError(
+            f"Only one budget can be a list, and {' and '.join(map(repr, lists))} are; a family "
+            "shrinks in one resource."
+        )
+    members = _members(lists[0])
+    return [tuple(member if text == lists[0] else text for text in texts) for member in members]
+
+
+def _members(text: str) -> list[str]:
+    """What a list is of, each with the resource and the device of the first."""
+    first, *others = text.split(",")
+    head = first[: max(first.rfind("="), first.rfind(":")) + 1]
+    members = [first, *(o if {"=", ":"} & set(o) else head + o.strip() for o in others)]
+    for earlier, later in itertools.pairwise(map(parse_budget, members)):
+        alike = replace(earlier, value=0.0) == replace(later, value=0.0)
+        if not alike or earlier.value <= later.value:
+            raise UsageError(
+                f"The budgets of {text!r} are out of order: {later} after {earlier}. Give bounds "
+                "of one kind, the largest first, such as 80%,60%,40%."
+            )
+    return members
 
 
 def _unit(text: str, number: str, unit: str, resource: Resource | None) -> tuple[Resource, float]:

@@ -25,7 +25,7 @@ ROOMS = [
     ["runs"],
     ["carbon", "search"],
     ["report", "testing"],
-    ["compare"],
+    ["compare", "inherit"],
     ["tracing"],
     ["pruning"],
     ["models", "data"],

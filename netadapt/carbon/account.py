@@ -55,6 +55,14 @@ class Account:
     in_carbon: PaidBack
     per_day: float | None = None
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """What was not counted."""
+        after = self.use.after_run
+        if not after:
+            return LEFT_OUT
+        return (*LEFT_OUT, f"the search of {after}, which this run went on from")
+
     def as_dict(self) -> dict[str, Any]:
         """All figures as JSON values; None is not known, and an infinite bound is None."""
         inferences = {"before": self.use.before, "after": self.use.after}
@@ -81,7 +89,7 @@ class Account:
             "break_even_carbon": self.in_carbon.as_dict() | self._days(self.in_carbon),
             "inferences_per_day": self.per_day,
             "cross_check": None if self.use.cross_check is None else self.use.cross_check.as_dict(),
-            "left_out": list(LEFT_OUT),
+            "left_out": list(self.left_out),
             "provenance": asdict(self.use.provenance),
         }  # fmt: skip
 

@@ -1,6 +1,6 @@
 """The figures of an account as labelled lines."""
 
-from netadapt.carbon.account import LEFT_OUT, Account
+from netadapt.carbon.account import Account
 from netadapt.carbon.phrases import (
     amount_in_words,
     carbon_in_words,
@@ -64,7 +64,7 @@ def origin_rows(account: Account) -> list[tuple[str, str]]:
     """What was not counted, and what reproduces the run."""
     origin = account.use.provenance
     facts = (
-        ("Not counted", "; ".join(LEFT_OUT)),
+        ("Not counted", "; ".join(account.left_out)),
         ("netadapt", origin.version),
         ("Software", origin.software),
         ("Command", origin.command),

@@ -18,6 +18,7 @@ from netadapt.runs.events import (
     CrossChecked,
     Figures,
     Finished,
+    Inherited,
     Measured,
     Started,
 )
@@ -70,6 +71,7 @@ def use_of(name: str, records: Sequence[Record]) -> RunUse:
         after=after,
         finished=finished is not None,
         provenance=_provenance(started, measured.device if measured else None),
+        after_run=inherited.run if (inherited := last(records, Inherited)) else "",
         cross_check=added_up(r.event for r in records if isinstance(r.event, CrossChecked)),
     )
 

@@ -7,7 +7,7 @@ state; the text is ours. What is not known is stated as not known.
 from dataclasses import dataclass
 from typing import Any
 
-from netadapt.carbon.account import LEFT_OUT, Account
+from netadapt.carbon.account import Account
 from netadapt.carbon.markup import render_latex, render_markdown, render_text
 from netadapt.carbon.phrases import (
     carbon_in_words,
@@ -71,7 +71,7 @@ def _paragraph(account: Account) -> str:
         _cross_check(account),
         _inference(account),
         _paid_back(account),
-        f"Not counted: {'; '.join(LEFT_OUT)}.",
+        f"Not counted: {'; '.join(account.left_out)}.",
     ]
     return " ".join(sentence for sentence in sentences if sentence)
 

@@ -86,6 +86,7 @@ class RunUse:
         finished: whether the run came to its end.
         provenance: what reproduces it.
         cross_check: what another program says of its energy; None where it was not asked.
+        after_run: name of the run whose search it went on with; empty if it began on its own.
     """
 
     name: str
@@ -96,6 +97,7 @@ class RunUse:
     finished: bool = True
     provenance: Provenance = Provenance()
     cross_check: CrossCheck | None = None
+    after_run: str = ""
 
     @property
     def seconds(self) -> float:

@@ -1,6 +1,8 @@
 """``netadapt adapt``: the main job."""
 
 import shlex
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,13 +10,15 @@ import click
 
 from netadapt.cli.completion import platform_uris
 from netadapt.cli.options import console_options, existing_file, json_option, run_options
-from netadapt.cli.outcome import result_text
+from netadapt.cli.outcome import family_text, result_text
 from netadapt.cli.preview import preview_text
 from netadapt.cli.settings import resolve
 from netadapt.cli.text import echo_json
-from netadapt.errors import UsageError
+from netadapt.errors import AlreadyMet, UsageError
+from netadapt.units import family_of
 
 if TYPE_CHECKING:
+    from netadapt.adapt import Result
     from netadapt.config import RunConfig
 
 _EPILOG = """\b
@@ -31,6 +35,10 @@ Examples:
   # several budgets on several devices; one for a device replaces the general one
   netadapt adapt mobilenet_v2 --weights v2.pt --data photos/ --on ort:cpu \\
     --on phone=ssh://pi@raspberrypi --budget phone:12ms --budget 60% --budget size=2MB
+\b
+  # three networks from one search, each fine-tuned at length; later one more
+  netadapt adapt mobilenet_v1 --data digits --budget 80%,60%,40%
+  netadapt adapt mobilenet_v1 --data digits --budget 30% --after runs/mobilenet_v1-digits-40pct
 \b
   # settings in a file; flags override it
   netadapt init > run.toml
@@ -58,7 +66,8 @@ M:F        your own function F of module M
     "--budget",
     multiple=True,
     help="Such as 12ms, 60% of the measured original, energy=50%, size=2MB, macs=50%, params=1.5M, "
-    "or phone:12ms for one device. Repeatable: all must hold.",
+    "or phone:12ms for one device. Repeatable: all must hold. One may be a list such as "
+    "80%,60%,40%: a run for each, that goes on from the one before.",
 )
 @click.option(
     "--on",
@@ -72,7 +81,14 @@ M:F        your own function F of module M
     "--run",
     "folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Run folder.  [default: runs/MODEL-DATA-BUDGET]",
+    help="Run folder; of a list of budgets, where their run folders are.  [default: "
+    "runs/MODEL-DATA-BUDGET]",
+)
+@click.option(
+    "--after",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="RUN",
+    help="Go on from where the search of this finished run ended, to a smaller budget.",
 )
 @click.option("--fresh", is_flag=True, help="Start over; the old run is kept as FOLDER.old.")
 @click.option("--dry-run", is_flag=True, help="Say what would be measured and tried, and stop.")
@@ -176,26 +192,50 @@ def adapt(
         if given["finalists"] or given["rungs"]:
             raise UsageError("--exhaustive fine-tunes every proposal; give no rungs or finalists.")
         given["finalists"] = 0
-    settings = resolve(config, given)
+    family = [resolve(config, {**given, "budget": member}) for member in family_of(given["budget"])]
     if dry_run:
-        return _preview(settings, as_json=as_json)
+        return _preview(family[-1], as_json=as_json)
     from netadapt.adapt import adapt as run_adapt
     from netadapt.cli.console import Console
     from netadapt.runs import read_journal
 
-    folder = folder or Path("runs") / settings.run_name
     command = shlex.join(["netadapt", *(click.get_current_context().find_root().obj or ())])
-    with Console(quiet=quiet, verbose=verbose, json_lines=json_lines) as console:
-        if not fresh:
-            console.recall(read_journal(folder))
-        result = run_adapt(
-            settings, folder, fresh=fresh, notify=console, command=command, codecarbon=codecarbon
-        )
+    results: list[Result] = []
+    for settings, place in zip(family, _folders(family, folder), strict=True):
+        if results:
+            settings = replace(settings, after=results[-1].folder)
+        with Console(quiet=quiet, verbose=verbose, json_lines=json_lines) as console:
+            if not fresh:
+                console.recall(read_journal(place))
+            try:
+                result = run_adapt(
+                    settings, place, fresh=fresh, notify=console, command=command,
+                    codecarbon=codecarbon,
+                )  # fmt: skip
+            except AlreadyMet as met:
+                if not results:
+                    raise
+                asked = " and ".join(map(str, settings.budgets))
+                click.echo(f"No run is needed for {asked}: {met}", err=True)
+                continue
+        results.append(result)
+        if not (as_json or json_lines):
+            click.echo(result_text(result))
     if as_json:
-        echo_json(result.to_json())
-    elif not json_lines:
-        click.echo(result_text(result))
-    return 0 if result.met else 1
+        told = [result.to_json() for result in results]
+        echo_json({"schema": 1, "family": told} if len(family) > 1 else told[0])
+    elif not json_lines and len(family) > 1:
+        click.echo(family_text(results))
+    return 0 if all(result.met for result in results) else 1
+
+
+def _folders(family: Sequence["RunConfig"], folder: Path | None) -> list[Path]:
+    """Where each member of a family goes."""
+    if folder is None:
+        return [Path("runs") / settings.run_name for settings in family]
+    if len(family) == 1:
+        return [folder]
+    return [folder / settings.budget_name for settings in family]
 
 
 def _preview(settings: "RunConfig", *, as_json: bool) -> int:

@@ -6,6 +6,7 @@ from netadapt.runs.events import (
     BoundSet,
     CrossChecked,
     Event,
+    Inherited,
     Measured,
     StepTaken,
     TableMeasured,
@@ -69,6 +70,8 @@ class News:
             plural = "" if event.epochs == 1 else "s"
             length = f"{event.epochs:g} epoch{plural} in {event.phase.seconds:.0f} s"
             return f"trained   {event.what} network: {length}"
+        if isinstance(event, Inherited):
+            return f"after     {event.run}, from its step {event.iteration} on"
         if isinstance(event, StepTaken):
             return self._step_text(event.step)
         if isinstance(event, CrossChecked):

@@ -1,6 +1,6 @@
 """The result of a run, for a person."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from netadapt.cli.text import table_text
@@ -22,6 +22,26 @@ def result_text(result: "Result") -> str:
     lines += [f"{name}: {words}." for name, words in finished.devices.items()]
     lines += _notes(result)
     return "\n".join(lines)
+
+
+def family_text(results: Sequence["Result"]) -> str:
+    """The members of a family beside each other; each bound is told as a share of the original."""
+    first = results[0].finished.before
+    keys = [bound.key for bound in results[0].bounds]
+    share = results[0].metric_is_share
+    metric = f"test {results[0].metric}"
+    rows: list[tuple[str, ...]] = [("run", *keys, metric, "MACs", "parameters")]
+    plain = ("unpruned", *("100%" for _ in keys), format_metric(first.accuracy, share=share),
+             format_count(first.macs), format_count(first.params))  # fmt: skip
+    rows.append(plain)
+    for result in results:
+        after = result.finished.after
+        shares = (f"{after.costs[key] / result.finished.before.costs[key]:.1%}" for key in keys)
+        rows.append(
+            (str(result.folder), *shares, format_metric(after.accuracy, share=share),
+             format_count(after.macs), format_count(after.params))
+        )  # fmt: skip
+    return "\n" + table_text(rows, right=frozenset(range(1, len(rows[0]))))
 
 
 def _cost_row(result: "Result", bound: "BoundSet") -> tuple[str, ...]:

@@ -20,6 +20,7 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "--weights": ("weights",),
     "--input-size": ("input_size",),
     "--table": ("table",),
+    "--after": ("after",),
     "--strategy": ("strategy",),
     "--select": ("selection",),
     "--importance": ("importance",),

@@ -66,6 +66,7 @@ class RunConfig:
         inexact: whether groups may shrink of which a channel takes part in what the others compute,
             as in a normalization over channels.
         tuning: how long each kind of training lasts.
+        after: a finished run with the same settings and larger budgets; its search is gone on with.
         seed: decides splits, initial weights and the order of the images.
         execution: how to execute the run; does not decide its result.
     """
@@ -90,6 +91,7 @@ class RunConfig:
     finalists: int | None = None
     inexact: bool = True
     tuning: Tuning = field(default_factory=Tuning)
+    after: Path | None = None
     seed: int = 0
     execution: Execution = field(default_factory=Execution)
 
@@ -98,12 +100,13 @@ class RunConfig:
         values = asdict(self)
         values["budgets"], values["rungs"] = list(values["budgets"]), list(values["rungs"])
         values["table"] = str(self.table) if self.table else None
+        values["after"] = str(self.after) if self.after else None
         return values
 
     def result_json(self) -> dict[str, Any]:
         """What decides the result, as plain JSON values; a run continues where this is equal."""
         values = self.to_json()
-        del values["execution"]
+        del values["execution"], values["after"]  # where a run lies decides nothing
         return values
 
     @classmethod
@@ -113,6 +116,7 @@ class RunConfig:
         read = {
             "budgets": tuple(Budget(**budget) for budget in values["budgets"]),
             "table": Path(values["table"]) if values["table"] else None,
+            "after": Path(values["after"]) if values.get("after") else None,
             "schedule": Schedule(**values["schedule"]),
             "rungs": tuple(Rung(**rung) for rung in values["rungs"]),
             "tuning": Tuning(
@@ -138,10 +142,14 @@ class RunConfig:
         return (Rung(self.finalists),) if self.finalists else ()
 
     @property
+    def budget_name(self) -> str:
+        """What tells the run from others of a family, in names of folders."""
+        return _file_name("+".join(map(str, self.budgets)))
+
+    @property
     def run_name(self) -> str:
         """Name of the run folder where none is given; it tells budgets, and devices if several."""
-        model, budgets = self.model.replace(".", "-"), "+".join(map(str, self.budgets))
-        parts = [model, Path(self.data).name, budgets]
+        parts = [self.model.replace(".", "-"), Path(self.data).name, self.budget_name]
         if len(self.devices) > 1:
             parts.append("+".join(self.devices))
         return "-".join(_file_name(part) for part in parts)

@@ -17,6 +17,7 @@ EXAMPLES: Mapping[str, Any] = {
     "weights": "trained.safetensors",
     "input_size": 224,
     "table": "table.csv",
+    "after": "runs/mobilenet_v1-digits-60pct",
     "rungs": [str(rung) for rung in RUNGS],
     "finalists": 3,
     "schedule.initial": 0.05,

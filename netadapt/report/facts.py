@@ -10,6 +10,7 @@ from netadapt.runs.events import (
     Continued,
     Exported,
     Finished,
+    Inherited,
     Measured,
     Started,
     TableMeasured,
@@ -37,6 +38,7 @@ class Facts:
         exported: the files; None while there are none.
         warnings: what a user should know, each once.
         stopped: why it ended short of its budgets; empty if it did not.
+        after: the earlier run that it goes on from, and from which of its steps; empty if none.
         tables: what was measured of layers, by device: rows, and seconds.
     """
 
@@ -53,6 +55,7 @@ class Facts:
     exported: Exported | None
     warnings: tuple[str, ...]
     stopped: str = ""
+    after: str = ""
     tables: Mapping[str, tuple[int, float]] = field(default_factory=dict)
 
     @property
@@ -89,6 +92,7 @@ def facts_of(name: str, records: Sequence[Record]) -> Facts:
         exported=last(records, Exported),
         warnings=_warnings(records),
         stopped=watched(records).stopped,
+        after=f"{e.run}, step {e.iteration}" if (e := last(records, Inherited)) else "",
         tables=_tables(records),
     )
 

@@ -65,6 +65,7 @@ def _origin(facts: Facts) -> Table:
     rows = [
         ("run", facts.name),
         ("state", _state(facts)),
+        *([("goes on from", facts.after)] if facts.after else []),
         ("began", _date(facts.began_s)),
         ("last line written", _date(facts.ended_s)),
         ("taken up again", f"{facts.continued} times"),

@@ -6,7 +6,7 @@ A report, a footprint or a comparison needs the journal alone.
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, get_args
 
 from netadapt.runs.progress import Progress
 from netadapt.runs.step import Step
@@ -136,6 +136,21 @@ class Trained:
     iteration: int
     epochs: float
     phase: Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """The steps so far are those of an earlier run, whose journal tells what they took.
+
+    Attributes:
+        run: its name.
+        weights: SHA-256 of those of the last step.
+        iteration: of the last step.
+    """
+
+    run: str
+    weights: str
+    iteration: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,21 +352,16 @@ class Warned:
 
 
 Event = (
-    Started | Continued | Traced | BoundSet | TableMeasured | Trained | IterationStarted | Tried
-    | Measured | StepTaken | Stored | Exported | Finished | Scored | Stopped | CrossChecked | Warned
+    Started | Continued | Traced | BoundSet | TableMeasured | Trained | Inherited | IterationStarted
+    | Tried | Measured | StepTaken | Stored | Exported | Finished | Scored | Stopped | CrossChecked
+    | Warned
 )  # fmt: skip
 """Every event of a journal."""
 
 Listener = Callable[[Event | Progress], None]
 """Called with every event as it is written, and with passing news that the journal omits."""
 
-KINDS: dict[str, type[Event]] = {
-    kind.__name__: kind
-    for kind in (
-        Started, Continued, Traced, BoundSet, TableMeasured, Trained, IterationStarted, Tried,
-        Measured, StepTaken, Stored, Exported, Finished, Scored, Stopped, CrossChecked, Warned,
-    )
-}  # fmt: skip
+KINDS: dict[str, type[Event]] = {kind.__name__: kind for kind in get_args(Event)}
 
 
 @dataclass(frozen=True, slots=True)
