@@ -13,6 +13,7 @@ from netadapt.runs import Outcome, Phase, Run, Step, StepCost, read_journal, ste
 from netadapt.runs.events import Started, Tried, Warned
 from netadapt.search.budgets import Bound, Meter
 from netadapt.search.loop import Space, check_reachable, search
+from netadapt.search.pricing import Loads, Scale
 from netadapt.search.race import Race
 from netadapt.search.schedule import Schedule
 from netadapt.search.selection import Candidate, least_loss_per_saving, lowest_loss
@@ -555,6 +556,21 @@ def test_a_candidate_that_measures_no_faster_is_measured_again_and_then_passed_o
     assert end.measured["latency"] < FULL
     assert any("does not as measured" in r.event.text for r in run.records
                if isinstance(r.event, Warned))  # fmt: skip
+
+
+def test_what_misled_is_priced_as_it_measured_from_then_on(tmp_path):
+    """The best candidate measures 1.2 and then 1.1 of what the table says."""
+    workshop = MockWorkshop(PATH, costs={"latency": WEIGHTS}, told=[(1.2, None), (1.1, None)])
+    _, run = run_search(tmp_path / "run", workshop, space(timed(0.9999 * FULL)))
+    (passed,) = run.steps[1].passed_over
+    misled = cost_of(WEIGHTS, NET.at(passed.changes))
+    assert passed.excess == {"latency": pytest.approx(0.1 * misled)}
+    loads = Loads(NET, {}, {"latency": WEIGHTS}, {"latency": Scale(2.0, FULL)}, [passed])
+    assert loads.prices(passed.changes)["latency"] == pytest.approx(1.1 * misled)
+    assert loads.changed(passed.changes) == pytest.approx(1.1 * misled * 2 / FULL)
+    (size,) = passed.changes.values()
+    smaller = {"conv2": size - 1}
+    assert loads.prices(smaller)["latency"] == cost_of(WEIGHTS, NET.at(smaller))
 
 
 def test_a_slow_moment_is_not_held_against_a_candidate(tmp_path):

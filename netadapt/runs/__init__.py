@@ -11,7 +11,7 @@ from netadapt.runs.journal import (
     weights_path,
 )
 from netadapt.runs.progress import Progress
-from netadapt.runs.step import Step, StepCost
+from netadapt.runs.step import PassedOver, Step, StepCost
 from netadapt.runs.stopwatch import Stopwatch
 from netadapt.runs.trial import Job, Keep, Outcome, Phase, Trial
 
@@ -21,6 +21,7 @@ __all__ = [
     "Keep",
     "Listener",
     "Outcome",
+    "PassedOver",
     "Phase",
     "Progress",
     "Record",

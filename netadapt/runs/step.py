@@ -39,6 +39,19 @@ class StepCost:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A candidate that was predicted to lower the cost, and does not as measured.
+
+    Attributes:
+        changes: new sizes of groups.
+        excess: what its prediction lacks, by the key of each bound, in the unit of predictions.
+    """
+
+    changes: Mapping[str, int]
+    excess: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One finished iteration; iteration 0 is the unpruned network.
 
@@ -50,6 +63,7 @@ class Step:
         accuracy: the task's metric on the holdout images.
         weights: name of its weight file; empty where there is none.
         reaches: false if no proposal could reach the target.
+        passed_over: what was measured before it, to no avail.
     """
 
     iteration: int
@@ -59,6 +73,7 @@ class Step:
     accuracy: float
     weights: str = ""
     reaches: bool = True
+    passed_over: tuple[PassedOver, ...] = ()
 
     @property
     def sizes(self) -> dict[str, int]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from netadapt.platforms.measurement import Measurement
-from netadapt.runs import Outcome, Run, Step, StepCost
+from netadapt.runs import Outcome, PassedOver, Run, Step, StepCost
 from netadapt.search.budgets import Bound, load
 from netadapt.search.pricing import Loads
 from netadapt.search.strategies import Proposal
@@ -78,9 +78,11 @@ def remeasured(step: Step, readings: Mapping[str, Measurement], *, final: bool) 
 def take(step: Step, candidates: Sequence[tuple[Proposal, Outcome]], taking: "Taking") -> Step:
     """Make the best candidate that is measured to lower the load the next step.
 
-    One that does not is measured again, for longer; then it is the next one's turn. Where none
-    does, the smallest as measured is taken, so that the search goes on.
+    One that does not is measured again, for longer; then it is the next one's turn, and what misled
+    is corrected for the iterations to come. Where none does, the smallest as measured is taken, so
+    that the search goes on.
     """
+    passed_over: list[PassedOver] = []
     readings: list[Mapping[str, Measurement]] = []
     for proposal, outcome in candidates:
         readings.append(taking.workshop.measure(step, outcome.index, outcome))
@@ -93,8 +95,10 @@ def take(step: Step, candidates: Sequence[tuple[Proposal, Outcome]], taking: "Ta
             f"Shrinking {proposal.name} was predicted to lower the cost, and does not as measured; "
             "the next best candidate is measured instead."
         )
+        passed_over.append(taking.excess(step, proposal, readings[-1]))
     best = min(range(len(readings)), key=lambda place: taking.load(readings[place]))
-    return taking.commit(step, *candidates[best], readings[best])
+    taken = taking.step(step, *candidates[best], readings[best])
+    return taking.run.commit(replace(taken, passed_over=tuple(passed_over)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,24 +120,32 @@ class Taking:
         """Whether a network is measured below the present one."""
         return self.load(readings) < self.present
 
-    def commit(
+    def excess(
+        self, step: Step, proposal: Proposal, readings: Mapping[str, Measurement]
+    ) -> PassedOver:
+        """How far the prediction of a candidate is below what it measures."""
+        prices = self.loads.prices(proposal.changes)
+        return PassedOver(
+            dict(proposal.changes),
+            {key: r.value / step.costs[key].bias - prices[key] for key, r in readings.items()},
+        )
+
+    def step(
         self, step: Step, proposal: Proposal, outcome: Outcome,
         readings: Mapping[str, Measurement],
     ) -> Step:  # fmt: skip
-        """The next step, in the journal."""
+        """What the next step is, if a candidate is taken."""
         prices = self.loads.prices(proposal.changes)
         costs = {
             key: StepCost(r.value, prices[key], self.targets[key], r.spread, r.uncertainty)
             for key, r in readings.items()
         }
-        return self.run.commit(
-            Step(
-                iteration=step.iteration + 1,
-                name=proposal.name,
-                keep=outcome.keep,
-                costs=costs,
-                accuracy=outcome.accuracy,
-                weights=self.workshop.keep(step.iteration + 1, outcome.index),
-                reaches=proposal.reaches,
-            )
+        return Step(
+            iteration=step.iteration + 1,
+            name=proposal.name,
+            keep=outcome.keep,
+            costs=costs,
+            accuracy=outcome.accuracy,
+            weights=self.workshop.keep(step.iteration + 1, outcome.index),
+            reaches=proposal.reaches,
         )

@@ -174,7 +174,8 @@ def _iterate(step: Step, space: Space, workshop: Workshop, run: Run) -> Step:
     costs = workshop.costs(step.sizes)
     aim = aims(step, space, costs)
     targets = {key: scale.target for key, scale in aim.items()}
-    loads = Loads(space.network, step.sizes, costs, aim)
+    passed_over = [passed for earlier in run.steps for passed in earlier.passed_over]
+    loads = Loads(space.network, step.sizes, costs, aim, passed_over)
     judge = Judge(
         step, loads, run, workshop, space.selection, space.screening or space.selection, space.race
     )

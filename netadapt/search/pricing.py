@@ -1,9 +1,10 @@
 """Prices of a network, re-priced when some of its groups change."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from netadapt.network import Cost, Network, Sizes, shrinkable
+from netadapt.runs import PassedOver
 
 
 class Pricing:
@@ -68,6 +69,7 @@ class Loads:
         sizes: present sizes of its groups.
         costs: what prices it, by the key of each bound.
         scales: bias and target of each bound, by the same keys.
+        passed_over: changes that were measured before, and what their prices lack.
     """
 
     def __init__(
@@ -76,11 +78,13 @@ class Loads:
         sizes: Sizes,
         costs: Mapping[str, Cost],
         scales: Mapping[str, Scale],
+        passed_over: Iterable[PassedOver] = (),
     ) -> None:
         self._network, self._costs, self._targets = network, costs, scales
         self._pricings = {key: Pricing(network, sizes, cost) for key, cost in costs.items()}
         self._scales = {key: scales[key].bias / scales[key].target for key in costs}
         self.sizes = network.complete(sizes)
+        self._excess = {frozenset(p.changes.items()): p.excess for p in passed_over}
         self.present = self.changed({})
 
     def changed(self, changes: Sizes) -> float:
@@ -89,10 +93,7 @@ class Loads:
 
     def each(self, changes: Sizes) -> dict[str, float]:
         """Predicted cost over target of each bound, by key, if these groups had these sizes."""
-        return {
-            key: pricing.changed(changes) * self._scales[key]
-            for key, pricing in self._pricings.items()
-        }
+        return {key: price * self._scales[key] for key, price in self.prices(changes).items()}
 
     def moved(self, sizes: Sizes) -> "Loads":
         """The same with other present sizes, so that changes from there are paid for alone."""
@@ -108,7 +109,9 @@ class Loads:
 
     def prices(self, changes: Sizes) -> dict[str, float]:
         """The predicted cost by each key, not rescaled, if these groups had these sizes."""
-        return {key: pricing.changed(changes) for key, pricing in self._pricings.items()}
+        prices = {key: pricing.changed(changes) for key, pricing in self._pricings.items()}
+        excess = self._excess.get(frozenset(changes.items())) if self._excess else None
+        return {key: p + excess[key] for key, p in prices.items()} if excess else prices
 
 
 def comfortable_reduction(network: Network, sizes: Sizes, cost: Cost, multiple: int) -> float:
