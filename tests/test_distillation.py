@@ -98,12 +98,13 @@ def test_a_step_weighs_smoothed_labels_and_the_teacher(task):
     assert result.losses[0] == pytest.approx(0.3 * float(labels) + 0.7 * float(taught), rel=1e-5)
 
 
-def test_a_teacher_stays_as_it_was(task):
+@pytest.mark.parametrize("bf16", [False, True])
+def test_a_teacher_stays_as_it_was(task, bf16):
     teacher = net(4, 1)
     teacher[1].eval()
     teacher[0].weight.requires_grad_(False)
     before, modes = values(teacher), [module.training for module in teacher.modules()]
-    fine_tune(net(2, 0), task, Course(PLAIN, steps=3), teacher=teacher)
+    fine_tune(net(2, 0), task, Course(replace(PLAIN, bf16=bf16), steps=3), teacher=teacher)
     assert_same(values(teacher), before)
     assert [module.training for module in teacher.modules()] == modes
     assert all(p.grad is None for p in teacher.parameters())
