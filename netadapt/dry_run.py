@@ -258,7 +258,7 @@ def _phases(
     images = len(task.train)
     epoch = max(1, images // tuning.recipe.batch_size)
     short_s, long_s = (
-        step_s + image_s * recipe.batch_size * training.distils(recipe, subject.module, task)
+        step_s + image_s * recipe.batch_size * recipe.distill
         for recipe in (tuning.short, tuning.recipe)
     )
     holdout_s = image_s * len(task.holdout)

@@ -56,7 +56,7 @@ def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device], run:
     tuning, info = config.tuning, scored_as(devices)
     for recipe in (tuning.recipe, tuning.short):
         training_on(info, subject.module, recipe, config.seed)  # refuse before hours are spent
-    taught = training.distils(tuning.short, subject.module, subject.data)
+        training.check_lessons(recipe, subject.module, subject.data)
     return Job(
         model=subject.spec.to_json(),
         data=config.data,
@@ -69,7 +69,7 @@ def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device], run:
         seed=config.seed,
         trainer=config.execution.trainer,
         device=info.to_json(),
-        teacher=str(run.weights_path("original")) if taught else "",
+        teacher=str(run.weights_path("original")) if tuning.short.distill else "",
     )
 
 
@@ -80,7 +80,7 @@ def rehearse(config: RunConfig, subject: Assembly, folder: Path, *, fresh: bool)
     tuning, trainer = config.tuning, config.execution.trainer
     training.rehearse(subject.module, subject.data, tuning.recipe, trainer=trainer)
     for recipe in (tuning.recipe, tuning.short):
-        training.distils(recipe, subject.module, subject.data)
+        training.check_lessons(recipe, subject.module, subject.data)
     images = Samples(subject.data, batches=1, seed=config.seed, trainer=trainer)
     Scoring(subject.module, subject.network, images).scores(config.importance)
 
@@ -267,7 +267,7 @@ class Workbench:
         """Train a model at length, in place, with the run's recipe, and write its weights.
 
         A network that was pruned for a device is trained as it will compute there, and learns from
-        the unpruned one where the task allows it.
+        the unpruned one if the recipe says so.
         """
         place = training.Checkpoint(
             self.run.weights_path(name).with_suffix(".partial"),
@@ -280,14 +280,14 @@ class Workbench:
             trainer=self.config.execution.trainer,
             checkpoint=place,
         )
-        original, task = self.subject.module, self.subject.data
+        original = self.subject.module
         pruned = model is not original
-        teacher = original if pruned and training.distils(course.recipe, original, task) else None
+        teacher = original if pruned and course.recipe.distill else None
         there = training_on(scored_as(self.fleet.devices), model, course.recipe, seed)
         with self.fleet.watch.lap() as lap, there if pruned else nullcontext():
             result = training.fine_tune(
                 model,
-                task,
+                self.subject.data,
                 course,
                 teacher=teacher,
                 progress=training_progress(self.run.notify, what, course.recipe.batch_size),
