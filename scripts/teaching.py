@@ -43,7 +43,7 @@ BLOCK = 10
 class Arm:
     """A way to fine-tune: what is different in the recipe, and whether the original teaches.
 
-    ``rate`` is a factor on the learning rate, for the softened loss has steeper gradients.
+    ``rate`` is a factor on the learning rate, for T^2 KL can have steeper gradients.
     ``longer`` has no teacher, and as many more steps as a teacher's work counts for.
     """
 
@@ -133,8 +133,10 @@ def rows(
 def key(args: argparse.Namespace, seed: int, course: str, arm: str) -> dict[str, str]:
     """What tells a row from all others."""
     length = args.short_steps if course == "short" else args.long_epochs
+    original = Path(args.weights).stem if args.weights else f"{args.epochs:g} epochs"
     return {
-        "data": Path(args.data).name, "width": f"{args.width:g}", "kept": f"{args.kept:g}",
+        "data": Path(args.data).name, "pixels": str(args.input_size or ""),
+        "width": f"{args.width:g}", "original": original, "kept": f"{args.kept:g}",
         "seed": str(seed), "course": course, "length": f"{length:g}", "arm": arm,
     }  # fmt: skip
 
