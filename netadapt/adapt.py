@@ -216,7 +216,7 @@ def _adapt(config: RunConfig, run: Run, subject: Assembly, devices: tuple[Device
     asked = meters(config.budgets, [device.name for device in devices])
     watch = stopwatch_of(config.execution.trainer)
     fleet = Fleet(devices, tuple(asked), network, multiple, run, config.table, watch)
-    workbench = Workbench(config, subject, fleet, run, job_of(config, subject, devices))
+    workbench = Workbench(config, subject, fleet, run, job_of(config, subject, devices, run))
     if config.after is not None and run.last(Inherited) is None:
         _inherit(config, run, asked)
     first = run.steps[0] if run.steps else None

@@ -101,7 +101,7 @@ def plan_run(config: RunConfig) -> Preview:
         with Run(Path(folder) / "run", started) as run:
             asked = meters(config.budgets, [device.name for device in devices])
             fleet = Fleet(devices, tuple(asked), subject.network, multiple=1, run=run)
-            bench = Workbench(config, subject, fleet, run, job_of(config, subject, devices))
+            bench = Workbench(config, subject, fleet, run, job_of(config, subject, devices, run))
             originals = {k: m.value for k, m in fleet.original(bench.original()).items()}
             space = space_of(config, subject, devices, originals)
             tables = tuple(_table_plan(config, subject, d, space.multiple) for d in devices)
@@ -256,14 +256,18 @@ def _phases(
     task, tuning = subject.data, config.tuning
     step_s, image_s = _timed(config, subject)
     images = len(task.train)
-    epoch_s = step_s * max(1, images // tuning.recipe.batch_size)
+    epoch = max(1, images // tuning.recipe.batch_size)
+    short_s, long_s = (
+        step_s + image_s * recipe.batch_size * recipe.distill
+        for recipe in (tuning.short, tuning.recipe)
+    )
     holdout_s = image_s * len(task.holdout)
     screen_s = image_s * tuning.screen_batches * 128 + holdout_s
     scored = sum(rung.keep for rung in rungs.values())
-    tune_s = step_s * _steps(rungs, tuning.steps_for(images)) + scored * holdout_s
-    training_s = tuning.train_epochs * epoch_s if needs_training(config, task) else 0.0
+    tune_s = short_s * _steps(rungs, tuning.steps_for(images)) + scored * holdout_s
+    training_s = tuning.train_epochs * epoch * step_s if needs_training(config, task) else 0.0
     return {
-        "training": training_s + tuning.long_epochs * epoch_s,
+        "training": training_s + tuning.long_epochs * epoch * long_s,
         "screening": iterations * screened * screen_s,
         "tuning": iterations * tune_s,
         "measuring": (iterations + 2)

@@ -51,11 +51,12 @@ INT8_NAME = "adapted.int8.onnx"
 """The result in 8 bits, where that is what was measured."""
 
 
-def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device]) -> Job:
+def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device], run: Run) -> Job:
     """What all trials of a run share."""
     tuning, info = config.tuning, scored_as(devices)
     for recipe in (tuning.recipe, tuning.short):
         training_on(info, subject.module, recipe, config.seed)  # refuse before hours are spent
+        training.check_lessons(recipe, subject.module, subject.data)
     return Job(
         model=subject.spec.to_json(),
         data=config.data,
@@ -68,6 +69,7 @@ def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device]) -> J
         seed=config.seed,
         trainer=config.execution.trainer,
         device=info.to_json(),
+        teacher=str(run.weights_path("original")) if tuning.short.distill else "",
     )
 
 
@@ -75,10 +77,11 @@ def rehearse(config: RunConfig, subject: Assembly, folder: Path, *, fresh: bool)
     """Try the user's own parts on a batch before there is a run, or anything is measured."""
     if not fresh and last(read_journal(folder), Traced) is not None:
         return  # it was done when the run began
-    training.rehearse(
-        subject.module, subject.data, config.tuning.recipe, trainer=config.execution.trainer
-    )
-    images = Samples(subject.data, batches=1, seed=config.seed, trainer=config.execution.trainer)
+    tuning, trainer = config.tuning, config.execution.trainer
+    training.rehearse(subject.module, subject.data, tuning.recipe, trainer=trainer)
+    for recipe in (tuning.recipe, tuning.short):
+        training.check_lessons(recipe, subject.module, subject.data)
+    images = Samples(subject.data, batches=1, seed=config.seed, trainer=trainer)
     Scoring(subject.module, subject.network, images).scores(config.importance)
 
 
@@ -263,7 +266,8 @@ class Workbench:
     def train(self, model: nn.Module, epochs: float, *, seed: int, what: str, name: str) -> Phase:
         """Train a model at length, in place, with the run's recipe, and write its weights.
 
-        A network that was pruned for a device is trained as it will compute there.
+        A network that was pruned for a device is trained as it will compute there, and learns from
+        the unpruned one if the recipe says so.
         """
         place = training.Checkpoint(
             self.run.weights_path(name).with_suffix(".partial"),
@@ -276,18 +280,22 @@ class Workbench:
             trainer=self.config.execution.trainer,
             checkpoint=place,
         )
-        pruned = model is not self.subject.module
+        original = self.subject.module
+        pruned = model is not original
+        teacher = original if pruned and course.recipe.distill else None
         there = training_on(scored_as(self.fleet.devices), model, course.recipe, seed)
         with self.fleet.watch.lap() as lap, there if pruned else nullcontext():
             result = training.fine_tune(
                 model,
                 self.subject.data,
                 course,
+                teacher=teacher,
                 progress=training_progress(self.run.notify, what, course.recipe.batch_size),
             )
         save_weights(model, self.run.weights_path(name))
         place.discard()
-        return lap.phase("training", result.images_seen)
+        seen = result.images_seen
+        return lap.phase("training", seen, scored=seen if teacher else 0)
 
     def original(self) -> Deployment:
         """The unpruned network as it goes to the devices."""

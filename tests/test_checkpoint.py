@@ -62,30 +62,45 @@ RECIPE = Recipe(lr=0.05, batch_size=8, clip_norm=1.0)
 
 
 def trained(
-    net: nn.Module, task: Task, place: Checkpoint | None, *, cut: int = 0, recipe: Recipe = RECIPE
+    net: nn.Module,
+    task: Task,
+    place: Checkpoint | None,
+    *,
+    cut: int = 0,
+    recipe: Recipe = RECIPE,
+    teacher: nn.Module | None = None,
 ) -> TrainResult:
     def progress(done: int, total: int, loss: float) -> None:
         if done == cut:
             raise Cut
 
     course = Course(recipe, steps=STEPS, seed=3, checkpoint=place)
-    return fine_tune(net, task, course, progress=progress)
+    return fine_tune(net, task, course, teacher=teacher, progress=progress)
 
 
 def values(net: nn.Module) -> dict[str, torch.Tensor]:
     return {**dict(net.named_parameters()), **dict(net.named_buffers())}
 
 
+AVERAGED = replace(RECIPE, ema=0.8, label_smoothing=0.1)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "taught"), [(RECIPE, False), (AVERAGED, True)], ids=["plain", "averaged and taught"]
+)
 @pytest.mark.parametrize("cuts", [(1,), (4,), (5,), (10,), (11,), (2, 3, 9)])
-def test_a_training_cut_off_ends_with_the_same_bits(task: Task, tmp_path: Path, cuts):
-    whole = model()
-    expected = trained(whole, task, None)
+def test_a_training_cut_off_ends_with_the_same_bits(
+    task: Task, tmp_path: Path, cuts, recipe: Recipe, taught: bool
+):
+    whole, teacher = model(), model(7) if taught else None
+    expected = trained(whole, task, None, recipe=recipe, teacher=teacher)
     path = tmp_path / "out.partial"
     for cut in cuts:
+        place = Checkpoint(path, every_s=0)
         with pytest.raises(Cut):
-            trained(model(), task, Checkpoint(path, every_s=0), cut=cut)
+            trained(model(), task, place, cut=cut, recipe=recipe, teacher=teacher)
     rest = model()
-    result = trained(rest, task, Checkpoint(path, every_s=0))
+    result = trained(rest, task, Checkpoint(path, every_s=0), recipe=recipe, teacher=teacher)
     assert result.losses == expected.losses
     assert result.images_seen == expected.images_seen == STEPS * 8
     for name, value in values(whole).items():
@@ -104,7 +119,7 @@ def test_writing_leaves_the_training_as_it_was(task: Task, tmp_path: Path):
     assert all(torch.equal(v, values(kept)[k]) for k, v in values(plain).items())
 
 
-@pytest.mark.parametrize("change", ["recipe", "weights", "data"])
+@pytest.mark.parametrize("change", ["recipe", "weights", "data", "teacher"])
 def test_another_training_does_not_go_on_from_it(task: Task, tmp_path: Path, change: str):
     path = tmp_path / "out.partial"
     with pytest.raises(Cut):
@@ -119,6 +134,7 @@ def test_another_training_does_not_go_on_from_it(task: Task, tmp_path: Path, cha
             other if change == "data" else task,
             Checkpoint(path, every_s=0),
             recipe=recipe,
+            teacher=model(7) if change == "teacher" else None,
         )
     assert path.read_bytes() == before
 

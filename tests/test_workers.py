@@ -79,13 +79,36 @@ def test_a_training_that_diverges_is_an_outcome_that_cannot_win(subject, trial):
     assert math.isfinite(outcome.accuracy)
 
 
+def test_candidates_learn_from_the_weights_that_the_trial_names(subject, trial, tmp_path):
+    """The images that go through the teacher are counted, and the job says who it is."""
+    evaluator = Evaluator(subject.data, subject.module, subject.network)
+    alone = evaluator(trial)
+    taught = replace(trial, job=replace(trial.job, teacher=trial.weights))
+    first = evaluator(taught)
+    assert first.phases[0].images == 2 * 32
+    assert first.phases[0].scored == 2 * 32 + len(subject.data.holdout)
+    with torch.no_grad():
+        other = copy.deepcopy(subject.module)
+        other.head.weight.mul_(-3)
+    save_weights(other, tmp_path / "other.safetensors")
+    path = str(tmp_path / "other.safetensors")
+    second = evaluator(replace(taught, job=replace(taught.job, teacher=path)))
+    assert len({alone.loss, first.loss, second.loss}) == 3
+    assert evaluate(pickle.loads(pickle.dumps(taught))).loss == first.loss
+
+
 @pytest.fixture
 def paused(trial, tmp_path):
     """The first of two rungs: one step of two, kept in a file of its own."""
     return replace(trial, until=1, place=str(tmp_path / "place.safetensors"), out="")
 
 
-def test_a_fine_tune_over_two_rungs_gives_the_bits_of_one(subject, trial, paused, tmp_path):
+@pytest.mark.parametrize("taught", [False, True])
+def test_a_fine_tune_over_two_rungs_gives_the_bits_of_one(subject, trial, paused, tmp_path, taught):
+    if taught:
+        short = replace(trial.job.short, ema=0.9)
+        job = replace(trial.job, short=short, teacher=trial.weights)
+        trial, paused = replace(trial, job=job), replace(paused, job=job)
     evaluator = Evaluator(subject.data, subject.module, subject.network)
     whole = evaluator(trial)
     first = evaluator(paused)

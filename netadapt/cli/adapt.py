@@ -170,6 +170,12 @@ M:F        your own function F of module M
     help="Epochs of the long-term fine-tune at the end.  [default: 15]",
 )
 @click.option(
+    "--distill/--no-distill",
+    default=None,
+    help="Whether fine-tunes learn from the unpruned network's outputs too, which must be logits "
+    "of classes.  [default: no]",
+)
+@click.option(
     "--noise-aware-training",
     is_flag=True,
     default=None,

@@ -54,6 +54,9 @@ _RECIPE = {
     "warmup": Range(0, 1),
     "label_smoothing": _LESS_THAN_ALL,
     "clip_norm": _POSITIVE,
+    "distill_weight": Range(0, 1),
+    "temperature": _POSITIVE,
+    "ema": _LESS_THAN_ALL,
 }
 SCREENINGS = ("loss", "selection")
 

@@ -20,6 +20,12 @@ class Recipe:
         clip_norm: bound on the norm of all gradients together; ``None`` sets no bound.
         augment: whether training images are moved and mirrored at random.
         bf16: whether to compute in bfloat16 where that is safe (autocast).
+        distill: whether a fine-tune of a pruned network learns from the outputs of the unpruned one
+            too, and not from labels alone. The unpruned network itself has no teacher.
+        distill_weight: share of the loss that is the distance from the teacher's outputs.
+        temperature: what logits are divided by before they are compared with the teacher's.
+        ema: share of a running average of the weights that stays at each step; the average is what
+            the training results in. 0 averages nothing.
         noise_aware: whether fine-tuning meets the weights of another chip at each step, on a device
             whose weights are analog.
     """
@@ -33,6 +39,10 @@ class Recipe:
     clip_norm: float | None = None
     augment: bool = True
     bf16: bool = False
+    distill: bool = False
+    distill_weight: float = 0.5
+    temperature: float = 4.0
+    ema: float = 0.0
     noise_aware: bool = False
 
     def suited(self, pixels: int, share: float = 1.0) -> "Recipe":

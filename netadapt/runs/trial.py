@@ -27,6 +27,8 @@ class Job:
         trainer: where to train, such as ``cpu`` or ``cuda:1``.
         device: what fine-tuned candidates are scored as computing on, as
             :meth:`netadapt.platforms.measurement.DeviceInfo.to_json` writes it.
+        teacher: path of the unpruned network's weights, if candidates learn from its outputs too;
+            empty if from labels alone.
     """
 
     model: Mapping[str, Any]
@@ -40,6 +42,7 @@ class Job:
     seed: int
     trainer: str
     device: Mapping[str, Any]
+    teacher: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +93,8 @@ class Phase:
         name: ``training``, ``screening``, ``tuning``, ``scoring``, ``measuring`` or ``exporting``.
         seconds: elapsed.
         images: how many were trained on: a forward and a backward pass each.
-        scored: how many only went forward, to be scored or to re-estimate statistics.
+        scored: how many only went forward, to be scored, to re-estimate statistics, or through a
+            teacher.
         energy_j: drawn by the machine that trains; None where no sensor told it.
         sensor: what was read, such as ``rapl:package-0``; empty without energy.
     """

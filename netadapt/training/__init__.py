@@ -2,6 +2,7 @@
 
 from netadapt.training.batchnorm import recalibrate_bn
 from netadapt.training.checkpoint import Checkpoint
+from netadapt.training.distillation import check_lessons
 from netadapt.training.loops import Course, Progress, TrainResult, fine_tune
 from netadapt.training.placement import open_trainer, placed
 from netadapt.training.rehearsal import rehearse
@@ -14,6 +15,7 @@ __all__ = [
     "Score",
     "TrainResult",
     "accuracy",
+    "check_lessons",
     "fine_tune",
     "open_trainer",
     "placed",

@@ -10,16 +10,17 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from netadapt.config import Recipe
-from netadapt.data.task import Batch, Loss, Task, cross_entropy
+from netadapt.data.task import Batch, Task
 from netadapt.errors import TrainingError, UsageError
+from netadapt.training.averaging import Average
 from netadapt.training.batchnorm import BATCH_NORMS
 from netadapt.training.checkpoint import Checkpoint, Place, fingerprint, restore_state, state_of
+from netadapt.training.distillation import lessons
 from netadapt.training.placement import arranged, moved, open_trainer, seeded
 
 Progress = Callable[[int, int, float], None]
@@ -69,39 +70,55 @@ class Course:
 
 
 def fine_tune(
-    model: nn.Module, task: Task, course: Course, *, progress: Progress | None = None
+    model: nn.Module,
+    task: Task,
+    course: Course,
+    *,
+    teacher: nn.Module | None = None,
+    progress: Progress | None = None,
 ) -> TrainResult:
     """Train the model on the task's training split, in place.
 
     Parameters that require no gradient stay as they are, and so do the statistics of a batch
     normalization whose parameters are all of that kind. Afterwards the model is on the device, in
-    the layout and in the mode that it was found in; the global random state is left as it was.
+    the layout and in the mode that it was found in, and so is the teacher; the global random state
+    is left as it was. A course that is done to its end leaves the average of the weights, where its
+    recipe averages them.
 
     Args:
         model: changed in place.
         task: gives the images and the loss.
         course: how, for how long, and where.
+        teacher: another network, whose outputs for the same images the model learns from too, as
+            the recipe weighs them; it is not changed. Each image goes through it once.
         progress: called after each step on the CPU, and now and then on a GPU.
 
     Raises:
         TrainingError: the loss or a weight is no finite number.
-        UsageError: nothing can be trained, or the settings contradict each other.
+        UsageError: nothing can be trained, the settings contradict each other, or the teacher
+            does not fit.
         DeviceError: the device is not available.
         RunError: the checkpoint is damaged, or of another training.
     """
     course = replace(course, recipe=course.recipe.suited(task.pixels))
     recipe, seed = course.recipe, course.seed
+    if teacher is model:
+        raise UsageError("A model cannot be its own teacher; give another, or none.")
     total = _step_count(task, course)
     stop = min(total, course.until or total)
-    loss_of = _loss(task, recipe)
     started = time.perf_counter()
     pending: list[Tensor] = []
-    with arranged(model, open_trainer(course.trainer)) as (target, dtype), seeded(seed, target):
+    with (
+        arranged(model, open_trainer(course.trainer)) as (target, dtype),
+        lessons(task, recipe, teacher, target) as lesson,
+        seeded(seed, target),
+    ):
         _train_mode(model)
-        optimizer = _optimizer(model, recipe)
+        optimizer, average = _optimizer(model, recipe), Average(model, recipe.ema)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        keeper = _Keeper(course.checkpoint, _told(task, course, total, model))
-        place, losses = keeper.resumed(model, optimizer, target)
+        told = _told(task, course, total, model, teacher)
+        keeper = _Keeper(course.checkpoint, told, model, optimizer, average, target)
+        place, losses = keeper.resumed()
         before, resumed_at = place.seconds, place.seen
         # Reading a loss waits for the GPU, so there they are read some at a time.
         patience = 1 if target.type == "cpu" else 20
@@ -111,12 +128,13 @@ def fine_tune(
             for group in optimizer.param_groups:
                 group["lr"] = recipe.lr_at(place.step, total)
             with torch.autocast(target.type, torch.bfloat16, enabled=recipe.bf16):
-                loss = loss_of(model(inputs), targets)
+                loss = lesson(inputs, model(inputs), targets)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             if recipe.clip_norm is not None:
                 nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
             optimizer.step()
+            average.update(place.step)
             seconds = before + time.perf_counter() - started
             place = Place(place.step + 1, epoch, number + 1, place.seen + len(inputs), seconds)
             pending.append(loss.detach())
@@ -124,11 +142,11 @@ def fine_tune(
                 losses += torch.stack(pending).float().tolist()
                 pending.clear()
                 _check_finite(losses, recipe, total, patience)
-                keeper.keep(
-                    place, losses, model, optimizer, target, paused=place.step == stop < total
-                )
+                keeper.keep(place, losses, paused=place.step == stop < total)
                 if progress is not None:
                     progress(place.step, total, losses[-1])
+        if place.step == total:
+            average.apply()
         if not all(bool(torch.isfinite(p).all()) for p in parameters):
             raise _diverged(recipe, total - 1, total, "a weight is not a finite number")
     return TrainResult(tuple(losses), place.seen, place.seconds, resumed_at)
@@ -140,40 +158,38 @@ class _Keeper:
 
     checkpoint: Checkpoint | None
     course: str
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: Average
+    device: torch.device
 
-    def resumed(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, device: torch.device
-    ) -> tuple[Place, list[float]]:
-        """Where to begin, with the model and the optimizer as they were there."""
+    def resumed(self) -> tuple[Place, list[float]]:
+        """Where to begin, with all that is trained as it was there."""
         written = self.checkpoint.read(self.course) if self.checkpoint else None
         if written is None:
             return Place(), []
         place, losses, state = written
-        restore_state(state, model, optimizer, device)
+        restore_state(state, self.model, self.optimizer, self.device)
+        self.average.restore(state)
         return place, losses
 
-    def keep(
-        self,
-        place: Place,
-        losses: list[float],
-        model: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        device: torch.device,
-        *,
-        paused: bool,
-    ) -> None:
+    def keep(self, place: Place, losses: list[float], *, paused: bool) -> None:
         """Write the present state, if it is time to."""
         if self.checkpoint and (paused or self.checkpoint.due):
-            self.checkpoint.write(self.course, place, losses, state_of(model, optimizer, device))
+            state = state_of(self.model, self.optimizer, self.device) | self.average.state()
+            self.checkpoint.write(self.course, place, losses, state)
 
 
-def _told(task: Task, course: Course, total: int, model: nn.Module) -> str:
+def _told(
+    task: Task, course: Course, total: int, model: nn.Module, teacher: nn.Module | None
+) -> str:
     """All that decides the course of a training; where it runs does not."""
     if course.checkpoint is None:
         return ""
     told = {
         "recipe": asdict(course.recipe), "steps": total, "seed": course.seed,
         "data": task.train.fingerprint(), "start": fingerprint(model),
+        "teacher": fingerprint(teacher) if teacher else "",
     }  # fmt: skip
     return json.dumps(told, sort_keys=True)
 
@@ -191,17 +207,6 @@ def _step_count(task: Task, course: Course) -> int:
             f"{recipe.peak_lr:g}; all three must be above zero."
         )
     return steps
-
-
-def _loss(task: Task, recipe: Recipe) -> Loss:
-    if not recipe.label_smoothing:
-        return task.loss
-    if task.loss is not cross_entropy:
-        raise UsageError(
-            f"Task {task.name!r} has a loss of its own, so label smoothing cannot apply; set it "
-            "to zero."
-        )
-    return partial(cross_entropy, label_smoothing=recipe.label_smoothing)
 
 
 def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.SGD:

@@ -8,6 +8,7 @@ import copy
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, get_args
 
 import torch
@@ -17,6 +18,7 @@ from netadapt.config import Recipe
 from netadapt.data.task import Batch, SplitName, Task
 from netadapt.errors import DataError, MetricError, NetAdaptError
 from netadapt.plugins import blamed, own_code
+from netadapt.training.distillation import loss_of
 from netadapt.training.placement import arranged, moved, open_trainer, seeded
 
 IMAGES = 8
@@ -36,7 +38,8 @@ def rehearse(model: nn.Module, task: Task, recipe: Recipe, *, trainer: str = "cp
 
     Raises:
         DataError: something of the task, or the model on it, is not what it should be.
-        UsageError: the user's own code failed; it says where.
+        UsageError: the user's own code failed, and it says where; or the recipe contradicts the
+            task.
     """
     names: tuple[SplitName, ...] = get_args(SplitName)
     batches = {name: _first(task, name, recipe) for name in names}
@@ -47,7 +50,7 @@ def rehearse(model: nn.Module, task: Task, recipe: Recipe, *, trainer: str = "cp
         for name, batch in batches.items():
             with _told(f"A batch of the {name} split of task {task.name!r}, on its way,"):
                 batches[name] = moved(batch, target, dtype)
-        _learn(model, task, batches["train"])
+        _learn(model, replace(task, loss=loss_of(task, recipe)), batches["train"])
         for name in ("holdout", "test"):
             _score(model, task, name, batches[name])
 

@@ -69,6 +69,7 @@ class Evaluator:
     network: Network
     watch: Stopwatch = field(default_factory=Stopwatch)
     _base: tuple[str, Scoring] | None = field(default=None, init=False, repr=False)
+    _teacher: tuple[str, nn.Module] | None = field(default=None, init=False, repr=False)
     _looked: _Work = field(default_factory=_Work, init=False, repr=False)
     _memory: Memory = field(default_factory=Memory, init=False, repr=False)
 
@@ -137,8 +138,18 @@ class Evaluator:
             checkpoint=checkpoint,
         )  # fmt: skip
         with training_on(DeviceInfo.from_json(job.device), model, job.short, seed):
-            result = training.fine_tune(model, self.task, course)
-        return _Work(trained=result.images_seen - result.resumed_at)
+            teacher = self._taught_by(job.teacher) if job.teacher else None
+            result = training.fine_tune(model, self.task, course, teacher=teacher)
+        trained = result.images_seen - result.resumed_at
+        return _Work(trained, forward=trained if teacher else 0)
+
+    def _taught_by(self, weights: str) -> nn.Module:
+        """The unpruned network with the weights that it was trained to."""
+        if self._teacher is None or self._teacher[0] != weights:
+            teacher = shrink(self.original, self.network, {})
+            restore(teacher, Path(weights))
+            self._teacher = (weights, teacher)
+        return self._teacher[1]
 
     def _score(self, model: nn.Module, trial: Trial) -> training.Score:
         """Once its fine-tune is complete, as the device will compute; before that as it is."""
