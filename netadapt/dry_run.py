@@ -94,7 +94,8 @@ def plan_run(config: RunConfig) -> Preview:
         BudgetUnreachable: even the smallest network is predicted above a budget.
         NetAdaptError: see :mod:`netadapt.errors`; whatever would stop the run at its start.
     """
-    subject, devices = open_subject(config), open_devices(config)
+    subject = open_subject(config)
+    devices = open_devices(config, subject)
     config = config.suited(subject.data.pixels)
     with TemporaryDirectory() as folder:
         started = Started(2, {}, {}, versions(), machine=machine())

@@ -12,7 +12,6 @@ from netadapt.platforms.accelerators.eyeriss import (
     Eyeriss,
     layer_energy,
     split,
-    zeros_by_layer,
 )
 from netadapt.platforms.accelerators.eyeriss_costs import ACCELERGY, JSSC2017
 from netadapt.platforms.accelerators.eyeriss_mapping import best_mapping
@@ -32,6 +31,7 @@ from netadapt.platforms.accelerators.row_stationary import (
     most_filters,
     sets_of,
 )
+from netadapt.platforms.accelerators.sparsity import zeros_by_layer
 
 CHIP = [(layer, ALEXNET_BATCH) for layer in ALEXNET] + [(layer, VGG16_BATCH) for layer in VGG16]
 

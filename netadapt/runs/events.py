@@ -72,6 +72,7 @@ class Traced:
         metric: what accuracy is; higher is better.
         metric_is_share: whether it lies in 0..1 and reads as a percentage.
         images: how many the splits hold.
+        zeros: share of zeros in the input of each layer, where a device gains by them.
     """
 
     groups: tuple[Group, ...]
@@ -82,6 +83,7 @@ class Traced:
     metric: str
     metric_is_share: bool
     images: Mapping[str, int]
+    zeros: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
