@@ -118,18 +118,13 @@ def adapt(
     checked(config)
     if codecarbon is not None:
         check_codecarbon(codecarbon)
-    subject = open_subject(config)
-    config = config.suited(subject.data.pixels)
-    devices = open_devices(config, subject)
-    asked = meters(config.budgets, [device.name for device in devices])
-    check_sources(asked, devices)
-    if config.table is not None:
-        open_table(config.table, config.table, devices[0].info)  # refused now, or never
+    config, subject, devices = opened(config)
     settings: dict[str, Any] = {
         "config": config.result_json(), "model": subject.spec.to_json(),
         "data": subject.data.describe(), "devices": infos(devices),
     }  # fmt: skip
     if config.after is not None:
+        asked = meters(config.budgets, list(config.devices))
         settings["after"] = origin(config.after, Path() if fresh else folder, settings, asked)
     rehearse(config, subject, folder, fresh=fresh)
     started = Started(
@@ -162,6 +157,26 @@ def _reported(run: Run) -> Iterator[None]:
         report_on(run)
         raise
     report_on(run)
+
+
+def opened(config: RunConfig) -> tuple[RunConfig, Assembly, tuple[Device, ...]]:
+    """What a run works on; what it could not work on is refused here, before anything is written.
+
+    Returns:
+        The settings, as suits the images; the model with its data; and the devices.
+
+    Raises:
+        NetAdaptError: a name or an option is unknown, a device does not answer, has no source of a
+            budget's resource, or cannot compute a layer, or the table is of another device.
+    """
+    subject = open_subject(config)
+    config = config.suited(subject.data.pixels)
+    devices = open_devices(config, subject)
+    asked = meters(config.budgets, list(config.devices))
+    check_sources(asked, devices, subject.network.at({}))
+    if config.table is not None:
+        open_table(config.table, config.table, devices[0].info)
+    return config, subject, devices
 
 
 def open_subject(config: RunConfig) -> Assembly:

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from netadapt import training
-from netadapt.adapt import needs_training, open_devices, open_subject
+from netadapt.adapt import needs_training, opened
 from netadapt.assembly import Assembly
 from netadapt.config import RunConfig
 from netadapt.config.rungs import Rung, applicable
@@ -94,9 +94,7 @@ def plan_run(config: RunConfig) -> Preview:
         BudgetUnreachable: even the smallest network is predicted above a budget.
         NetAdaptError: see :mod:`netadapt.errors`; whatever would stop the run at its start.
     """
-    subject = open_subject(config)
-    devices = open_devices(config, subject)
-    config = config.suited(subject.data.pixels)
+    config, subject, devices = opened(config)
     with TemporaryDirectory() as folder:
         started = Started(2, {}, {}, versions(), machine=machine())
         with Run(Path(folder) / "run", started) as run:

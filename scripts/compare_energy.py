@@ -69,7 +69,7 @@ class Net:
 
 NETS = {
     "alexnet": Net("compare_energy:alexnet", "25%", 16, 20),
-    "mobilenet_v1": Net("mobilenet_v1", "50%", 32, 40, {"width": 0.25}),
+    "mobilenet_v1": Net("mobilenet_v1", "50%", 16, 30, {"width": 0.25}),
 }
 MULTIPLE = 4
 LONG_EPOCHS = 8
