@@ -50,12 +50,14 @@ class TablePlan:
     Attributes:
         device: its name.
         rows: how many layers.
-        seconds: about how long that takes.
+        seconds: about how long all of it takes.
+        networks: how many whole networks, in windows of energy.
     """
 
     device: str
     rows: int
     seconds: float
+    networks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,8 +186,9 @@ def _table_plan(config: RunConfig, subject: Assembly, device: Device, multiple: 
     request = TableRequest(subject.network, {}, multiple, others=tuple(chosen.values()))
     shapes = plan(request, device.info, table.entries)
     works = {name: Workload(name, b"", subject.network.at(s)) for name, s in chosen.items()}
-    windows_s = len(unmeasured(table, works)) * networks_s(device.platform, 1)
-    return TablePlan(device.name, len(shapes), measuring_s(shapes, LAYERS) + windows_s)
+    networks = len(unmeasured(table, works))
+    seconds = measuring_s(shapes, LAYERS) + networks * networks_s(device.platform, 1)
+    return TablePlan(device.name, len(shapes), seconds, networks)
 
 
 def networks_s(platform: Platform, networks: int) -> float:
