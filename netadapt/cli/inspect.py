@@ -27,6 +27,7 @@ Examples:
   netadapt inspect shufflenet_v2_x1_0 --verify
   netadapt inspect waves:net --input-shape 3x64
   netadapt inspect alexnet --on 'eyeriss:?batch=4' --plot energy.png
+  netadapt inspect vgg16 --weights vgg.pt --data photos/ --on eyeriss:
 """
 
 
@@ -57,7 +58,7 @@ Examples:
     "--data",
     metavar="NAME|FOLDER",
     help="With --on: count the zeros that enter each layer in these images, for hardware that "
-    "gains by them.",
+    "gains by them and was told none.",
 )
 @click.option(
     "--plot",
@@ -169,7 +170,7 @@ def _show_energy(report: "EnergyReport", plot: Path | None, as_json: bool) -> in
 
 
 def _energy_text(report: "EnergyReport") -> str:
-    from netadapt.platforms.accelerators.layer_energy import DATA
+    from netadapt.platforms.accelerators.layer_energy import DATA, OTHER
 
     whole = report.total
     levels = list(dict.fromkeys(part.level for part in whole.parts))
@@ -195,7 +196,12 @@ def _energy_text(report: "EnergyReport") -> str:
         f"{format_joules(whole.energy_j)}{alone}{time} for one image of a batch of {report.batch}",
         "",
         ("Zeros are those in a layer's input. " if sparse else "")
-        + "Shares of a layer's energy by level of the hardware, then by kind of data.",
+        + "Shares of a layer's energy by level of the hardware, then by kind of data"
+        + (
+            f"; {OTHER} serves none alone, as arithmetic, clock and light."
+            if OTHER in kinds
+            else "."
+        ),
         "",
         table_text(rows, right=frozenset(range(1, len(rows[0])))),
     ]
