@@ -330,9 +330,8 @@ class CrossChecked:
     """What codecarbon says of the energy of this session of the run, beside our own figures.
 
     Attributes:
-        version: of codecarbon.
+        version, seconds: of codecarbon, and how long it watched.
         country: whose intensity it took, by its own table.
-        seconds: that it watched.
         kwh: that it arrived at, measured or assumed.
         carbon_g: grams of CO2 equivalent.
         watts: the power that it arrived at, of each part of the computer.
