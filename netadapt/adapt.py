@@ -15,13 +15,14 @@ from netadapt import data, export, training
 from netadapt.assembly import Assembly, Source, assemble
 from netadapt.carbon.crosscheck import check_codecarbon, cross_checked
 from netadapt.config import RunConfig, checked
-from netadapt.errors import BudgetUnreachable
+from netadapt.errors import BudgetUnreachable, UsageError
 from netadapt.export.analog import score_on
 from netadapt.export_run import write_missing
 from netadapt.inherit import Ancestor, inherit, origin
 from netadapt.models import restore, save_weights
 from netadapt.network import Network, cost_of
-from netadapt.platforms import open_platform
+from netadapt.platforms import Platform, open_platform
+from netadapt.platforms.accelerators.platform import ModelledPlatform
 from netadapt.plugins import lookup
 from netadapt.provenance import machine, versions
 from netadapt.pruning.importance import IMPORTANCES
@@ -45,7 +46,7 @@ from netadapt.search.fleet import Device, Fleet, check_sources, infos, scored_as
 from netadapt.search.loop import Space, check_reachable, search
 from netadapt.search.selection import SELECTIONS
 from netadapt.search.strategies import STRATEGIES
-from netadapt.space import asked_of, check_finalists, multiple_of, space_of
+from netadapt.space import asked_of, check_finalists, multiple_of, space_of, told_zeros
 from netadapt.tables.build import open_table
 from netadapt.units import Budget
 from netadapt.workbench import Workbench, job_of, rehearse, report_on
@@ -117,18 +118,13 @@ def adapt(
     checked(config)
     if codecarbon is not None:
         check_codecarbon(codecarbon)
-    subject = open_subject(config)
-    config = config.suited(subject.data.pixels)
-    devices = open_devices(config)
-    asked = meters(config.budgets, [device.name for device in devices])
-    check_sources(asked, devices)
-    if config.table is not None:
-        open_table(config.table, config.table, devices[0].info)  # refused now, or never
+    config, subject, devices = opened(config)
     settings: dict[str, Any] = {
         "config": config.result_json(), "model": subject.spec.to_json(),
         "data": subject.data.describe(), "devices": infos(devices),
     }  # fmt: skip
     if config.after is not None:
+        asked = meters(config.budgets, list(config.devices))
         settings["after"] = origin(config.after, Path() if fresh else folder, settings, asked)
     rehearse(config, subject, folder, fresh=fresh)
     started = Started(
@@ -163,6 +159,26 @@ def _reported(run: Run) -> Iterator[None]:
     report_on(run)
 
 
+def opened(config: RunConfig) -> tuple[RunConfig, Assembly, tuple[Device, ...]]:
+    """What a run works on; what it could not work on is refused here, before anything is written.
+
+    Returns:
+        The settings, as suits the images; the model with its data; and the devices.
+
+    Raises:
+        NetAdaptError: a name or an option is unknown, a device does not answer, has no source of a
+            budget's resource, or cannot compute a layer, or the table is of another device.
+    """
+    subject = open_subject(config)
+    config = config.suited(subject.data.pixels)
+    devices = open_devices(config, subject)
+    asked = meters(config.budgets, list(config.devices))
+    check_sources(asked, devices, subject.network.at({}))
+    if config.table is not None:
+        open_table(config.table, config.table, devices[0].info)
+    return config, subject, devices
+
+
 def open_subject(config: RunConfig) -> Assembly:
     """Load the data and build and trace the model, as a configuration has it.
 
@@ -189,15 +205,32 @@ def open_subject(config: RunConfig) -> Assembly:
     return subject
 
 
-def open_devices(config: RunConfig) -> tuple[Device, ...]:
-    """Every device of a configuration, asked what it is.
+def open_devices(config: RunConfig, subject: Assembly) -> tuple[Device, ...]:
+    """Every device of a configuration, asked what it is, and told of the model what it asks.
 
     Raises:
-        UsageError: a URI or an option is not what it should be.
+        UsageError: a URI or an option is not what it should be, or zeros are to be measured in a
+            model that is not trained yet.
         DeviceError: a device cannot be reached.
     """
     opened = {name: open_platform(uri) for name, uri in config.devices.items()}
-    return tuple(Device(name, platform, platform.describe()) for name, platform in opened.items())
+    return tuple(
+        Device(name, _told(platform, config, subject), platform.describe())
+        for name, platform in opened.items()
+    )
+
+
+def _told(platform: Platform, config: RunConfig, subject: Assembly) -> Platform:
+    """The platform, with the zeros of the model's layers if it asks for them."""
+    if not isinstance(platform, ModelledPlatform):
+        return platform
+    if platform.needs_zeros and needs_training(config, subject.data):
+        raise UsageError(
+            f"{platform.uri} counts zeros in a trained network, and this one is yet to be "
+            "trained; train it with 'netadapt train' and give its weights, or give a share of "
+            "zeros for all layers, like zeros=0.5."
+        )
+    return told_zeros(platform, subject)
 
 
 def _adapt(config: RunConfig, run: Run, subject: Assembly, devices: tuple[Device, ...]) -> None:
@@ -207,7 +240,7 @@ def _adapt(config: RunConfig, run: Run, subject: Assembly, devices: tuple[Device
     if run.last(Traced) is None:
         images = next(iter(subject.data.batches("holdout", batch_size=1)))[0]
         export.rehearse(subject.module, subject.spec, network, images)
-        run.append(describe_network(network, subject.data, multiple))
+        run.append(describe_network(network, subject.data, multiple, devices))
         if network.untrained:
             text = "The training mode was not followed, so that its own parts stay as they are"
             run.append(Warned(f"{text}: {network.untrained}"))
@@ -320,8 +353,11 @@ def needs_training(config: RunConfig, task: data.Task) -> bool:
     return not Path(config.weights).is_file() and task.num_classes != 1000
 
 
-def describe_network(network: Network, task: data.Task, multiple: int) -> Traced:
-    """A traced network for the journal."""
+def describe_network(
+    network: Network, task: data.Task, multiple: int, devices: Sequence[Device]
+) -> Traced:
+    """A traced network for the journal, with the zeros that a device was told of its layers."""
+    told = (d.platform.sparsity for d in devices if isinstance(d.platform, ModelledPlatform))
     return Traced(
         groups=tuple(
             Group(g.id, g.size, g.channels_per_unit, g.fixed) for g in network.groups.values()
@@ -333,4 +369,5 @@ def describe_network(network: Network, task: data.Task, multiple: int) -> Traced
         metric=task.metric_name,
         metric_is_share=task.metric_is_share,
         images={"train": len(task.train), "holdout": len(task.holdout), "test": len(task.test)},
+        zeros=next((sparsity.shares for sparsity in told if sparsity and sparsity.shares), {}),
     )

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from netadapt import training
-from netadapt.adapt import needs_training, open_devices, open_subject
+from netadapt.adapt import needs_training, opened
 from netadapt.assembly import Assembly
 from netadapt.config import RunConfig
 from netadapt.config.rungs import Rung, applicable
@@ -50,12 +50,14 @@ class TablePlan:
     Attributes:
         device: its name.
         rows: how many layers.
-        seconds: about how long that takes.
+        seconds: about how long all of it takes.
+        networks: how many whole networks, in windows of energy.
     """
 
     device: str
     rows: int
     seconds: float
+    networks: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,7 @@ def plan_run(config: RunConfig) -> Preview:
         BudgetUnreachable: even the smallest network is predicted above a budget.
         NetAdaptError: see :mod:`netadapt.errors`; whatever would stop the run at its start.
     """
-    subject, devices = open_subject(config), open_devices(config)
-    config = config.suited(subject.data.pixels)
+    config, subject, devices = opened(config)
     with TemporaryDirectory() as folder:
         started = Started(2, {}, {}, versions(), machine=machine())
         with Run(Path(folder) / "run", started) as run:
@@ -185,8 +186,9 @@ def _table_plan(config: RunConfig, subject: Assembly, device: Device, multiple: 
     request = TableRequest(subject.network, {}, multiple, others=tuple(chosen.values()))
     shapes = plan(request, device.info, table.entries)
     works = {name: Workload(name, b"", subject.network.at(s)) for name, s in chosen.items()}
-    windows_s = len(unmeasured(table, works)) * networks_s(device.platform, 1)
-    return TablePlan(device.name, len(shapes), measuring_s(shapes, LAYERS) + windows_s)
+    networks = len(unmeasured(table, works))
+    seconds = measuring_s(shapes, LAYERS) + networks * networks_s(device.platform, 1)
+    return TablePlan(device.name, len(shapes), seconds, networks)
 
 
 def networks_s(platform: Platform, networks: int) -> float:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,15 @@ from netadapt.assembly import Assembly, Source, assemble
 from netadapt.errors import ModelError, UsageError
 from netadapt.network import ChannelGroup, LayerShape, Network, op_of
 from netadapt.platforms import open_platform
+from netadapt.platforms.accelerators.eyeriss import Eyeriss
 from netadapt.platforms.accelerators.platform import ModelledPlatform
 from netadapt.platforms.accelerators.report import EnergyReport, energy_report
+from netadapt.platforms.accelerators.row_stationary import DENSE
+from netadapt.platforms.accelerators.sparsity import MEASURED, Sparsity
 from netadapt.pruning.check import verify_groups
+from netadapt.space import told_zeros
 from netadapt.tables.lookup import LookupTable
 from netadapt.tracing import trace
-from netadapt.tracing.zeros import ifmap_zeros
-
-_ZEROS_FROM = 256
-"""Holdout images that zeros are counted in."""
 
 
 def inspect_model(source: Source, *, table_path: Path | None, verify: bool) -> dict[str, Any]:
@@ -132,7 +133,7 @@ def inspect_energy(source: Source, platform_uri: str) -> EnergyReport:
 
     Args:
         source: the model; if it names a data set, the zeros that enter each layer are counted in
-            holdout images, for hardware that gains by them.
+            holdout images, for hardware that gains by them and was told none.
         platform_uri: such as ``eyeriss:?batch=4``.
 
     Raises:
@@ -146,10 +147,12 @@ def inspect_energy(source: Source, platform_uri: str) -> EnergyReport:
             "and level; give eyeriss:, crossbar: or optical:."
         )
     assembly = assemble(source)
-    network, zeros = assembly.network, None
-    if assembly.task is not None:
-        images, _ = next(iter(assembly.task.batches("holdout", batch_size=_ZEROS_FROM)))
-        zeros = ifmap_zeros(assembly.module, network, [images])
-    names = [layer.name for layer in network.costed]
-    layers = tuple(zip(names, network.at({}), strict=True))
-    return energy_report(source.model, layers, platform.hardware, zeros)
+    chip, task = platform.hardware, assembly.task
+    if task and platform.sparsity is None and isinstance(chip, Eyeriss) and chip.zeros == DENSE:
+        platform = replace(platform, sparsity=Sparsity(MEASURED))
+    platform = told_zeros(platform, assembly)
+    layers = tuple((shape.name, shape) for shape in assembly.network.at({}))
+    if platform.sparsity is None:
+        return energy_report(source.model, layers, chip)
+    report = energy_report(source.model, layers, chip, platform.sparsity.shares)
+    return replace(report, hardware=f"{chip}, {platform.sparsity}")

@@ -9,6 +9,7 @@ from netadapt.assembly import Assembly
 from netadapt.config import RunConfig
 from netadapt.errors import UsageError
 from netadapt.network import Network, exact_alone, shrinkable
+from netadapt.platforms.accelerators.loops import has_product
 from netadapt.platforms.accelerators.platform import ModelledPlatform
 from netadapt.plugins import lookup
 from netadapt.pruning.importance import COMPARABLE
@@ -19,6 +20,10 @@ from netadapt.search.loop import Space
 from netadapt.search.race import Race, looks
 from netadapt.search.selection import SELECTIONS, highest_accuracy, lowest_loss
 from netadapt.search.strategies import ROUNDS, STRATEGIES
+from netadapt.tracing.zeros import ifmap_zeros
+
+ZEROS_FROM = 256
+"""Holdout images that zeros are counted in."""
 
 
 def space_of(
@@ -120,3 +125,27 @@ def as_preferred(config: RunConfig, network: Network, device: Device) -> Network
 def multiple_of(config: RunConfig, devices: Sequence[Device]) -> int:
     """What widths become multiples of: as asked, or what suits every device."""
     return config.multiple or max(device.info.multiple for device in devices)
+
+
+def told_zeros(platform: ModelledPlatform, subject: Assembly) -> ModelledPlatform:
+    """Hardware that asks for the zeros of each layer, told them; other as it is.
+
+    Where they are to be measured, they are counted in holdout images, by the weights as they stand.
+
+    Raises:
+        UsageError: no data set was named to count in, or a file tells of layers of another network.
+    """
+    if platform.sparsity is None:
+        return platform
+    network, shares = subject.network, platform.sparsity.shares
+    names = [layer.name for layer in network.costed if has_product(layer)]
+    if shares is None:
+        if subject.task is None:
+            raise UsageError(
+                f"{platform.uri} counts zeros in holdout images, and no data set was named; name "
+                "one, or give a share for all layers, like zeros=0.5."
+            )
+        images, _ = next(iter(subject.task.batches("holdout", batch_size=ZEROS_FROM)))
+        counted = ifmap_zeros(subject.module, network, [images])
+        shares = {name: share for name, share in counted.items() if name in names}
+    return platform.with_zeros(names, shares)

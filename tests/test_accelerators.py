@@ -81,7 +81,7 @@ def test_no_table_is_built_of_what_is_modelled():
         ("eyeriss:?batch=0", "batch is a whole number from 1 on"),
         ("eyeriss:?batch=two", "batch is a whole number from 1 on; found 'two'"),
         ("eyeriss:?zeros=1.5", "zeros is a share"),
-        ("eyeriss:?zeros=many", "zeros is a number"),
+        ("eyeriss:?zeros=many", "or a JSON file with a share for each layer; many cannot be read"),
         ("eyeriss:?dram=maybe", "dram is yes or no"),
         ("eyeriss:v2", "takes options alone"),
         ("crossbar:?adc_bits=3", "adc_bits from 4 to 10"),

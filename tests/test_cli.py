@@ -456,11 +456,12 @@ def test_budgets_of_energy_and_latency_hold_by_what_the_board_measures(tmp_path,
 def test_what_tells_no_energy_is_refused_in_a_sentence_before_anything_runs(
     tmp_path, capsys, device, budget, code, sentence
 ):
-    status, _, err = adapt(capsys, tmp_path / "run", "--on", device, budget=budget)
-    assert status == code
-    assert sentence in err
-    assert len(err.strip().splitlines()) == 1
-    assert not (tmp_path / "run").exists()
+    for flags in ((), ("--dry-run",)):
+        status, _, err = adapt(capsys, tmp_path / "run", "--on", device, *flags, budget=budget)
+        assert status == code
+        assert sentence in err
+        assert len(err.strip().splitlines()) == 1
+        assert not (tmp_path / "run").exists()
 
 
 def test_a_table_of_energy_is_built_shown_and_verified(tmp_path, capsys):

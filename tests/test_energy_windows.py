@@ -5,6 +5,8 @@ import base64
 import pytest
 
 from netadapt import doctor
+from netadapt.config import RunConfig, Tuning
+from netadapt.dry_run import plan_run
 from netadapt.errors import DeviceError, UsageError
 from netadapt.platforms import OVERHEAD, Effort, Workload, open_platform
 from netadapt.platforms.bench import main as bench
@@ -13,6 +15,7 @@ from netadapt.platforms.bench.sensors import Channel, Meter, NoSensor, Sensor
 from netadapt.platforms.measurement import DeviceInfo
 from netadapt.platforms.ort.platform import Options, OrtPlatform
 from netadapt.platforms.ort.probes import Probe, build
+from netadapt.units import parse_budget
 
 MODEL = build(Probe("call", OVERHEAD))
 NETWORK = Workload("net", MODEL, ())
@@ -51,6 +54,31 @@ def test_energy_is_the_median_of_three_windows_or_more_beside_the_time():
     assert asked[0]["energy"] == "rapl"
     assert asked[0]["energy_rounds"] == 3
     assert asked[0]["energy_window_s"] == 7.0
+
+
+def board(energy="rapl"):
+    """``tests.test_energy_windows:board``: a device whose sensor tells 0.3 J of any network."""
+    told = answers([0.3] * 3 if energy else [])
+    return OrtPlatform("tests.test_energy_windows:board", Options(energy=energy), talk=told)
+
+
+def test_a_dry_run_counts_the_windows_of_energy():
+    """Rounds of 3; in each, one idle window and one a network, of 5 s after a pause of 1 s.
+
+    30 networks alone take 30 * 3 * 2 * 6 s before the search. An iteration measures two beside
+    each other: 3 * 3 * 6 s, beside a second and the 0.8 s that runs take.
+    """
+    budgets = (parse_budget("energy=50%"),)
+    config = RunConfig(
+        "mobilenet_v1", "digits", budgets, {"board": "tests.test_energy_windows:board"},
+        model_args={"width": 0.25}, input_size=16, tuning=Tuning(train_epochs=0.1),
+    )  # fmt: skip
+    preview = plan_run(config)
+    [table] = preview.tables
+    assert (table.device, table.networks) == ("board", 30)
+    assert 0 < table.seconds - 30 * 3 * 2 * 6 < table.rows  # a layer takes less than a second
+    assert preview.phases["measuring"] == pytest.approx((preview.iterations + 2) * (1.8 + 54))
+    assert preview.bounds[0]["original"] == 0.3
 
 
 def test_without_the_option_nothing_is_asked_for_and_nothing_told():

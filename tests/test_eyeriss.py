@@ -12,7 +12,6 @@ from netadapt.platforms.accelerators.eyeriss import (
     Eyeriss,
     layer_energy,
     split,
-    zeros_by_layer,
 )
 from netadapt.platforms.accelerators.eyeriss_costs import ACCELERGY, JSSC2017
 from netadapt.platforms.accelerators.eyeriss_mapping import best_mapping
@@ -32,6 +31,7 @@ from netadapt.platforms.accelerators.row_stationary import (
     most_filters,
     sets_of,
 )
+from netadapt.platforms.accelerators.sparsity import zeros_by_layer
 
 CHIP = [(layer, ALEXNET_BATCH) for layer in ALEXNET] + [(layer, VGG16_BATCH) for layer in VGG16]
 
@@ -274,3 +274,13 @@ def test_the_mapping_of_a_shape_is_searched_once():
     before = best_mapping.cache_info().hits
     assert best_mapping(loops, 1, JSSC2017) is best_mapping(loops, 1, JSSC2017)
     assert best_mapping.cache_info().hits == before + 1
+
+
+@settings(max_examples=30, deadline=None)
+@given(cin=st.integers(1, 200), cout=st.integers(1, 200), side=st.integers(1, 40),
+       kernel=st.sampled_from([1, 3, 5]), power=st.integers(0, 9))  # fmt: skip
+def test_an_image_never_costs_more_in_twice_the_batch(cin, cout, side, kernel, power):
+    """Two batches one after the other are a way to compute the double one."""
+    shape = conv(cin, cout, side, kernel=kernel)
+    single, double = (layer_energy(shape, Eyeriss(batch)) for batch in (1 << power, 2 << power))
+    assert double.energy_j <= single.energy_j * (1 + 1e-9)

@@ -118,6 +118,13 @@ def test_the_costliest_layer_goes_first_and_no_further_than_it_must():
     assert proposal == one["conv2"]
 
 
+def test_of_the_costliest_layer_that_side_goes_of_which_more_is_left():
+    # conv2 has 32 * 40 * 9 = 11520 weights, more than conv3's 40 * 10 * 9 = 3600 and conv1's 4608;
+    # 40 of 64 outputs are left, and all of its 32 inputs.
+    (proposal,) = propose(energy_ordered.propose, helloworld(), {"conv2": 40}, WEIGHTS, 18000, 1)
+    assert list(proposal.changes) == ["conv1"]
+
+
 def test_where_outputs_may_not_shrink_the_inputs_of_the_costliest_layer_do():
     # 3*9*16 + 16*9*1 + 1*9*64 = 1152 weights before conv3's 64*9*10 = 5760.
     sizes = {"conv1": 1}

@@ -56,6 +56,7 @@ knapsack   all groups at once, by importance per cost
 magnitude  the least important units of all groups
 uniform    all groups by one factor
 random     random widths, the best of several
+energy_ordered  the costliest layer first; with --importance output_error --repair
 M:F        your own function F of module M
 """
 

@@ -27,6 +27,7 @@ Examples:
   netadapt inspect shufflenet_v2_x1_0 --verify
   netadapt inspect waves:net --input-shape 3x64
   netadapt inspect alexnet --on 'eyeriss:?batch=4' --plot energy.png
+  netadapt inspect vgg16 --weights vgg.pt --data photos/ --on eyeriss:
 """
 
 
@@ -57,7 +58,7 @@ Examples:
     "--data",
     metavar="NAME|FOLDER",
     help="With --on: count the zeros that enter each layer in these images, for hardware that "
-    "gains by them.",
+    "gains by them and was told none.",
 )
 @click.option(
     "--plot",
@@ -169,12 +170,13 @@ def _show_energy(report: "EnergyReport", plot: Path | None, as_json: bool) -> in
 
 
 def _energy_text(report: "EnergyReport") -> str:
-    from netadapt.platforms.accelerators.layer_energy import DATA
+    from netadapt.platforms.accelerators.layer_energy import DATA, OTHER
 
     whole = report.total
     levels = list(dict.fromkeys(part.level for part in whole.parts))
     kinds = [kind for kind in DATA if any(part.data == kind for part in whole.parts)]
-    rows = [("layer", "energy", "share", *levels, *kinds)]
+    sparse = ["zeros"] if report.zeros else []
+    rows = [("layer", *sparse, "energy", "share", *levels, *kinds)]
     named = [*zip(report.names, report.layers, strict=True), ("all", whole)]
     for name, layer in named:
         shares = [
@@ -182,7 +184,8 @@ def _energy_text(report: "EnergyReport") -> str:
             for kind in (*levels, *kinds)
         ]
         rows.append(
-            (name, format_joules(layer.energy_j), f"{layer.energy_j / whole.energy_j:.1%}",
+            (name, *([_percent(report.zeros.get(name))] if sparse else []),
+             format_joules(layer.energy_j), f"{layer.energy_j / whole.energy_j:.1%}",
              *(f"{share:.1%}" for share in shares))
         )  # fmt: skip
     time = "" if whole.latency_s is None else f", {format_seconds(whole.latency_s)}"
@@ -192,10 +195,20 @@ def _energy_text(report: "EnergyReport") -> str:
         f"{report.model} on {report.hardware}:",
         f"{format_joules(whole.energy_j)}{alone}{time} for one image of a batch of {report.batch}",
         "",
-        "Shares of a layer's energy by level of the hardware, then by kind of data.",
+        ("Zeros are those in a layer's input. " if sparse else "")
+        + "Shares of a layer's energy by level of the hardware, then by kind of data"
+        + (
+            f"; {OTHER} serves none alone, as arithmetic, clock and light."
+            if OTHER in kinds
+            else "."
+        ),
         "",
         table_text(rows, right=frozenset(range(1, len(rows[0])))),
     ]
     if report.residue:
         parts += ["", f"Not modelled, and in no figure: {', '.join(report.residue)}."]
     return "\n".join(parts)
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.1%}"

@@ -45,9 +45,10 @@ def _proposals(preview: "Preview") -> str:
 
 def _times(preview: "Preview") -> str:
     lines = [
-        f"Lookup table of {table.device}: {table.rows} layers to measure."
+        f"Lookup table of {table.device}: {table.rows} layers to measure"
+        + (f", and the energy of {table.networks} networks." if table.networks else ".")
         for table in preview.tables
-        if table.rows
+        if table.rows or table.networks
     ]
     lines.append(
         f"About {preview.iterations} iterations of {preview.trials} trials, about "

@@ -1,7 +1,7 @@
 """Layers, with widths that are affine in the sizes of channel groups, or known."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from netadapt.network.ops import op_of
 
@@ -51,6 +51,8 @@ class LayerShape:
         act: the activation that follows directly, such as ``relu``; empty for none.
         residual: whether an elementwise sum with another tensor follows before the activation.
         inputs: channels of each input, for ops of several inputs; otherwise empty.
+        name: of the layer in its network. Layers of several names are one shape, so that it is
+            not compared; it is for what hangs on the place alone, and for errors.
     """
 
     op: str
@@ -67,6 +69,7 @@ class LayerShape:
     act: str = ""
     residual: bool = False
     inputs: tuple[int, ...] = ()
+    name: str = field(default="", compare=False)
 
     @property
     def weights(self) -> int:
@@ -85,6 +88,11 @@ class LayerShape:
         """Elements read and written for one image: inputs, weights and outputs."""
         read = self.cin * self.in_hw[0] * self.in_hw[1]
         return read + self.weights + self.cout * self.out_hw[0] * self.out_hw[1]
+
+    @property
+    def place(self) -> str:
+        """Its shape, after its name where it has one: how errors call it."""
+        return f"{self.name} ({self})" if self.name else str(self)
 
     @property
     def _products(self) -> int:
@@ -152,5 +160,5 @@ class LayerSpec:
         return LayerShape(
             self.op, values[0], values[1], self.in_hw, self.out_hw, self.kernel, self.stride,
             self.padding, self.dilation, values[2], self.bias, self.act, self.residual,
-            tuple(values[3:]),
+            tuple(values[3:]), self.name,
         )  # fmt: skip

@@ -1,5 +1,6 @@
 """A network's energy as stacked bars: one for each layer, by level and by kind of data."""
 
+import textwrap
 from io import BytesIO
 from itertools import cycle
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 _LEVEL_COLORS = ("#4477aa", "#66ccee", "#228833", "#ccbb44", "#ee6677", "#aa3377", "#bbbbbb")
 _DATA_COLORS = ("#004488", "#ddaa33", "#bb5566", "#cccccc")
 """Paul Tol's bright and high-contrast palettes, which the color-blind can tell apart."""
+
+_LETTERS_PER_INCH = 13  # of the title
 
 
 def energy_bars(report: EnergyReport) -> bytes:
@@ -51,7 +54,7 @@ def energy_figure(report: EnergyReport) -> "Figure":
     below.set_xticks(range(len(labels)), labels, rotation=90, fontsize=8)
     figure.suptitle(
         f"{report.model}: {format_joules(report.total.energy_j)} for one image, batch "
-        f"{report.batch}\n{report.hardware}",
+        f"{report.batch}\n{textwrap.fill(report.hardware, int(_LETTERS_PER_INCH * width))}",
         fontsize=10,
     )
     return figure

@@ -72,6 +72,7 @@ class Traced:
         metric: what accuracy is; higher is better.
         metric_is_share: whether it lies in 0..1 and reads as a percentage.
         images: how many the splits hold.
+        zeros: share of zeros in the input of each layer, where a device gains by them.
     """
 
     groups: tuple[Group, ...]
@@ -82,6 +83,7 @@ class Traced:
     metric: str
     metric_is_share: bool
     images: Mapping[str, int]
+    zeros: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,9 +330,8 @@ class CrossChecked:
     """What codecarbon says of the energy of this session of the run, beside our own figures.
 
     Attributes:
-        version: of codecarbon.
+        version, seconds: of codecarbon, and how long it watched.
         country: whose intensity it took, by its own table.
-        seconds: that it watched.
         kwh: that it arrived at, measured or assumed.
         carbon_g: grams of CO2 equivalent.
         watts: the power that it arrived at, of each part of the computer.

@@ -322,16 +322,22 @@ def modelled(platform: Platform, resource: str) -> Cost | None:
     return platform.cost(resource) if isinstance(platform, Modelled) else None
 
 
-def check_sources(meters: Iterable[Meter], devices: Sequence[Device]) -> None:
-    """Refuse a budget of a resource that a device has no source of.
+def check_sources(
+    meters: Iterable[Meter], devices: Sequence[Device], layers: Sequence[LayerShape]
+) -> None:
+    """Refuse a budget of a resource that a device has no source of, for layers such as these.
 
     Raises:
         UsageError: it neither measures nor models the resource, or nothing prices it.
+        UnmappableLayer: it models the resource, and cannot compute one of the layers.
     """
     for meter in meters:
         for device in devices:
             if meter.device == device.name:
                 _check_source(meter, device)
+                if cost := modelled(device.platform, meter.resource):
+                    for shape in layers:
+                        cost.layer(shape)
 
 
 def _check_source(meter: Meter, device: Device) -> None:

@@ -13,6 +13,7 @@ from netadapt.platforms.measurement import Measurement
 
 _PAIRS = ("in_hw", "out_hw", "kernel", "stride", "padding", "dilation")
 _MOST = 2**31 - 1
+_SIZES = tuple(f for f in fields(LayerShape) if f.compare)  # a name is no part of a shape
 _TIMES = ("p10", "median", "p90", "runs")
 
 
@@ -40,7 +41,7 @@ class Entry:
 def columns() -> list[str]:
     """Names of the columns."""
     found = []
-    for f in fields(LayerShape):
+    for f in _SIZES:
         stem = f.name.removesuffix("_hw")
         found += [f"{stem}_h", f"{stem}_w"] if f.name in _PAIRS else [f.name]
     return [*found, *_TIMES]
@@ -49,7 +50,7 @@ def columns() -> list[str]:
 def row_of(shape: LayerShape, entry: Entry) -> str:
     """One line of CSV."""
     cells: list[Any] = []
-    for f in fields(LayerShape):
+    for f in _SIZES:
         value = getattr(shape, f.name)
         if f.name in _PAIRS:
             cells += value
@@ -66,7 +67,7 @@ def row_of(shape: LayerShape, entry: Entry) -> str:
 def entry_of(row: Mapping[str, str]) -> tuple[LayerShape, Entry]:
     """What :func:`row_of` wrote; raises ``KeyError``, ``TypeError`` or ``ValueError``."""
     values: dict[str, Any] = {}
-    for f in fields(LayerShape):
+    for f in _SIZES:
         stem = f.name.removesuffix("_hw")
         if f.name in _PAIRS:
             values[f.name] = (int(row[f"{stem}_h"]), int(row[f"{stem}_w"]))

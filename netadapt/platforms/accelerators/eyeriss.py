@@ -4,7 +4,6 @@ How far it is off the chip's own figures: docs/energy.md. Depthwise layers and e
 paper does not measure (all of MobileNet) are extrapolations.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil
 
@@ -85,21 +84,3 @@ def split(loops: Loops) -> Loops:
         return loops
     kernel = (ceil(loops.kernel[0] / down), ceil(loops.kernel[1] / across))
     return replace(loops, channels=loops.channels * down * across, kernel=kernel)
-
-
-def zeros_by_layer(
-    ifmap_zeros: Mapping[str, float], names: tuple[str, ...], default: Zeros = DENSE
-) -> tuple[Zeros, ...]:
-    """Zeros of each layer's input and output, from the shares of zeros in each layer's input.
-
-    A layer's output is taken to hold as many zeros as the next layer's input: exact in a chain.
-
-    Args:
-        ifmap_zeros: share of zeros in the input of a layer, by its name.
-        names: all layers in the order in which they run.
-        default: for layers that are not named.
-    """
-    shares = [ifmap_zeros.get(name, default.ifmap) for name in names]
-    return tuple(
-        Zeros(share, after) for share, after in zip(shares, [*shares[1:], 0.0], strict=True)
-    )

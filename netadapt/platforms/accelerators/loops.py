@@ -66,6 +66,9 @@ class MatrixProduct:
         return self.groups * self.rows * self.columns * self.pixels
 
 
+_ELSEWHERE = "Choose other hardware, or a device that is measured."
+
+
 def has_product(layer: LayerShape | LayerSpec) -> bool:
     """Whether it multiplies and sums: such a layer is priced or refused; others are left out."""
     return op_of(layer.op).product
@@ -81,13 +84,14 @@ def loops_of(shape: LayerShape) -> Loops:
         return Loops(1, shape.cin, shape.cout, (1, 1), shape.in_hw, (1, 1), 1, shape.macs)
     if shape.op != "conv":
         raise UnmappableLayer(
-            f"Layer {shape} cannot be mapped: only convolutions and linear layers have loops that "
-            "this accelerator runs."
+            f"Layer {shape.place} cannot be mapped: only convolutions and linear layers have loops "
+            f"that this accelerator runs. {_ELSEWHERE}"
         )
     gaps = [1 if k == 1 else d for k, d in zip(shape.kernel, shape.dilation, strict=True)]
     if any(gap > 1 and step > 1 for gap, step in zip(gaps, shape.stride, strict=True)):
         raise UnmappableLayer(
-            f"Layer {shape} cannot be mapped: it is strided and dilated; split it, or choose one."
+            f"Layer {shape.place} cannot be mapped: it is strided and dilated. Make it one of the "
+            "two, or choose other hardware."
         )
     out_hw = (ceil(shape.out_hw[0] / gaps[0]), ceil(shape.out_hw[1] / gaps[1]))
     return Loops(
@@ -114,5 +118,6 @@ def product_of(shape: LayerShape) -> MatrixProduct:
     if shape.op == "linear":
         return MatrixProduct(1, shape.cin, shape.cout, pixels_in)
     raise UnmappableLayer(
-        f"Layer {shape} cannot be mapped: only convolutions and linear layers are matrix products."
+        f"Layer {shape.place} cannot be mapped: only convolutions and linear layers are matrix "
+        f"products. {_ELSEWHERE}"
     )

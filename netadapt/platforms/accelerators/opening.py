@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 
 from netadapt.errors import UsageError, named
 from netadapt.platforms.accelerators.crossbar import ADC_BITS, Crossbar
@@ -10,28 +11,41 @@ from netadapt.platforms.accelerators.eyeriss_costs import COST_SETS, JSSC2017
 from netadapt.platforms.accelerators.noise import NOISES, AnalogHardware
 from netadapt.platforms.accelerators.optics import COMPONENTS, PUBLISHED, Kind, Optics
 from netadapt.platforms.accelerators.platform import ModelledPlatform
-from netadapt.platforms.accelerators.row_stationary import Zeros
+from netadapt.platforms.accelerators.row_stationary import DENSE, Zeros
+from netadapt.platforms.accelerators.sparsity import MEASURED, Sparsity, read_zeros
 
 
 def open_eyeriss(rest: str, options: Mapping[str, str]) -> ModelledPlatform:
     """``eyeriss:?batch=4&costs=jssc2017&zeros=0.5&dram=yes``.
 
+    ``zeros`` is one share for all layers, ``measured``, or a JSON file with a share for each.
+
     Raises:
         UsageError: an option has a value that it cannot have.
     """
     _nothing_after("eyeriss", rest)
-    zeros = _number(options, "zeros", 0.0)
-    if not 0 <= zeros < 1:
-        raise UsageError(f"zeros is a share of activations, from 0 to below 1; found {zeros:g}.")
+    zeros, sparsity = _zeros(options.get("zeros", "0"))
     chip = Eyeriss(
         batch=_positive(options, "batch", 1),
         costs=named("set of costs", options.get("costs", JSSC2017.name), COST_SETS),
-        zeros=Zeros(zeros, zeros),
+        zeros=zeros,
     )
     left_out = () if _flag(options, "dram", default=True) else ("dram",)
     return ModelledPlatform(
-        _uri("eyeriss", options), chip, "16 bits", multiple=16, left_out=left_out
-    )
+        _uri("eyeriss", options), chip, "16 bits", multiple=16, left_out=left_out,
+        sparsity=sparsity,
+    )  # fmt: skip
+
+
+def _zeros(told: str) -> tuple[Zeros, Sparsity | None]:
+    """Those of all layers alike, and what tells those of each."""
+    try:
+        share = float(told)
+    except ValueError:
+        return DENSE, Sparsity(MEASURED) if told == MEASURED else read_zeros(Path(told))
+    if not 0 <= share < 1:
+        raise UsageError(f"zeros is a share of activations, from 0 to below 1; found {share:g}.")
+    return Zeros(share, share), None
 
 
 def open_crossbar(rest: str, options: Mapping[str, str]) -> ModelledPlatform:

@@ -4,10 +4,10 @@ Costs are for one image of a batch, and of convolutions and linear layers alone:
 other layers that multiply nothing run elsewhere and are in no figure, as the device's name says.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from netadapt.errors import DeviceError
+from netadapt.errors import DeviceError, UsageError
 from netadapt.network import Cost, LayerShape, Network
 from netadapt.platforms import Effort, Progress, Readings, Workload
 from netadapt.platforms.accelerators.crossbar import Crossbar
@@ -16,6 +16,8 @@ from netadapt.platforms.accelerators.loops import has_product
 from netadapt.platforms.accelerators.noise import AnalogHardware
 from netadapt.platforms.accelerators.optics import Optics
 from netadapt.platforms.accelerators.report import Hardware, layer_energy
+from netadapt.platforms.accelerators.row_stationary import Zeros
+from netadapt.platforms.accelerators.sparsity import MEASURED, Sparsity
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 
 _UNITS = {"energy": "J", "latency": "s"}
@@ -29,11 +31,13 @@ class ModelledCost:
         hardware: what they run on.
         resource: ``energy`` or ``latency``.
         left_out: levels whose energy is not counted.
+        zeros: in and out of a layer, by its name; as ``hardware`` has them for other layers.
     """
 
     hardware: Hardware
     resource: str
     left_out: tuple[str, ...] = ()
+    zeros: Mapping[str, Zeros] = field(default_factory=dict)
 
     @property
     def unit(self) -> str:
@@ -48,7 +52,7 @@ class ModelledCost:
         """
         if not has_product(shape):
             return 0.0
-        energy = layer_energy(shape, self.hardware)
+        energy = layer_energy(shape, self.hardware, self.zeros.get(shape.name))
         if self.resource == "energy":
             return energy.without(*self.left_out)
         assert energy.latency_s is not None  # only what has a clock offers latency
@@ -71,6 +75,7 @@ class ModelledPlatform:
         left_out: levels whose energy is not counted.
         analog: how weights compute there, where not exactly.
         chips: how many chips a network is scored on, where they differ.
+        sparsity: what tells the zeros of each layer, where they are not the hardware's.
     """
 
     uri: str
@@ -80,6 +85,7 @@ class ModelledPlatform:
     left_out: tuple[str, ...] = ()
     analog: AnalogHardware | None = None
     chips: int = 1
+    sparsity: Sparsity | None = None
 
     @property
     def batch(self) -> int:
@@ -99,17 +105,49 @@ class ModelledPlatform:
             f", {self.analog.noise.name} cells after {self.analog.seconds:g} s, {self.chips} chips"
             if self.analog else ""
         )  # fmt: skip
-        device = f"{self.hardware}{without}{analog}; convolutions and linear layers alone"
+        zeros = f", {self.sparsity}" if self.sparsity else ""
+        device = f"{self.hardware}{zeros}{without}{analog}; convolutions and linear layers alone"
         return DeviceInfo(
             self.uri, device, "none", "netadapt", block=self.multiple, precision=self.precision,
             batch=self.batch,
         )  # fmt: skip
 
     def cost(self, resource: str) -> Cost | None:
-        """What prices networks in a resource, for one image; None for other resources."""
+        """What prices networks in a resource, for one image; None for other resources.
+
+        Raises:
+            UsageError: the zeros of each layer are asked for, and no network's were told yet.
+        """
         if resource not in self.resources:
             return None
-        return ModelledCost(self.hardware, resource, self.left_out)
+        if self.sparsity is None:
+            return ModelledCost(self.hardware, resource, self.left_out)
+        if self.sparsity.layers is None:
+            raise UsageError(
+                f"{self.uri} takes the zeros of each layer of one network, which are not known "
+                "here; 'netadapt inspect' and 'netadapt adapt' know them, and zeros may be one "
+                "share for all layers, like zeros=0.5."
+            )
+        return ModelledCost(self.hardware, resource, self.left_out, self.sparsity.layers)
+
+    @property
+    def needs_zeros(self) -> bool:
+        """Whether zeros are yet to be measured in a network."""
+        sparsity = self.sparsity
+        return sparsity is not None and sparsity.source == MEASURED and sparsity.shares is None
+
+    def with_zeros(self, names: Sequence[str], shares: Mapping[str, float]) -> "ModelledPlatform":
+        """The same hardware, told the zeros of a network.
+
+        Args:
+            names: its layers that multiply, in order.
+            shares: of zeros in the input of each, by its name; dense where it is not among them.
+
+        Raises:
+            UnknownName: one is of no layer among ``names``.
+        """
+        assert self.sparsity is not None
+        return replace(self, sparsity=self.sparsity.of(names, shares))
 
     def filling_sizes(self, network: Network, group: str) -> tuple[int, ...] | None:
         """Sizes of a channel group that fill arrays, ascending; None where any size is as good."""

@@ -1,32 +1,39 @@
 """A network's energy by layer, level and kind of data, on hardware that is modelled."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from netadapt.network import LayerShape
 from netadapt.platforms.accelerators import crossbar, eyeriss, optics
 from netadapt.platforms.accelerators.crossbar import Crossbar
-from netadapt.platforms.accelerators.eyeriss import Eyeriss, zeros_by_layer
+from netadapt.platforms.accelerators.eyeriss import Eyeriss
 from netadapt.platforms.accelerators.layer_energy import LayerEnergy, total
 from netadapt.platforms.accelerators.loops import has_product
 from netadapt.platforms.accelerators.optics import Optics
+from netadapt.platforms.accelerators.row_stationary import Zeros
+from netadapt.platforms.accelerators.sparsity import zeros_by_layer
 
 Hardware = Eyeriss | Crossbar | Optics
 """What a layer can be priced on."""
 
 
 @lru_cache(maxsize=1 << 17)
-def layer_energy(shape: LayerShape, hardware: Hardware) -> LayerEnergy:
+def layer_energy(shape: LayerShape, hardware: Hardware, zeros: Zeros | None = None) -> LayerEnergy:
     """Energy and time of one convolution or linear layer, for one image; remembered.
+
+    Args:
+        shape: the layer.
+        hardware: what it runs on.
+        zeros: in and out of this layer, for hardware that gains by them; its own if None.
 
     Raises:
         UnmappableLayer: the hardware cannot compute it.
     """
     match hardware:
         case Eyeriss():
-            return eyeriss.layer_energy(shape, hardware)
+            return eyeriss.layer_energy(shape, hardware, zeros)
         case Crossbar():
             return crossbar.layer_energy(shape, hardware)
         case Optics():
@@ -44,6 +51,7 @@ class EnergyReport:
         names: of the layers that are priced.
         layers: what each of them costs.
         residue: names of the layers that the model leaves out: those that multiply nothing.
+        zeros: share of zeros in the input of each layer, where it was told layer by layer.
     """
 
     model: str
@@ -52,6 +60,7 @@ class EnergyReport:
     names: tuple[str, ...]
     layers: tuple[LayerEnergy, ...]
     residue: tuple[str, ...]
+    zeros: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def total(self) -> LayerEnergy:
@@ -75,6 +84,7 @@ class EnergyReport:
                 for name, layer in zip(self.names, self.layers, strict=True)
             ],
             "not_modelled": list(self.residue),
+            "zeros": dict(self.zeros),
         }  # fmt: skip
 
 
@@ -104,14 +114,13 @@ def energy_report(
     """
     priced = [(name, shape) for name, shape in layers if has_product(shape)]
     names = tuple(name for name, _ in priced)
+    zeros: dict[str, Zeros] = {}
     if ifmap_zeros and isinstance(hardware, Eyeriss):
-        zeros = zeros_by_layer(ifmap_zeros, names, hardware.zeros)
-        energies = tuple(
-            eyeriss.layer_energy(shape, hardware, share)
-            for (_, shape), share in zip(priced, zeros, strict=True)
-        )
-    else:
-        energies = tuple(layer_energy(shape, hardware) for _, shape in priced)
+        zeros = dict(zip(names, zeros_by_layer(ifmap_zeros, names, hardware.zeros), strict=True))
+    energies = tuple(layer_energy(shape, hardware, zeros.get(name)) for name, shape in priced)
     residue = tuple(name for name, shape in layers if not has_product(shape))
     batch = 1 if isinstance(hardware, Crossbar) else hardware.batch
-    return EnergyReport(model, str(hardware), batch, names, energies, residue)
+    return EnergyReport(
+        model, str(hardware), batch, names, energies, residue,
+        {name: share.ifmap for name, share in zeros.items()},
+    )  # fmt: skip

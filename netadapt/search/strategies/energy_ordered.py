@@ -12,24 +12,27 @@ from netadapt.search.strategies.situation import Situation
 
 
 def propose(situation: Situation) -> list[Proposal]:
-    """Shrink the outputs of the costliest layer, as they stand, that can reach every target alone.
+    """Shrink the costliest layer, as it stands, that can reach every target by one of its sides.
 
     The cost is that of the budget which is missed the furthest: energy where energy is asked for.
-    Where a layer's outputs may not shrink, its inputs do. If no group alone can reach the targets,
-    the costliest layer shrinks as far as it can. At most one proposal.
+    Of a layer's outputs and inputs, those go first of which the larger share is left; the costliest
+    layer would otherwise narrow to a few outputs between wide neighbours. If no group alone can
+    reach the targets, the costliest layer shrinks as far as it can. At most one proposal.
     """
     proposals = {proposal.name: proposal for proposal in one_group.propose(situation)}
     return [proposals[group] for group in in_order(situation) if group in proposals][:1]
 
 
 def in_order(situation: Situation) -> list[str]:
-    """Groups that may shrink, those of the costliest layer first."""
-    network, costs = situation.network, situation.loads.layers
+    """Groups that may shrink: those of the costliest layer first, then by how much is left."""
+    network, costs, sizes = situation.network, situation.loads.layers, situation.sizes
+
+    def left(group: str) -> float:
+        return sizes[group] / network.groups[group].size
+
     found: dict[str, None] = {}
     for layer in sorted(network.costed, key=lambda layer: -costs[layer.name]):
-        for width in (layer.cout, layer.cin):
-            free = [group for group in width.groups if not network.groups[group].fixed]
-            if free:
-                found |= dict.fromkeys(free)
-                break
+        sides = (*layer.cout.groups, *layer.cin.groups)
+        free = [group for group in sides if not network.groups[group].fixed]
+        found |= dict.fromkeys(sorted(free, key=left, reverse=True))
     return list(found)
