@@ -70,7 +70,7 @@ def limited(labels: Tensor, limit: float | int | None, *, seed: int, what: str) 
 
     Args:
         labels: class indices [N].
-        limit: a share of all if below 1, otherwise the most images; None for all.
+        limit: a share of all if not above 1, otherwise the most images; None for all.
         seed: of the draw.
         what: whose images they are, for the message.
 
@@ -81,9 +81,9 @@ def limited(labels: Tensor, limit: float | int | None, *, seed: int, what: str) 
         DataError: they are fewer than the classes.
     """
     total, classes = len(labels), len(torch.unique(labels))
-    if limit is None or limit >= total:
+    if limit is None or limit == 1 or limit >= total:
         return torch.arange(total)
-    count = round(limit * total) if limit < 1 else int(limit)
+    count = round(limit * total) if limit <= 1 else int(limit)
     if count < classes:
         raise DataError(
             f"A limit of {limit:g} leaves {count} of the {total} images of {what}, which are of "

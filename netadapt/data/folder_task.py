@@ -56,6 +56,26 @@ class _Look:
     pixels: Pixels
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """The images of one split.
+
+    Attributes:
+        of: the files of the folder that they are in.
+        rows: which of these, ascending.
+        targets: class indices of each.
+    """
+
+    of: Files
+    rows: Tensor
+    targets: Tensor
+
+    @property
+    def files(self) -> Files:
+        """Their files."""
+        return self.of.taken(self.rows.numpy())
+
+
 def folder_task(root: Path, options: LoadOptions) -> Task:
     """A folder of images; ``val/`` is only looked at where there is no ``test/``.
 
@@ -72,15 +92,14 @@ def folder_task(root: Path, options: LoadOptions) -> Task:
     )  # fmt: skip
     test_labels = torch.from_numpy(test.labels)
     tested = limited(test_labels, reading.limit, seed=_TEST_SEED, what=str(test.files.root))
-    files = {
-        "train": learn.files.taken(train.numpy()),
-        "holdout": learn.files.taken(holdout.numpy()),
-        "test": test.files.taken(tested.numpy()),
+    parts = {
+        "train": _Part(learn.files, train, labels[train]),
+        "holdout": _Part(learn.files, holdout, labels[holdout]),
+        "test": _Part(test.files, tested, test_labels[tested]),
     }
-    targets = {"train": labels[train], "holdout": labels[holdout], "test": test_labels[tested]}
-    splits = _splits(root, files, targets, look, reading.workers)
-    train_split, *others = ((splits[name], files[name]) for name in files)
-    remark_repeated(str(root), train_split, dict(zip(("holdout", "test"), others, strict=True)))
+    splits = _splits(root, parts, look, reading.workers)
+    known, *others = ((splits[name], part.files) for name, part in parts.items())
+    remark_repeated(str(root), known, dict(zip(("holdout", "test"), others, strict=True)))
     return Task(
         name=str(root),
         train=splits["train"],
@@ -144,52 +163,63 @@ def _told(look: _Look) -> dict[str, object]:
 
 
 def _splits(
-    root: Path, files: dict[str, Files], targets: dict[str, Tensor], look: _Look,
-    workers: int | None,
-) -> dict[str, Split]:  # fmt: skip
+    root: Path, parts: dict[str, _Part], look: _Look, workers: int | None
+) -> dict[str, Split]:
     """In memory if the images are small and fit; else from disk, with the holdout kept if it fits.
 
     The holdout is scored again and again, and the test images once.
     """
-    size = {name: len(f) * 3 * look.size * look.size for name, f in files.items()}
-    total, room = sum(size.values()), min(DECODED_LIMIT_BYTES, _memory_bytes() // 4)
-    if not look.view.parts and total <= DECODED_LIMIT_BYTES:
+    count = sum(len(part.rows) for part in parts.values())
+    image_bytes = 3 * look.size * look.size
+    if not look.view.parts and count * image_bytes <= DECODED_LIMIT_BYTES:
         _log.info(
-            "%s: %s images of %d pixels are held in memory (%s).",
-            root, f"{sum(map(len, files.values())):,}", look.size, _bytes(total),
+            "%s: %s images of %d pixels are held in memory, in %s.",
+            root, f"{count:,}", look.size, _bytes(count * image_bytes),
         )  # fmt: skip
-        return {
-            name: ArraySplit(_decoded(f, look.size), targets[name], look.pixels)
-            for name, f in files.items()
-        }
-    held = size["holdout"] if size["holdout"] <= room else 0
+        return _in_memory(parts, look)
+    held_bytes = len(parts["holdout"].rows) * image_bytes
+    hold = held_bytes <= min(DECODED_LIMIT_BYTES, _memory_bytes() // 4)
     _log.info(
         "%s: %s images are decoded as they are due; those of the holdout (%s) %s.",
-        root, f"{sum(map(len, files.values())):,}", f"{len(files['holdout']):,}",
-        f"stay in memory, in {_bytes(held)} at most" if held else "too",
+        root, f"{count:,}", f"{len(parts['holdout'].rows):,}",
+        f"then stay in memory, in {_bytes(held_bytes)}" if hold else "each time anew",
     )  # fmt: skip
     return {
         name: FileSplit(
-            f, targets[name], look.size, look.pixels, look.view, workers,
-            hold=name == "holdout" and held > 0,
+            part.files, part.targets, look.size, look.pixels, look.view, workers,
+            hold=hold and name == "holdout",
         )
-        for name, f in files.items()
+        for name, part in parts.items()
     }  # fmt: skip
+
+
+def _in_memory(parts: dict[str, _Part], look: _Look) -> dict[str, Split]:
+    """All images decoded; those of one folder together, however a seed divides them."""
+    splits: dict[str, Split] = {}
+    for names in (("train", "holdout"), ("test",)):
+        rows = torch.cat([parts[name].rows for name in names]).sort().values
+        images = _decoded(parts[names[0]].of.taken(rows.numpy()), look.size)
+        for name in names:
+            chosen = images[torch.searchsorted(rows, parts[name].rows)]
+            splits[name] = ArraySplit(chosen, parts[name].targets, look.pixels)
+    return splits
 
 
 def _decoded(files: Files, size: int) -> Tensor:
     """The images as bytes [N, 3, size, size], as they were decoded at an earlier start or anew."""
     how = f"{_DECODING}/{size}/{PIL.__version__}/{features.version('jpg')}/{files.digest}"
     name = f"decoded-{hashlib.sha256(how.encode()).hexdigest()[:32]}"
-    worthwhile = len(files) >= FEWEST
-    kept = read_bytes(name, (len(files), 3, size, size)) if worthwhile else None
-    if kept is not None:
-        return torch.from_numpy(kept)
-    begun_ns = time.time_ns()
-    images = decode_all(files, size)
-    if worthwhile and files.last_change < begun_ns - SETTLED_NS:
-        write_bytes(name, images.numpy())
-    return images
+    worthwhile, shape = len(files) >= FEWEST, (len(files), 3, size, size)
+    kept = read_bytes(name, shape) if worthwhile else None
+    if kept is None:
+        begun_ns = time.time_ns()
+        images = decode_all(files, size)
+        if worthwhile and files.last_change < begun_ns - SETTLED_NS:
+            write_bytes(name, images.numpy())
+            kept = read_bytes(name, shape)  # mapped, it takes no memory beside the splits
+        if kept is None:
+            return images
+    return torch.from_numpy(kept)
 
 
 def _memory_bytes() -> int:

@@ -12,8 +12,8 @@ class Reading:
 
     Attributes:
         limit: images to use of those to learn from, the holdout included, and as many of those to
-            test on: a share if below 1, otherwise the most; each class keeps its proportion. None
-            for all.
+            test on: a share if not above 1, otherwise the most; each class keeps its proportion.
+            None for all.
         preset: what the weights expect that the model begins with; None for the usual.
         workers: processes that read images from disk and examples of a user's own data set. None
             takes what suits; it decides nothing of the result.
