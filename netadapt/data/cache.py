@@ -47,8 +47,8 @@ def read_arrays(name: str) -> dict[str, np.ndarray[Any, Any]] | None:
     if path is None:
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            arrays = {key: content[key] for key in content.files}
     except Exception:  # zipfile and numpy raise anything for a damaged file
         return None
     _used(path)
@@ -74,7 +74,7 @@ def read_bytes(name: str, shape: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np
     for found in sorted(folder.glob(_OURS + f"{name}-*.npy")) if folder else []:
         path = _plain(found.name)
         try:
-            content = np.load(path, mmap_mode="c", allow_pickle=False) if path else None
+            content = np.lib.format.open_memmap(path, mode="c") if path else None
             fits = content is not None and content.shape == shape and content.dtype == np.uint8
             if path is not None and fits and found.name == _bytes_name(name, content):
                 _used(path)

@@ -97,12 +97,34 @@ _SMALL = 16
 
 
 def _by_workers(fetch: Callable[[P], T], pieces: Sequence[P], workers: int) -> Iterator[T]:
+    arrived = _arriving(fetch, pieces, workers)
+    try:
+        while True:
+            try:
+                piece = next(arrived)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                reason = str(error).splitlines()[0].rstrip(".")
+                piece = _Failure(
+                    f"A process that reads examples has ended before its time ({reason}); read "
+                    "with fewer data workers, or with more (shared) memory."
+                )
+            if isinstance(piece, _Failure):
+                raise DataError(piece.text)
+            yield piece
+    finally:
+        del arrived  # which no error holds, as it would its own: so the workers end now
+
+
+def _arriving(fetch: Callable[[Any], Any], pieces: Sequence[Any], workers: int) -> Iterator[Any]:
+    """The pieces as workers read them, which begin at once."""
     with warnings.catch_warnings():
         # Python 3.12 warns of forks beside threads; workers use none of what threads may hold.
         warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
         # More workers than cores may be a user's wish.
         warnings.filterwarnings("ignore", "This DataLoader will create", UserWarning)
-        arrived: Iterator[Any] = iter(
+        return iter(
             DataLoader(
                 _Pieces(fetch, pieces),
                 batch_size=None,
@@ -112,20 +134,6 @@ def _by_workers(fetch: Callable[[P], T], pieces: Sequence[P], workers: int) -> I
                 generator=torch.Generator(),  # or it would draw from the global one
             )
         )
-    while True:
-        try:
-            piece = next(arrived)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            raise DataError(
-                "A process that reads examples has ended before its time "
-                f"({str(error).splitlines()[0].rstrip('.')}); read with fewer data workers, or "
-                "with more (shared) memory."
-            ) from error
-        if isinstance(piece, _Failure):
-            raise DataError(piece.text)
-        yield piece
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,12 +2,17 @@
 
 import hashlib
 import logging
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
+
+from netadapt.data.cache import read_arrays, write_arrays
 from netadapt.data.file_split import FileSplit
 from netadapt.data.images import unreadable
+from netadapt.data.index import FEWEST, SETTLED_NS
 from netadapt.data.listing import Files
 from netadapt.data.splits import ArraySplit
 from netadapt.data.task import Split
@@ -50,11 +55,28 @@ def repeated(known: Split, others: Split) -> list[tuple[int, int]]:
     none if these are more than 100,000.
     """
     if isinstance(known, FileSplit) and isinstance(others, FileSplit):
+        if isinstance(known.paths, Files) and isinstance(others.paths, Files):
+            return _same_listed(known.paths, others.paths)
         return _same_files(known.paths, others.paths)
     if not isinstance(known, ArraySplit) or not isinstance(others, ArraySplit):
         return []
     first = {digest: i for i, digest in reversed(list(enumerate(_digests(known))))}
     return [(first[d], k) for k, d in enumerate(_digests(others)) if d in first]
+
+
+def _same_listed(known: Files, others: Files) -> list[tuple[int, int]]:
+    """The same of files of which it is known when they changed: they are compared once."""
+    both = hashlib.sha256((known.digest + others.digest).encode()).hexdigest()[:32]
+    worthwhile = len(known) + len(others) >= FEWEST
+    kept = read_arrays(f"repeats-{both}") if worthwhile else None
+    if kept is not None and kept.keys() == {"pairs"} and kept["pairs"].shape[1:] == (2,):
+        return [(first, second) for first, second in kept["pairs"].tolist()]
+    begun_ns = time.time_ns()
+    pairs = _same_files(known, others)
+    if worthwhile and max(known.last_change, others.last_change) < begun_ns - SETTLED_NS:
+        array = np.array(pairs, np.int64).reshape(-1, 2)
+        write_arrays(f"repeats-{both}", {"pairs": array})
+    return pairs
 
 
 def _same_files(known: Sequence[Path], others: Sequence[Path]) -> list[tuple[int, int]]:

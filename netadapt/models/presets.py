@@ -8,7 +8,7 @@ from typing import Any
 import torchvision
 
 from netadapt.data.views import Preset
-from netadapt.models.build import PRETRAINED, is_file, known_models
+from netadapt.models.build import PRETRAINED, ZOO, is_file, known_models
 
 
 def preset_of(name: str, weights: str | Path | None) -> Preset | None:
@@ -24,7 +24,7 @@ def preset_of(name: str, weights: str | Path | None) -> Preset | None:
         return None
     if name.startswith("timm:"):
         return _timm(name.removeprefix("timm:"))
-    if name not in known_models():
+    if name in ZOO or name not in known_models():
         return None
     published = torchvision.models.get_model_weights(name)
     key = "DEFAULT" if weights in PRETRAINED else str(weights)
