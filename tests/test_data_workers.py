@@ -1,6 +1,7 @@
 """Images and examples are the same, and in the same order, whoever reads them."""
 
 import itertools
+import math
 import multiprocessing
 import os
 import pickle
@@ -13,14 +14,17 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from netadapt import data
+from netadapt.config import Recipe
 from netadapt.data import DatasetSplit, skipped
 from netadapt.data.file_split import FileSplit
 from netadapt.data.loading import Pace, read, workers_for
 from netadapt.data.splits import ArraySplit, Pixels
 from netadapt.data.views import View
 from netadapt.errors import DataError
+from netadapt.training import Checkpoint, Course, fine_tune
 
 
 class Noisy:
@@ -221,6 +225,27 @@ def test_a_split_goes_to_another_process(files):
         split = split_of(kind, files, 0)
         again = pickle.loads(pickle.dumps(split))
         assert lists(again.batches(9, augment=True)) == lists(split.batches(9, augment=True))
+
+
+def test_a_training_cut_off_midway_ends_the_same_whoever_reads(files, tmp_path):
+    recipe = Recipe(lr=0.1, batch_size=9)
+
+    def course(checkpoint: Checkpoint | None, until: int | None = None) -> Course:
+        return Course(recipe, steps=9, seed=1, until=until, checkpoint=checkpoint)
+
+    def trained(*parts: tuple[int, Course]) -> dict[str, torch.Tensor]:
+        for workers, part in parts:
+            torch.manual_seed(0)  # each part is a process of its own, that begins alike
+            net = nn.Sequential(nn.Conv2d(3, 4, 3, 4), nn.ReLU(), nn.Dropout(), nn.Flatten(),
+                                nn.Linear(64, 2))  # fmt: skip
+            split = replace(split_of("parts", files, workers), targets=torch.arange(40) % 2)
+            fine_tune(net, data.Task("files", split, split, split, 2, (3, 16, 16)), part)
+        return net.state_dict()
+
+    whole = trained((0, course(None)))
+    place = Checkpoint(tmp_path / "place", math.inf)
+    halves = trained((2, course(place, until=6)), (1, course(place)))  # 4 steps are an epoch
+    assert all(torch.equal(whole[name], halves[name]) for name in whole)
 
 
 def own_task() -> data.Task:

@@ -21,7 +21,7 @@ from netadapt.data.index import FEWEST, SETTLED_NS, indexed
 from netadapt.data.listing import Files, ImageFolder
 from netadapt.data.options import LoadOptions
 from netadapt.data.repeats import remark_repeated
-from netadapt.data.splits import ArraySplit, Pixels
+from netadapt.data.splits import ArraySplit, Pixels, preprocessing
 from netadapt.data.task import Split, Task
 from netadapt.data.views import IMAGENET_MEAN, IMAGENET_STD, MIDDLE, View
 from netadapt.errors import DataError
@@ -109,7 +109,7 @@ def folder_task(root: Path, options: LoadOptions) -> Task:
         input_shape=(3, look.size, look.size),
         class_names=learn.classes,
         seed=options.seed,
-        preprocessing=_told(look),
+        preprocessing=preprocessing(look.size, look.pixels, look.view),
     )
 
 
@@ -146,20 +146,6 @@ def _look(learn: ImageFolder, options: LoadOptions) -> _Look:
     preset = preset.at(options.input_size)
     view = View(preset.resize, preset.interpolation, parts=True)
     return _Look(preset.size, view, Pixels(mean, std, pad=0))
-
-
-def _told(look: _Look) -> dict[str, object]:
-    """What a deployed network expects to be done to an image."""
-    return {
-        "resize_shorter_side": look.view.resize or look.size,
-        "center_crop": look.size,
-        "interpolation": look.view.interpolation,
-        "antialias": True,
-        "channels": "RGB",
-        "scale": "0..255 to 0..1",
-        "mean": list(look.pixels.mean),
-        "std": list(look.pixels.std),
-    }
 
 
 def _splits(

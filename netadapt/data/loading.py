@@ -8,6 +8,7 @@ import math
 import os
 import random
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -104,8 +105,8 @@ def _by_workers(fetch: Callable[[P], T], pieces: Sequence[P], workers: int) -> I
                 piece = next(arrived)
             except StopIteration:
                 return
-            except RuntimeError as error:
-                reason = str(error).splitlines()[0].rstrip(".")
+            except (RuntimeError, OSError, EOFError) as error:  # a worker is gone
+                reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
                 piece = _Failure(
                     f"A process that reads examples has ended before its time ({reason}); read "
                     "with fewer data workers, or with more (shared) memory."
@@ -119,7 +120,7 @@ def _by_workers(fetch: Callable[[P], T], pieces: Sequence[P], workers: int) -> I
 
 def _arriving(fetch: Callable[[Any], Any], pieces: Sequence[Any], workers: int) -> Iterator[Any]:
     """The pieces as workers read them, which begin at once."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet_children():
         # Python 3.12 warns of forks beside threads; workers use none of what threads may hold.
         warnings.filterwarnings("ignore", ".*fork", DeprecationWarning)
         # More workers than cores may be a user's wish.
@@ -134,6 +135,24 @@ def _arriving(fetch: Callable[[Any], Any], pieces: Sequence[Any], workers: int) 
                 generator=torch.Generator(),  # or it would draw from the global one
             )
         )
+
+
+@contextmanager
+def _quiet_children() -> Iterator[None]:
+    """Leave the handling of SIGCHLD as it was.
+
+    Torch sets one that raises wherever the main process is when a worker dies, be it in writing a
+    journal. Whoever waits for that worker is told all the same, within seconds.
+    """
+    number = getattr(signal, "SIGCHLD", None)
+    if number is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(number)
+    try:
+        yield
+    finally:
+        signal.signal(number, before if before is not None else signal.SIG_DFL)
 
 
 @dataclass(frozen=True, slots=True)

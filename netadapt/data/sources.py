@@ -15,7 +15,7 @@ from netadapt.data.division import divided, limited, stratified
 from netadapt.data.file_split import FileSplit
 from netadapt.data.folder_task import folder_task
 from netadapt.data.options import LoadOptions, Reading
-from netadapt.data.splits import ArraySplit, DatasetSplit, Pixels
+from netadapt.data.splits import ArraySplit, DatasetSplit, Pixels, preprocessing
 from netadapt.data.task import Split, Task
 from netadapt.errors import DataError, UnknownName
 from netadapt.plugins import accepted, user_callable
@@ -129,6 +129,7 @@ def _digits(options: LoadOptions) -> Task:
         input_shape=(3, size, size),
         class_names=tuple("0123456789"),
         seed=options.seed,
+        preprocessing=preprocessing(size, pixels),
     )
 
 
@@ -168,6 +169,7 @@ def _cifar10(options: LoadOptions) -> Task:
         input_shape=(3, size, size),
         class_names=tuple(learn.classes),
         seed=options.seed,
+        preprocessing=preprocessing(size, pixels),
     )
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from netadapt.data.batches import Batches, derived, generator, order
 from netadapt.data.loading import Pace, read, seeds_apart
 from netadapt.data.task import Batch
-from netadapt.data.views import IMAGENET_MEAN, IMAGENET_STD
+from netadapt.data.views import IMAGENET_MEAN, IMAGENET_STD, MIDDLE, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,20 @@ class Pixels:
         if mirrored is not None:
             images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
         return images
+
+
+def preprocessing(size: int, pixels: Pixels, view: View = MIDDLE) -> dict[str, Any]:
+    """What a deployed network expects to be done to an image, as plain JSON values."""
+    return {
+        "resize_shorter_side": view.resize or size,
+        "center_crop": size,
+        "interpolation": view.interpolation,
+        "antialias": True,
+        "channels": "RGB",
+        "scale": "0..255 to 0..1",
+        "mean": list(pixels.mean),
+        "std": list(pixels.std),
+    }
 
 
 @dataclass(frozen=True, eq=False)
