@@ -4,8 +4,8 @@ Run as ``python scripts/data_throughput.py``; some ten minutes on two cores. 20,
 pixels (noise and shapes, 20 classes, seeded) are written into a temporary folder. Their folder is
 then looked through, and once more by its index. Our batches for training (parts at random,
 mirrored) and for scoring (resize 256, middle 224) and those of torchvision's ImageFolder in a
-DataLoader with the same transforms and number of workers take turns over the same number of images;
-what counts is the ratio of neighbours, which other work on the machine weighs on alike.
+DataLoader with the same transforms and number of workers take turns over a few batches at a time;
+what counts is the median ratio of neighbours, on which other work on the machine weighs alike.
 """
 
 import argparse
@@ -136,8 +136,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("results/data_throughput.csv"))
     parser.add_argument("--images", type=int, default=20_000)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batches", type=int, default=15, help="of 128, per round")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--batches", type=int, default=4, help="of 128, per round")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
