@@ -72,6 +72,7 @@ def test_a_part_of_the_images_is_a_percentage_or_a_number(text, part):
     assert config.limit == part
     assert read_config({"model": "m", "data": "d", "budgets": ["1ms"], "limit": part}).limit == part
     assert config.result_json()["limit"] == part
+    assert config.run_name == f"mobilenet_v1-digits-60pct-limit-{part:g}"
 
 
 @pytest.mark.parametrize("text", ["ten", "0.5", "0%", "101%", "nan", ""])

@@ -6,6 +6,8 @@ import multiprocessing
 import os
 import pickle
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock, Timeout
 from PIL import Image
 from torch import nn
 
@@ -187,6 +190,42 @@ def test_a_pass_that_is_given_up_ends_its_workers(files):
     assert multiprocessing.active_children()
     del batches
     assert not multiprocessing.active_children()
+
+
+_LOCKING = """
+import sys, time
+from filelock import FileLock
+from netadapt.data import DatasetSplit
+
+class Slow:
+    def __len__(self):
+        return 40
+
+    def __getitem__(self, index):
+        time.sleep(60 if index else 0)
+        return index, index
+
+lock = FileLock(sys.argv[1])
+lock.acquire()
+batches = DatasetSplit(Slow(), workers=2).batches(1)
+next(batches)
+print("reading", flush=True)
+next(batches)
+"""
+
+
+def test_workers_end_with_a_process_that_is_killed_and_so_does_its_lock(tmp_path):
+    path = str(tmp_path / "lock")
+    with subprocess.Popen(
+        [sys.executable, "-c", _LOCKING, path], stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"reading\n"
+        with pytest.raises(Timeout):
+            FileLock(path).acquire(timeout=1.5)  # by then both are reading
+        process.kill()
+        process.wait()
+        FileLock(path).acquire(timeout=20)
 
 
 def test_as_many_workers_as_it_takes_and_one_core_is_left():

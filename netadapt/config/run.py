@@ -160,6 +160,8 @@ class RunConfig:
         parts = [self.model.replace(".", "-"), Path(self.data).name, self.budget_name]
         if len(self.devices) > 1:
             parts.append("+".join(self.devices))
+        if self.limit is not None:
+            parts.append(f"limit-{self.limit:g}")
         return "-".join(_file_name(part) for part in parts)
 
 

@@ -95,6 +95,10 @@ def read(
 
 
 _SMALL = 16
+"""Examples that are read in a moment."""
+
+_ALONE_S = 0.2
+"""How long a worker goes on at most when the main process is no more."""
 
 
 def _by_workers(fetch: Callable[[P], T], pieces: Sequence[P], workers: int) -> Iterator[T]:
@@ -188,11 +192,19 @@ def _as_it_is(piece: Any) -> Any:
 
 
 def _begin(_number: int) -> None:
-    """Let a worker end when it is told to, and leave a keyboard's interrupt to the main process."""
+    """Let a worker end when it is told to or alone, and leave interrupts to the main process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_DFL)
+    threading.Thread(target=_end_after, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_after(parent: int) -> None:
+    """End with the main process however that ends: what it had locked is locked until then."""
+    while os.getppid() == parent:
+        time.sleep(_ALONE_S)
+    os._exit(1)
 
 
 @contextmanager
