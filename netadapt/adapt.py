@@ -199,6 +199,8 @@ def open_subject(config: RunConfig) -> Assembly:
             config.input_size,
             data=config.data,
             seed=config.seed,
+            limit=config.limit,
+            data_workers=config.execution.data_workers,
         )
     )
     check_finalists(config, subject.network)

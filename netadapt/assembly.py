@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from netadapt import data
 from netadapt.errors import ShapeError, UsageError
 from netadapt.models import ImageShape, ModelSpec
+from netadapt.models.presets import preset_of
 from netadapt.network import Network
 from netadapt.tracing import trace
 
@@ -34,6 +35,9 @@ class Source:
         seed: of the splits of the data, and of initial weights.
         input_shapes: by the name of an input, or without one: what an ONNX file leaves open, and
             the images that a model by name is built for where no data set says.
+        limit: part of the images to use, see :class:`netadapt.data.Reading`.
+        data_workers: processes that read them, see there.
+        seen_by: the weights whose preset says how images are prepared; None for ``weights``.
     """
 
     model: str
@@ -44,6 +48,9 @@ class Source:
     data: str | None = None
     seed: int = 0
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    limit: float | int | None = None
+    data_workers: int | None = None
+    seen_by: str | None = None
 
     def image_shape(self) -> ImageShape:
         """Sizes of one image, without its batch, that a model by name is built for.
@@ -125,7 +132,11 @@ def assemble(source: Source) -> Assembly:
     if source.data is None:
         shape = source.image_shape()
     else:
-        task = data.load(source.data, input_size=source.input_size, seed=source.seed)
+        preset = preset_of(source.model, source.seen_by or source.weights)
+        reading = data.Reading(source.limit, preset, source.data_workers)
+        task = data.load(
+            source.data, input_size=source.input_size, seed=source.seed, reading=reading
+        )
         shape, classes = task.input_shape, task.num_classes
     spec = ModelSpec(source.model, classes, shape, dict(source.args))
     module = spec.build(source.weights, seed=source.seed)

@@ -50,6 +50,8 @@ def export_run(run: Path, out: Path, *, step: int | None = None) -> dict[str, An
             input_size=config["input_size"],
             data=config["data"],
             seed=config["seed"],
+            limit=config.get("limit"),
+            seen_by=config["weights"],
         )
     )
     model = shrink(subject.module, subject.network, chosen.keep)
@@ -59,6 +61,7 @@ def export_run(run: Path, out: Path, *, step: int | None = None) -> dict[str, An
     written = export.write_result(
         out, model, spec=subject.spec, network=subject.network, sizes=chosen.sizes, images=images
     )
+    written["files"] |= export.write_preprocessing(out, subject.data.preprocessing)
     devices: Mapping[str, Any] = started.settings["devices"]
     for values in devices.values():
         info = replace(DeviceInfo.from_json(values), batch=1)

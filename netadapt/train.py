@@ -29,7 +29,7 @@ def train(config: RunConfig, out: Path, *, notify: Listener = silent) -> dict[st
     """
     source = Source(
         config.model, config.model_args, config.weights, config.input_size, data=config.data,
-        seed=config.seed,
+        seed=config.seed, limit=config.limit, data_workers=config.execution.data_workers,
     )  # fmt: skip
     assembly, trainer = assemble(source), config.execution.trainer
     task, module = assembly.data, assembly.module

@@ -70,7 +70,8 @@ def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device], run:
         trainer=config.execution.trainer,
         device=info.to_json(),
         teacher=str(run.weights_path("original")) if tuning.short.distill else "",
-    )
+        limit=config.limit, seen_by=config.weights, data_workers=config.execution.data_workers,
+    )  # fmt: skip
 
 
 def rehearse(config: RunConfig, subject: Assembly, folder: Path, *, fresh: bool) -> None:
@@ -222,6 +223,8 @@ class Workbench:
                 self.run.folder, model, spec=self.subject.spec, network=self.subject.network,
                 sizes=step.sizes, images=images,
             )  # fmt: skip
+            seen = self.subject.data.preprocessing
+            self._written["files"] |= export.write_preprocessing(self.run.folder, seen)
         self.run.append(Exported(self._written["files"], lap.phase("exporting")))
         file = (self.run.folder / "adapted.onnx").read_bytes()
         self._files = self.deployer.result(model, step.sizes, file)

@@ -4,9 +4,11 @@ import subprocess
 import sys
 import tomllib
 
+import click
 import pytest
 
 from netadapt.cli.adapt import adapt
+from netadapt.cli.options import Part
 from netadapt.cli.settings import FLAGS, resolve
 from netadapt.cli.train import train
 from netadapt.config import RunConfig, read_config
@@ -62,6 +64,32 @@ def test_percentages_and_several_budgets_are_read():
     config = resolve(None, {**LEAST, "initial_reduction": "5%", "budget": ("12ms", "macs=50%")})
     assert config.schedule.initial == pytest.approx(0.05)
     assert config.budgets == (parse_budget("12ms"), parse_budget("macs=50%"))
+
+
+@pytest.mark.parametrize(("text", "part"), [("10%", 0.1), ("100%", 1.0), ("10000", 10_000)])
+def test_a_part_of_the_images_is_a_percentage_or_a_number(text, part):
+    config = resolve(None, {**LEAST, "limit": Part().convert(text, None, None)})
+    assert config.limit == part
+    assert read_config({"model": "m", "data": "d", "budgets": ["1ms"], "limit": part}).limit == part
+    assert config.result_json()["limit"] == part
+    assert config.run_name == f"mobilenet_v1-digits-60pct-limit-{part:g}"
+
+
+@pytest.mark.parametrize("text", ["ten", "0.5", "0%", "101%", "nan", ""])
+def test_what_is_no_part_is_refused(text):
+    with pytest.raises(click.BadParameter, match="neither a number nor a percentage"):
+        Part().convert(text, None, None)
+
+
+def test_what_a_run_is_hangs_on_the_part_of_the_images_and_not_on_who_reads_them():
+    plain = resolve(None, LEAST).result_json()
+    assert "limit" not in plain  # a run that was begun when there was none goes on
+    assert resolve(None, {**LEAST, "data_workers": 3}).result_json() == plain
+    assert faults(**LEAST, limit=-1) == ["--limit is -1; it must be above 0."]
+    assert faults(**LEAST, limit=2.5) == [
+        "--limit is 2.5; it must be a whole number, or a share up to 1."
+    ]
+    assert faults(**LEAST, data_workers=-1) == ["--data-workers is -1; it must be at least 0."]
 
 
 def test_faults_of_flags_are_told_by_their_names():

@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import logging
 import os
 import pty
 import struct
@@ -107,6 +108,15 @@ def test_elsewhere_than_on_a_terminal_no_silence_is_long(capsys):
             time.sleep(0.05)
             said += capsys.readouterr().err
     assert said.count("iteration 1, trying, trial 0 of 3") >= 2
+
+
+def test_what_the_library_logs_is_a_line_unless_quiet(capsys):
+    log = logging.getLogger("netadapt.data.folder_task")
+    for quiet in (False, True):
+        with Console(quiet=quiet):
+            log.info("photos: %d images", 3)
+        log.info("afterwards")
+    assert capsys.readouterr().err == "photos: 3 images\n"
 
 
 def test_quiet_is_silent_and_verbose_has_a_line_for_every_trial(capsys):

@@ -8,9 +8,10 @@ import torch
 from PIL import Image
 
 from netadapt import data
-from netadapt.data import sources
-from netadapt.data.sources import stratified
-from netadapt.data.splits import ArraySplit, DatasetSplit, FileSplit, Pixels
+from netadapt.data import folder_task
+from netadapt.data.division import stratified
+from netadapt.data.file_split import FileSplit, decode_all
+from netadapt.data.splits import ArraySplit, DatasetSplit, Pixels
 from netadapt.errors import DataError, UnknownName
 
 
@@ -144,7 +145,7 @@ def test_a_folder_is_a_task(tmp_path):
 def test_a_folder_too_large_for_memory_is_decoded_batch_by_batch(tmp_path, monkeypatch):
     root = str(write_folder(tmp_path))
     cached = data.load(root)
-    monkeypatch.setattr(sources, "DECODED_LIMIT_BYTES", 1000)
+    monkeypatch.setattr(folder_task, "DECODED_LIMIT_BYTES", 1000)
     lazy = data.load(root)
     assert isinstance(lazy.train, FileSplit)
     arguments = {"batch_size": 4, "seed": 3, "shuffle": True, "augment": True}
@@ -170,7 +171,7 @@ def test_images_of_any_mode_become_rgb(tmp_path, mode):
         image = image.convert(mode)
     path = tmp_path / ("image.tif" if mode == "CMYK" else "image.png")
     image.save(path)
-    pixels = sources.decode_all([path], 4)
+    pixels = decode_all([path], 4)
     assert pixels.shape == (1, 3, 4, 4)
     if mode != "1":  # which dithers
         assert (pixels.int() - 128).abs().max() <= 1
@@ -195,7 +196,7 @@ def test_folders_that_cannot_be_learned_from(tmp_path):
 @pytest.mark.parametrize("limit_bytes", [0, 10**9])
 def test_an_unreadable_image_is_named(tmp_path, monkeypatch, limit_bytes):
     root = write_folder(tmp_path)
-    monkeypatch.setattr(sources, "DECODED_LIMIT_BYTES", limit_bytes)
+    monkeypatch.setattr(folder_task, "DECODED_LIMIT_BYTES", limit_bytes)
     path = root / "test" / "class1" / "03.png"
     path.write_bytes(path.read_bytes()[:40])
     with pytest.raises(DataError, match=r"Image .*class1/03.png cannot be read"):

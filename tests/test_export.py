@@ -8,6 +8,7 @@ import torch
 import netadapt
 from netadapt import export
 from netadapt.errors import CheckFailed, ModelError, UsageError
+from netadapt.export import write_preprocessing
 from netadapt.export.loader import loader_source
 from netadapt.models import ModelSpec
 from netadapt.network import keep_first
@@ -84,6 +85,18 @@ def test_every_format_agrees(tmp_path):
     }  # fmt: skip
     arch = json.loads((tmp_path / "arch.json").read_text())
     assert arch["attributes"]["pw1.conv"] == {"in_channels": 4, "out_channels": 8}
+
+
+def test_what_is_known_of_preprocessing_is_written_beside_the_network(tmp_path):
+    assert write_preprocessing(tmp_path, {}) == {}
+    told = netadapt.data.load("digits", input_size=16).preprocessing
+    (name, size), *_ = write_preprocessing(tmp_path, told).items()
+    assert (tmp_path / name).stat().st_size == size
+    assert json.loads((tmp_path / name).read_text()) == {
+        "resize_shorter_side": 16, "center_crop": 16, "interpolation": "bilinear",
+        "antialias": True, "channels": "RGB", "scale": "0..255 to 0..1",
+        "mean": [0.306] * 3, "std": [0.325] * 3,
+    }  # fmt: skip
 
 
 @torch.fx.wrap

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from netadapt import data
-from netadapt.data import sources
+from netadapt.data import folder_task
+from netadapt.data.division import stratified
+from netadapt.data.file_split import FileSplit
 from netadapt.data.images import decode
-from netadapt.data.sources import stratified
-from netadapt.data.splits import FileSplit
+from netadapt.data.repeats import repeated
 from netadapt.errors import DataError
 
 RAMP = np.arange(256, dtype=np.uint8).reshape(16, 16)
@@ -236,7 +237,7 @@ def test_linked_folders_are_read_once(tmp_path):
 @pytest.mark.parametrize("limit_bytes", [0, 10**9])
 def test_a_class_of_one_image_is_learned_from(tmp_path, monkeypatch, limit_bytes):
     root = plain(tmp_path, count=20)
-    monkeypatch.setattr(sources, "DECODED_LIMIT_BYTES", limit_bytes)
+    monkeypatch.setattr(folder_task, "DECODED_LIMIT_BYTES", limit_bytes)
     for number in range(4):
         for part in ("train", "test"):
             (root / part / f"rare{number}").mkdir()
@@ -263,7 +264,7 @@ def test_a_holdout_of_any_size_leaves_an_image_of_each_class(counts, draw):
 @pytest.mark.parametrize("limit_bytes", [0, 10**9])
 def test_images_that_are_in_two_splits_are_told(tmp_path, monkeypatch, caplog, limit_bytes):
     root = plain(tmp_path)
-    monkeypatch.setattr(sources, "DECODED_LIMIT_BYTES", limit_bytes)
+    monkeypatch.setattr(folder_task, "DECODED_LIMIT_BYTES", limit_bytes)
     data.load(str(root))
     assert not caplog.records
     shutil.copy(root / "train" / "a" / "3.png", root / "test" / "a" / "copy.png")
@@ -280,5 +281,5 @@ def test_files_are_the_same_if_all_their_bytes_are(tmp_path):
         path.write_bytes(content)
     targets = torch.zeros(3, dtype=torch.long)
     known, others = FileSplit(tuple(files[:3]), targets, 8), FileSplit(tuple(files[3:]), targets, 8)
-    assert sources.repeated(known, others) == [(0, 2)]
-    assert sources.repeated(known, known) == [(0, 0), (1, 1), (0, 2)]
+    assert repeated(known, others) == [(0, 2)]
+    assert repeated(known, known) == [(0, 0), (1, 1), (0, 2)]

@@ -4,12 +4,13 @@ On a terminal, lines for what is done above one table of what goes on. Elsewhere
 one at least every 30 s.
 """
 
+import logging
 import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, redirect_stdout, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
 from dataclasses import asdict
 from typing import Any
 
@@ -51,6 +52,7 @@ class Console:
         self._aside.enter_context(redirect_stdout(sys.stderr))
         if self._quiet or self._json:
             return self
+        self._aside.enter_context(_heard(self._remark))
         if sys.stderr.isatty():
             self._live = _live_table(self._table)
             self._live.start()
@@ -95,6 +97,11 @@ class Console:
 
         return show
 
+    def _remark(self, text: str) -> None:
+        """Show what the library has to say of files."""
+        with self._lock:
+            self._line(text)
+
     def _line(self, text: str) -> None:
         self._spoke_s = time.monotonic()
         if self._live is not None:
@@ -125,6 +132,25 @@ class Console:
         for label, value in rows:
             table.add_row(Text(label), Text(value))
         return table
+
+
+@contextmanager
+def _heard(tell: Callable[[str], None]) -> Iterator[None]:
+    """Hear what the library logs, be it a warning or not."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            tell(record.getMessage())
+
+    handler, logger = Handler(), logging.getLogger("netadapt")
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+        logger.removeHandler(handler)
 
 
 def _live_table(table: Callable[[], Any]) -> Any:

@@ -11,7 +11,7 @@ import click
 
 from netadapt.cli.completion import platform_uris
 from netadapt.errors import UsageError
-from netadapt.units import parse_duration
+from netadapt.units import parse_duration, parse_share
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -45,6 +45,22 @@ class Duration(click.ParamType[float]):
             return parse_duration(str(value))
         except UsageError as error:
             self.fail(str(error), param, ctx)
+
+
+class Part(click.ParamType[float]):
+    """A percentage such as ``10%``, or a number."""
+
+    name = "N|PERCENT"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """Read one part: a share of 1 at most, or a number above it."""
+        if isinstance(value, (int, float)):
+            return value
+        text = str(value)
+        try:
+            return parse_share(text, "A part") if "%" in text else int(text)
+        except (UsageError, ValueError):
+            self.fail(f"{value!r} is neither a number nor a percentage such as 10%", param, ctx)
 
 
 class Seconds(click.FloatRange):
@@ -210,6 +226,9 @@ def run_options(function: F) -> F:
                          help="digits, cifar10, or a folder with train/ and test/."),
             click.option("--task", metavar="MODULE:CALLABLE",
                          help="Your own images, loss and metric, instead of --data."),
+            click.option("--limit", type=Part(),
+                         help="Use a part of the images, such as 10%, or 10000 to learn from and "
+                         "as many to test on; classes keep their proportions."),
             click.option("--epochs", type=float,
                          help="Epochs of training from scratch.  [default: 30]"),
             click.option(
@@ -227,6 +246,9 @@ def run_options(function: F) -> F:
             click.option("--checkpoint-every", type=Duration(),
                          help="Time of training that a run loses at most if it is cut off.  "
                          "[default: 10min]"),
+            click.option("--data-workers", type=int, metavar="N",
+                         help="Processes that read images; decides nothing of the result.  "
+                         "[default: as suits images and cores]"),
         ]
     ):  # fmt: skip
         function = option(function)

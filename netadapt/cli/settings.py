@@ -19,6 +19,7 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "--model-arg": ("model_args",),
     "--weights": ("weights",),
     "--input-size": ("input_size",),
+    "--limit": ("limit",),
     "--table": ("table",),
     "--after": ("after",),
     "--strategy": ("strategy",),
@@ -45,6 +46,7 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "--seed": ("seed",),
     "--trainer": ("execution.trainer",),
     "--checkpoint-every": ("execution.checkpoint_every_s",),
+    "--data-workers": ("execution.data_workers",),
 }
 """Which settings each flag gives."""
 

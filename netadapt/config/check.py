@@ -62,6 +62,7 @@ SCREENINGS = ("loss", "selection")
 
 RANGES: dict[str, Range] = {
     "input_size": _SOME,
+    "limit": _POSITIVE,
     "multiple": _ANY_COUNT,
     "finalists": _ANY_COUNT,
     "screening_error": _LESS_THAN_ALL,
@@ -74,6 +75,7 @@ RANGES: dict[str, Range] = {
     "tuning.long_epochs": _POSITIVE,
     "tuning.screen_batches": _SOME,
     "execution.checkpoint_every_s": _POSITIVE,
+    "execution.data_workers": _ANY_COUNT,
     **{f"tuning.{which}.{key}": r for which in ("recipe", "short") for key, r in _RECIPE.items()},
 }
 """The range of every setting that is a number; those that may be left out may also be None."""
@@ -88,6 +90,7 @@ MOST: dict[str, float] = {
     "tuning.screen_batches": 10**6,
     "tuning.recipe.batch_size": 65536,
     "tuning.short.batch_size": 65536,
+    "execution.data_workers": 256,
 }
 """Above these a number is a slip of the finger, and no machine would come to its end."""
 
@@ -107,6 +110,7 @@ def check(config: RunConfig, *, budgeted: bool = True) -> list[Fault]:
         *_devices(config.devices),
         *_rungs(config),
         *_numbers(config.to_json()),
+        *_limit(config.limit),
         *_trainer(config.execution.trainer),
     ]
 
@@ -132,6 +136,11 @@ def _missing(config: RunConfig, budgeted: bool) -> Iterator[Fault]:
         yield Fault("budgets", "is missing; give at least one, such as 12ms or 60%.")
     if not config.devices:
         yield Fault("devices", "is missing; give at least one, such as ort:cpu.")
+
+
+def _limit(limit: float | None) -> Iterator[Fault]:
+    if limit is not None and math.isfinite(limit) and limit > 1 and limit != int(limit):
+        yield Fault("limit", f"is {limit:g}; it must be a whole number, or a share up to 1.")
 
 
 def _budgets(config: RunConfig) -> Iterator[Fault]:

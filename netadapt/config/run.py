@@ -20,10 +20,13 @@ class Execution:
         trainer: where to train: ``cpu``, ``cuda``, or one GPU of several such as ``cuda:1``.
         checkpoint_every_s: seconds of training between one writing of its place and the next; what
             a run loses at most if it is cut off.
+        data_workers: processes that read images from disk, or the examples of a task of your own;
+            ``None`` takes as many as suit their cost and the processor, and 0 is none.
     """
 
     trainer: str = "cpu"
     checkpoint_every_s: float = 600.0
+    data_workers: int | None = None
 
 
 def _default_devices() -> dict[str, str]:
@@ -45,6 +48,8 @@ class RunConfig:
         weights: weight file of a trained model, or ``pretrained``; without it the model is trained
             first.
         input_size: height and width of the images in pixels; ``None`` takes the data set's.
+        limit: images to use of those to learn from, and of those to test on: a share such as
+            ``10%``, or the most of each; classes keep their proportions. ``None`` takes all.
         table: an existing lookup table of the first device to start from.
         strategy: what proposes networks, by name or as ``package.module:callable``.
         selection: which proposal is kept: ``accuracy``, ``loss``, or ``ratio`` or ``mobilenet_v3``,
@@ -78,6 +83,7 @@ class RunConfig:
     model_args: Mapping[str, Any] = field(default_factory=dict)
     weights: str | None = None
     input_size: int | None = None
+    limit: float | None = None
     table: Path | None = None
     strategy: str = "one_group"
     selection: str = "accuracy"
@@ -107,6 +113,8 @@ class RunConfig:
         """What decides the result, as plain JSON values; a run continues where this is equal."""
         values = self.to_json()
         del values["execution"], values["after"]  # where a run lies decides nothing
+        if self.limit is None:
+            del values["limit"]  # runs that began before there was one go on
         return values
 
     @classmethod
@@ -152,6 +160,8 @@ class RunConfig:
         parts = [self.model.replace(".", "-"), Path(self.data).name, self.budget_name]
         if len(self.devices) > 1:
             parts.append("+".join(self.devices))
+        if self.limit is not None:
+            parts.append(f"limit-{self.limit:g}")
         return "-".join(_file_name(part) for part in parts)
 
 

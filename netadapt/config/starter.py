@@ -16,6 +16,7 @@ EXAMPLES: Mapping[str, Any] = {
     "model_args": {"width": 0.5},
     "weights": "trained.safetensors",
     "input_size": 224,
+    "limit": 10000,
     "table": "table.csv",
     "after": "runs/mobilenet_v1-digits-60pct",
     "rungs": [str(rung) for rung in RUNGS],
@@ -28,6 +29,7 @@ EXAMPLES: Mapping[str, Any] = {
     "tuning.short.lr": 0.01,
     "tuning.short.weight_decay": 5e-4,
     "tuning.short.clip_norm": 1.0,
+    "execution.data_workers": 4,
 }
 """What to write for settings that have no default, or none that a file can say."""
 

@@ -5,17 +5,18 @@ begins with a dot, such as ``.ipynb_checkpoints``), ``__MACOSX``, ``@eaDir``, ..
 by a folder right below ``train/`` or ``test/``; deeper folders belong to it.
 """
 
-import logging
 import os
+from array import array
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from netadapt.data.images import suffixes
-from netadapt.errors import DataError
+import numpy as np
 
-_log = logging.getLogger(__name__)
+from netadapt.data.listing import Files, Folders, ImageFolder, changed_ns
+from netadapt.errors import DataError
 
 _LEFT_BEHIND = frozenset(
     {"__macosx", "__pycache__", "@eadir", "@tmp", "#recycle", "$recycle.bin", "lost+found",
@@ -23,56 +24,113 @@ _LEFT_BEHIND = frozenset(
 )  # fmt: skip
 """Names, in lower case, that Mac OS X, Synology, Windows and others put beside a user's files."""
 
-
-@dataclass(frozen=True, slots=True)
-class ImageFolder:
-    """The images of one split.
-
-    Attributes:
-        paths: image files, class by class.
-        labels: the class index of each.
-        classes: names, by class index.
-    """
-
-    paths: tuple[Path, ...]
-    labels: tuple[int, ...]
-    classes: tuple[str, ...]
+_SCANNERS = 8
+"""Classes that are looked through at once; a file system over a network answers slowly."""
 
 
-def scan(root: Path) -> ImageFolder:
-    """Find the images below one folder per class. Whatever else lies there is told to the log.
+def scan(root: Path, known: frozenset[str]) -> ImageFolder:
+    """Find the images below one folder per class. Whatever else lies there is remarked on.
+
+    Args:
+        root: holds the folders of the classes.
+        known: endings of image files, in lower case and with their dot.
 
     Raises:
         DataError: there are fewer than two classes, one has no images, or a folder or file cannot
             be read.
     """
-    classes = tuple(entry.name for entry in _entries(root) if entry.is_dir())
+    entries = _entries(root)
+    classes = tuple(entry.name for entry in entries if entry.is_dir())
     if len(classes) < 2:
         raise DataError(_too_few(root, classes))
-    known = suffixes()
-    paths: list[Path] = []
-    labels: list[int] = []
-    others = [Path(entry.path) for entry in _entries(root) if entry.is_file()]
-    deeper: list[Path] = []
-    for label, name in enumerate(classes):
-        files = sorted(_files(root / name, set()))
-        images = [path for path in files if path.suffix.lower() in known]
-        if not images:
-            raise DataError(
-                f"Class folder {root / name} has no images; add some or remove it (known are "
-                f"files such as .jpg and .png{_endings(files)})."
-            )
-        others += [path for path in files if path.suffix.lower() not in known]
-        deeper += [path.parent for path in images if path.parent != root / name][:1]
-        paths += images
-        labels += [label] * len(images)
-    _remark(root, others, deeper)
-    return ImageFolder(tuple(paths), tuple(labels), classes)
+    others = [entry.name for entry in entries if entry.is_file()]
+    with ThreadPoolExecutor(_SCANNERS) as pool:
+        parts = list(pool.map(lambda name: _class(root, name, known), classes))
+    names = b"".join(bytes(part.names) for part in parts)
+    lengths = np.concatenate([_numbers(part.lengths) for part in parts])
+    for part in parts:
+        others += part.others
+    return ImageFolder(
+        files=Files(
+            root,
+            names,
+            np.cumsum(lengths),
+            np.concatenate([_numbers(part.sizes) for part in parts]),
+            np.concatenate([_numbers(part.changed) for part in parts]),
+        ),
+        labels=np.repeat(np.arange(len(parts)), [len(part.lengths) for part in parts]),
+        classes=classes,
+        folders=((".", changed_ns(root.stat())), *(f for part in parts for f in part.folders)),
+        remarks=_remarks(others, [part.deeper for part in parts if part.deeper]),
+    )
 
 
 def folder_to_try(root: Path) -> Path | None:
     """A folder inside ``root`` that has a ``train/``, where an archive was unpacked too deep."""
     return next((Path(e.path) for e in _entries(root) if (Path(e.path) / "train").is_dir()), None)
+
+
+@dataclass
+class _Class:
+    """What was found in the folder of one class; names are relative to the folder of all."""
+
+    names: bytearray = field(default_factory=bytearray)
+    lengths: "array[int]" = field(default_factory=lambda: array("q"))
+    sizes: "array[int]" = field(default_factory=lambda: array("q"))
+    changed: "array[int]" = field(default_factory=lambda: array("q"))
+    folders: list[tuple[str, int]] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
+    deeper: str = ""
+
+
+def _class(root: Path, name: str, known: frozenset[str]) -> _Class:
+    part = _Class()
+    found = list(_files(root, name, part.folders))
+    # As paths are sorted: folder by folder, which the text of a path is not.
+    found.sort(key=lambda file: file[0].split("/"))
+    for path, size, changed in found:
+        if os.path.splitext(path)[1].lower() not in known:
+            part.others.append(path)
+            continue
+        written = os.fsencode(path)
+        part.names += written
+        part.lengths.append(len(written))
+        part.sizes.append(size)
+        part.changed.append(changed)
+        if path.count("/") > 1 and not part.deeper:
+            part.deeper = path.rpartition("/")[0]
+    if not part.lengths:
+        raise DataError(
+            f"Class folder {root / name} has no images; add some or remove it (known are "
+            f"files such as .jpg and .png{_endings(part.others)})."
+        )
+    return part
+
+
+def _files(root: Path, folder: str, folders: Folders) -> Iterator[tuple[str, int, int]]:
+    """Name, size and time of all files below a folder, by a walk that ends where it has been.
+
+    Links are followed, but none into a folder already seen.
+    """
+    seen: set[tuple[int, int]] = set()
+    ahead = [folder]
+    while ahead:
+        current = ahead.pop()
+        status = (root / current).stat()
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders.append((current, changed_ns(status)))
+        for entry in _entries(root / current):
+            path = f"{current}/{entry.name}"
+            if entry.is_dir():
+                ahead.append(path)
+            elif entry.is_file():
+                state = entry.stat()
+                yield path, state.st_size, changed_ns(state)
+            else:
+                what = "a link to nothing" if entry.is_symlink() else "a pipe, socket or device"
+                raise DataError(f"{root / path} is no file but {what}; remove it.")
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -85,20 +143,8 @@ def _entries(folder: Path) -> list[os.DirEntry[str]]:
     return sorted(mine, key=lambda entry: entry.name)
 
 
-def _files(folder: Path, seen: set[tuple[int, int]]) -> Iterator[Path]:
-    """All files below a folder; links are followed, but none into a folder already seen."""
-    status = folder.stat()
-    if (status.st_dev, status.st_ino) in seen:
-        return
-    seen.add((status.st_dev, status.st_ino))
-    for entry in _entries(folder):
-        if entry.is_dir():
-            yield from _files(folder / entry.name, seen)
-        elif entry.is_file():
-            yield folder / entry.name
-        else:
-            what = "a link to nothing" if entry.is_symlink() else "a pipe, socket or device"
-            raise DataError(f"{folder / entry.name} is no file but {what}; remove it.")
+def _numbers(values: "array[int]") -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    return np.frombuffer(values, np.int64) if values else np.zeros(0, np.int64)
 
 
 def _too_few(root: Path, classes: tuple[str, ...]) -> str:
@@ -112,24 +158,29 @@ def _too_few(root: Path, classes: tuple[str, ...]) -> str:
     return f"{root} has {len(classes)} class folders; at least two are needed to learn from."
 
 
-def _endings(files: list[Path]) -> str:
-    endings = Counter(path.suffix.lower() or "no ending" for path in files)
-    return f", not {_some(sorted(endings))}" if endings else ""
+def _endings(names: list[str]) -> str:
+    endings = _kinds(names)
+    return f", not {_some(endings)}" if endings else ""
 
 
-def _remark(root: Path, others: list[Path], deeper: list[Path]) -> None:
+def _kinds(names: list[str]) -> list[str]:
+    return sorted(Counter(os.path.splitext(name)[1].lower() or "no ending" for name in names))
+
+
+def _remarks(others: list[str], deeper: list[str]) -> tuple[str, ...]:
+    """What to tell of a folder beside its images."""
+    told = []
     if others:
-        endings = sorted({path.suffix.lower() or "no ending" for path in others})
-        _log.warning(
-            "%s: %d file(s) are no images of a class and left out (%s), such as %s.",
-            root, len(others), _some(endings), others[0].relative_to(root),
-        )  # fmt: skip
+        told.append(
+            f"{len(others)} file(s) are no images of a class and left out "
+            f"({_some(_kinds(others))}), such as {others[0]}."
+        )
     if deeper:
-        _log.warning(
-            "%s: folders inside class folders, such as %s, count as of their class; if they are "
-            "the classes, move them up.",
-            root, deeper[0].relative_to(root),
-        )  # fmt: skip
+        told.append(
+            f"folders inside class folders, such as {deeper[0]}, count as of their class; if they "
+            "are the classes, move them up."
+        )
+    return tuple(told)
 
 
 def _some(names: list[str], limit: int = 4) -> str:

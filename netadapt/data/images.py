@@ -13,14 +13,19 @@ floating point         0..1 becomes 0..255; refused if a value is outside
 Pictures are turned upright by their EXIF orientation.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from netadapt.data.views import MIDDLE, View
 from netadapt.errors import DataError
 from netadapt.signatures import mishap
+
+Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 
 _STATES_ITS_RANGE = ("PNG", "PPM")
 """Formats whose integers of more than 8 bits PIL reads as 0..65535, in whichever mode."""
@@ -35,17 +40,48 @@ def suffixes() -> frozenset[str]:
     return frozenset(s for s, f in known.items() if f in Image.OPEN and f not in _NOT_DECODED)
 
 
-def decode(path: Path, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Read one image file: its middle square, scaled to ``size`` pixels, as [size, size, 3] RGB.
+def decode(path: Path, size: int, view: View = MIDDLE) -> Bytes:
+    """Read one image file: its middle, of ``size`` pixels, as [size, size, 3] RGB.
+
+    Args:
+        path: the image file.
+        size: height and width of what is returned.
+        view: how it is scaled.
 
     Raises:
         DataError: the file is no image, or is damaged, or its values have no known range.
     """
+    with _opened(path) as file:
+        return np.asarray(view.middle(_rgb(_upright(file)), size))
+
+
+def decode_part(path: Path, size: int, view: View) -> Bytes:
+    """Read a part of one image file, drawn with torch's global random numbers, for training.
+
+    Arguments, result and errors are those of :func:`decode`.
+    """
+    with _opened(path) as file:
+        return np.asarray(view.part(_rgb(_upright(file)), size))
+
+
+def shorter_side(path: Path) -> int:
+    """Pixels of the shorter side of an image.
+
+    Raises:
+        DataError: the file is no image.
+    """
+    with _opened(path) as image:
+        return min(image.size)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """An image file; whatever goes wrong within is told as one sentence that names it."""
     if not path.is_file():
         raise unreadable(path, mishap(path))  # opening a pipe would wait for ever
     try:
-        with Image.open(path) as file:
-            image = _rgb(_upright(file))
+        with _open(path) as image:
+            yield image
     except DataError:
         raise
     except UnidentifiedImageError as error:
@@ -55,28 +91,15 @@ def decode(path: Path, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
         raise unreadable(path, f"it unpacks to more than {limit} million pixels") from error
     except Exception as error:  # PIL raises anything for a damaged file
         raise unreadable(path, str(error) or type(error).__name__) from error
-    if image.size != (size, size):
-        width, height = image.size
-        side = min(width, height)
-        left, top = (width - side) // 2, (height - side) // 2
-        box = (left, top, left + side, top + side)
-        image = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(image)
 
 
-def shorter_side(path: Path) -> int:
-    """Pixels of the shorter side of an image.
-
-    Raises:
-        DataError: the file is no image.
-    """
-    if not path.is_file():
-        raise unreadable(path, mishap(path))
-    try:
-        with Image.open(path) as image:
-            return min(image.size)
-    except Exception as error:
-        raise unreadable(path, mishap(path) or "it is damaged, or no image") from error
+def _open(path: Path) -> Image.Image:
+    """The image by its content; the format that its name promises is tried before all others."""
+    promised = Image.registered_extensions().get(path.suffix.lower())
+    if promised in ("JPEG", "PNG"):
+        with suppress(UnidentifiedImageError):
+            return Image.open(path, formats=[promised])
+    return Image.open(path)
 
 
 def unreadable(path: Path, reason: str) -> DataError:

@@ -1,26 +1,21 @@
-"""Splits in memory, of image files, and of any indexed data set; normalization and augmentation."""
+"""Splits in memory and of any indexed data set; normalization and augmentation."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import pickle
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
-from pathlib import Path
+from functools import cached_property, partial
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from netadapt.data.images import decode
+from netadapt.data.batches import Batches, derived, generator, order
+from netadapt.data.loading import Pace, read, seeds_apart
 from netadapt.data.task import Batch
-
-# The statistics that torchvision's published weights were trained with (RGB, of values in 0..1).
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-
-DECODERS = 8
-"""Threads that decode image files; PIL leaves the interpreter free while it decodes."""
+from netadapt.data.views import IMAGENET_MEAN, IMAGENET_STD, MIDDLE, View
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,36 +40,44 @@ class Pixels:
         std = torch.tensor(self.std).view(-1, 1, 1) * scale
         return images.to(torch.float32).sub_(mean).div_(std)
 
+    def drawn(self, count: int, random: torch.Generator) -> tuple[Tensor | None, Tensor | None]:
+        """How so many images are moved and whether they are mirrored, drawn at random."""
+        corners = mirrored = None
+        if self.pad:
+            corners = torch.randint(2 * self.pad + 1, (count, 2), generator=random)
+        if self.flip:
+            mirrored = torch.rand(count, generator=random) < 0.5
+        return corners, mirrored
+
     def augmented(self, images: Tensor, random: torch.Generator) -> Tensor:
         """The stored images [N, C, H, W], moved by up to ``pad`` pixels each, maybe mirrored."""
         count, _, height, width = images.shape
-        if self.pad:
+        corners, mirrored = self.drawn(count, random)
+        if corners is not None:
             padded = F.pad(images, [self.pad] * 4)
-            corners = torch.randint(2 * self.pad + 1, (count, 2), generator=random).tolist()
             images = torch.stack(
                 [
                     image[:, top : top + height, left : left + width]
-                    for image, (top, left) in zip(padded, corners, strict=True)
+                    for image, (top, left) in zip(padded, corners.tolist(), strict=True)
                 ]
             )
-        if self.flip:
-            mirrored = torch.rand(count, generator=random) < 0.5
+        if mirrored is not None:
             images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(3), images)
         return images
 
 
-def generator(seed: int, epoch: int) -> torch.Generator:
-    """Random numbers of one epoch; any other seed or epoch gives others."""
-    digest = hashlib.sha256(f"{seed}/{epoch}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
-
-
-def order(count: int, batch_size: int, *, random: torch.Generator | None) -> list[Tensor]:
-    """Indices of each batch, shuffled if there is a generator; see ``Split.batches``."""
-    if random is None:
-        return list(torch.split(torch.arange(count), batch_size))
-    batches = list(torch.split(torch.randperm(count, generator=random), batch_size))
-    return batches[:-1] if len(batches) > 1 and len(batches[-1]) < batch_size else batches
+def preprocessing(size: int, pixels: Pixels, view: View = MIDDLE) -> dict[str, Any]:
+    """What a deployed network expects to be done to an image, as plain JSON values."""
+    return {
+        "resize_shorter_side": view.resize or size,
+        "center_crop": size,
+        "interpolation": view.interpolation,
+        "antialias": True,
+        "channels": "RGB",
+        "scale": "0..255 to 0..1",
+        "mean": list(pixels.mean),
+        "std": list(pixels.std),
+    }
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,11 +108,20 @@ class ArraySplit:
     ) -> Iterator[Batch]:
         """See ``Split.batches``."""
         random = generator(seed, epoch)
-        for index in order(len(self), batch_size, random=random if shuffle else None):
-            images = self.images[index]
-            if augment:
-                images = self.pixels.augmented(images, random)
-            yield self.pixels.normalized(images), self.targets[index]
+        indices = order(len(self), batch_size, random=random if shuffle else None)
+
+        def begin(first: int) -> Iterator[Batch]:
+            for number, index in enumerate(indices):
+                if number < first:
+                    if augment:
+                        self.pixels.drawn(len(index), random)
+                    continue
+                images = self.images[index]
+                if augment:
+                    images = self.pixels.augmented(images, random)
+                yield self.pixels.normalized(images), self.targets[index]
+
+        return Batches(begin)
 
     @cached_property
     def _fingerprint(self) -> str:
@@ -121,85 +133,6 @@ class ArraySplit:
     def fingerprint(self) -> str:
         """Hash of every pixel and target, and of how they are normalized."""
         return self._fingerprint
-
-
-def decode_all(paths: Sequence[Path], size: int) -> Tensor:
-    """Decode image files by several threads into bytes [N, 3, size, size].
-
-    Raises:
-        DataError: one of them cannot be read.
-    """
-    images = torch.empty((len(paths), 3, size, size), dtype=torch.uint8)
-    rows = images.numpy()
-
-    def fill(number: int) -> None:  # where the image belongs, so that none is held twice
-        rows[number] = decode(paths[number], size).transpose(2, 0, 1)
-
-    with ThreadPoolExecutor(DECODERS) as pool:
-        for _ in pool.map(fill, range(len(paths))):
-            pass
-    return images
-
-
-@dataclass(frozen=True, eq=False)
-class FileSplit:
-    """Images that are decoded when their batch is due, for sets that memory cannot hold.
-
-    Attributes:
-        paths: the image files.
-        targets: class indices [N].
-        size: height and width of the inputs, in pixels.
-        pixels: how images become inputs.
-    """
-
-    paths: tuple[Path, ...] = field(repr=False)
-    targets: Tensor = field(repr=False)
-    size: int
-    pixels: Pixels = Pixels()
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def batches(
-        self,
-        batch_size: int,
-        *,
-        seed: int = 0,
-        epoch: int = 0,
-        shuffle: bool = False,
-        augment: bool = False,
-    ) -> Iterator[Batch]:
-        """See ``Split.batches``; the next batch is decoded while this one is used.
-
-        Raises:
-            DataError: an image cannot be read.
-        """
-        random = generator(seed, epoch)
-        indices = order(len(self), batch_size, random=random if shuffle else None)
-
-        def decoded(index: Tensor) -> Tensor:
-            return decode_all([self.paths[i] for i in index.tolist()], self.size)
-
-        with ThreadPoolExecutor(1) as ahead:
-            pending = ahead.submit(decoded, indices[0])
-            for number, index in enumerate(indices):
-                images = pending.result()
-                if number + 1 < len(indices):
-                    pending = ahead.submit(decoded, indices[number + 1])
-                if augment:
-                    images = self.pixels.augmented(images, random)
-                yield self.pixels.normalized(images), self.targets[index]
-
-    def fingerprint(self) -> str:
-        """Hash of every file's class folder, name and size in bytes, without reading them."""
-        return self._fingerprint
-
-    @cached_property
-    def _fingerprint(self) -> str:  # each training that keeps its place asks for it
-        digest = hashlib.sha256(f"{self.size}{self.pixels}".encode())
-        for path, target in zip(self.paths, self.targets.tolist(), strict=True):
-            digest.update(f"{target}/{path.name}/{path.stat().st_size}\n".encode())
-        return digest.hexdigest()
 
 
 class Indexed(Protocol):
@@ -218,17 +151,26 @@ class Indexed(Protocol):
 class DatasetSplit:
     """Any indexed data set, for a user's own task.
 
+    Whatever number of processes read it, the batches are the same, if ``dataset`` draws from the
+    global random numbers of torch, numpy or Python or from none: they are seeded anew for each
+    example.
+
     Attributes:
         dataset: gives ``(input, target)`` by index; inputs as the model takes them.
         collate: makes a batch of a list of examples; the default stacks tensors.
         augment: changes a batch ``(inputs, targets)`` in training, with the given random numbers.
         version: name it anew when the examples change; part of the fingerprint.
+        workers: processes that read; 0 for this one alone. None takes what suits the time that an
+            example takes and the processor, but this one alone where the data set cannot be
+            pickled: it may hold a file open, which several must not read at once.
     """
 
     dataset: Indexed
     collate: Callable[[list[Any]], Batch] = torch.utils.data.default_collate
     augment: Callable[[Any, Any, torch.Generator], Batch] | None = None
     version: str = ""
+    workers: int | None = None
+    _pace: Pace = field(default_factory=Pace, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -242,14 +184,60 @@ class DatasetSplit:
         shuffle: bool = False,
         augment: bool = False,
     ) -> Iterator[Batch]:
-        """See ``Split.batches``."""
-        random = generator(seed, epoch)
-        for index in order(len(self), batch_size, random=random if shuffle else None):
-            inputs, targets = self.collate([self.dataset[i] for i in index.tolist()])
-            if augment and self.augment is not None:
-                inputs, targets = self.augment(inputs, targets, random)
-            yield inputs, targets
+        """See ``Split.batches``.
+
+        Raises:
+            DataError: a process of its own could not read an example.
+        """
+        random = generator(seed, epoch) if shuffle else None
+        pieces = list(enumerate(order(len(self), batch_size, random=random)))
+        fetch = partial(self._fetched, seed=seed, epoch=epoch, augment=augment)
+
+        def begin(first: int) -> Iterator[Batch]:
+            rest = pieces[first:]
+            workers = self.workers if self.workers is not None or self._portable else 0
+            return read(fetch, rest, workers=workers, pace=self._pace, size=batch_size)
+
+        return Batches(begin)
+
+    def _fetched(self, piece: tuple[int, Tensor], *, seed: int, epoch: int, augment: bool) -> Batch:
+        """One batch; its number is of the whole pass."""
+        number, index = piece
+        with seeds_apart() as seeded:
+            examples = []
+            for i in index.tolist():
+                seeded(derived(seed, epoch, i))
+                examples.append(self.dataset[i])
+            batch = self.collate(examples)
+        if augment and self.augment is not None:
+            return self.augment(*batch, generator(seed, epoch, number))
+        return batch
+
+    @cached_property
+    def _portable(self) -> bool:
+        """Whether another process may read the data set too, as far as pickling tells."""
+        try:
+            _Trial(_Nowhere()).dump(self.dataset)
+        except Exception:  # a user's object may raise anything
+            return False
+        return True
 
     def fingerprint(self) -> str:
         """Hash of the version and the number of examples; the examples are not read."""
         return hashlib.sha256(f"{self.version}/{len(self)}".encode()).hexdigest()
+
+
+class _Nowhere:
+    """A file that keeps nothing."""
+
+    def write(self, data: bytes) -> int:
+        """Bytes that were taken."""
+        return len(data)
+
+
+class _Trial(pickle.Pickler):
+    """Pickles all but the numbers, which need not be copied to tell whether it can be done."""
+
+    def persistent_id(self, value: Any) -> str | None:
+        """A name in place of an array."""
+        return "array" if isinstance(value, Tensor | np.ndarray) else None

@@ -1,8 +1,8 @@
 """What is to be learned: three disjoint splits, a loss, and a metric."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
@@ -110,6 +110,8 @@ class Task:
         metric_name: what to call it.
         metric_is_share: whether it lies in 0..1 and reads as a percentage.
         seed: of the division into splits.
+        preprocessing: what is done to an image file before it is an input, as plain JSON values;
+            empty where that is not known.
     """
 
     name: str
@@ -124,6 +126,7 @@ class Task:
     metric_name: str = "top-1 accuracy"
     metric_is_share: bool = True
     seed: int = 0
+    preprocessing: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def pixels(self) -> int:

@@ -10,7 +10,14 @@ from netadapt.export.onnx import (
     to_onnx,
 )
 from netadapt.export.proof import prove
-from netadapt.export.result import apply_architecture, load, rehearse, state_bytes, write_result
+from netadapt.export.result import (
+    apply_architecture,
+    load,
+    rehearse,
+    state_bytes,
+    write_preprocessing,
+    write_result,
+)
 
 __all__ = [
     "TOLERANCE",
@@ -25,5 +32,6 @@ __all__ = [
     "rehearse",
     "state_bytes",
     "to_onnx",
+    "write_preprocessing",
     "write_result",
 ]

@@ -3,6 +3,7 @@
     adapted.onnx       batch of one, checked against torch on real inputs
     adapted.pt2        torch.export; ``torch.export.load(...).module()``
     adapted.pt         plain state dict; loads with ``weights_only=True``
+    preprocessing.json   what is done to an image before it is an input, where that is known
     arch.json          model, sizes, and every module attribute that differs from the original's
     load_adapted.py    the generated loader
 
@@ -53,6 +54,26 @@ def saved_state(model: nn.Module, network: Network) -> dict[str, Tensor]:
     state = dict(model.state_dict())
     buffers = {name: b for name, b in model.named_buffers() if name in varying - state.keys()}
     return {**state, **buffers}
+
+
+def write_preprocessing(folder: Path, preprocessing: Mapping[str, Any]) -> dict[str, int]:
+    """Write what is to be done to an image before it is an input, for those who deploy.
+
+    Args:
+        folder: where the network is.
+        preprocessing: plain JSON values; nothing is written where there are none.
+
+    Returns:
+        The name of the file with its bytes.
+
+    Raises:
+        RunError: the folder cannot be written.
+    """
+    if not preprocessing:
+        return {}
+    content = json.dumps(dict(preprocessing), indent=1).encode() + b"\n"
+    write_atomically(folder / "preprocessing.json", content)
+    return {"preprocessing.json": len(content)}
 
 
 def write_result(

@@ -22,7 +22,9 @@ from netadapt.plugins import accepted, user_callable
 ImageShape = tuple[int, ...]
 
 _NOT_CNN = ("maxvit", "swin", "vit_")
-_PRETRAINED = ("pretrained", "DEFAULT")
+PRETRAINED = ("pretrained", "DEFAULT")
+"""Names of the published weights that are recommended."""
+
 _HINT = "Also accepted: timm:NAME, and package.module:callable for your own model."
 
 ZOO: dict[str, Callable[..., nn.Module]] = {"mobilenet_v1": mobilenet_v1}
@@ -104,7 +106,7 @@ def build(
         UnknownName: there is no such model.
         ModelError: the model refuses the arguments or the weights.
     """
-    published = None if weights is None or _is_file(weights) else str(weights)
+    published = None if weights is None or is_file(weights) else str(weights)
     factory, arguments = _factory(name, num_classes, input_shape, published)
     arguments |= args or {}
     # Only the CPU's generator: torch.manual_seed would also reseed every GPU.
@@ -126,7 +128,8 @@ def build(
     return model
 
 
-def _is_file(weights: str | Path) -> bool:
+def is_file(weights: str | Path) -> bool:
+    """Whether weights are a file, and not the name of published ones."""
     return isinstance(weights, Path) or "." in weights or Path(weights).is_file()
 
 
@@ -167,7 +170,7 @@ def _timm_factory(
     bare = name.removeprefix("timm:")
     if not timm.is_model(bare):
         raise UnknownName("timm model", bare, timm.list_models())
-    if published is not None and published not in _PRETRAINED:
+    if published is not None and published not in PRETRAINED:
         raise ModelError(
             f"Model {name!r} has no weights {published!r}; give 'pretrained' or a file, or name "
             f"the tag in the model as in timm:{bare}.{published}."
@@ -203,7 +206,7 @@ def _load_published(model: nn.Module, name: str, weights: str) -> None:
     names = [*published.__members__]
     if not names:
         raise ModelError(f"torchvision publishes no weights of {name!r}; give a weight file.")
-    key = "DEFAULT" if weights in _PRETRAINED else weights
+    key = "DEFAULT" if weights in PRETRAINED else weights
     if key not in names:
         raise UnknownName(f"weights of {name}", weights, names)
     try:

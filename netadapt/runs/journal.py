@@ -46,7 +46,7 @@ from netadapt.units import Budget
 FORMAT = 2
 _RESULTS = (
     "adapted.onnx", "adapted.int8.onnx", "adapted.pt2", "adapted.pt", "arch.json",
-    "load_adapted.py", "weights", "report.html",
+    "load_adapted.py", "preprocessing.json", "weights", "report.html",
 )  # fmt: skip
 WORK = (Trained, Tried, StepTaken)
 """Events that stand for work that must not be lost; a table is kept in a file of its own."""

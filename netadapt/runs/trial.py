@@ -29,6 +29,9 @@ class Job:
             :meth:`netadapt.platforms.measurement.DeviceInfo.to_json` writes it.
         teacher: path of the unpruned network's weights, if candidates learn from its outputs too;
             empty if from labels alone.
+        limit: part of the images to use; None for all.
+        seen_by: weights that the run began with, whose preset says how images are prepared.
+        data_workers: processes that read images; None for as many as suit.
     """
 
     model: Mapping[str, Any]
@@ -43,6 +46,9 @@ class Job:
     trainer: str
     device: Mapping[str, Any]
     teacher: str = ""
+    limit: float | int | None = None
+    seen_by: str | None = None
+    data_workers: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from netadapt.config import Recipe
+from netadapt.data.batches import skipped
 from netadapt.data.task import Batch, Task
 from netadapt.errors import TrainingError, UsageError
 from netadapt.training.averaging import Average
@@ -241,7 +242,7 @@ def _endless(
     task: Task, recipe: Recipe, seed: int, place: Place
 ) -> Iterator[tuple[int, int, Batch]]:
     """Epoch, number within it, and batch, from a place on."""
-    skipped = place.batch
+    first = place.batch
     for epoch in itertools.count(place.epoch):
         batches = task.batches(
             "train",
@@ -251,10 +252,9 @@ def _endless(
             shuffle=True,
             augment=recipe.augment,
         )
-        for number, batch in enumerate(batches):
-            if number >= skipped:
-                yield epoch, number, batch
-        skipped = 0
+        for number, batch in enumerate(skipped(batches, first), first):
+            yield epoch, number, batch
+        first = 0
 
 
 def _check_finite(losses: list[float], recipe: Recipe, steps: int, last: int) -> None:

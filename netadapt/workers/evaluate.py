@@ -20,6 +20,7 @@ from netadapt.errors import MetricError, TrainingError
 from netadapt.export.analog import score_on, training_on
 from netadapt.export.deployment import calibration_images, scored_model
 from netadapt.models import ModelSpec, restore, save_weights
+from netadapt.models.presets import preset_of
 from netadapt.network import Network
 from netadapt.platforms.measurement import DeviceInfo
 from netadapt.pruning.importance import top
@@ -76,7 +77,10 @@ class Evaluator:
     @classmethod
     def of(cls, job: Job) -> "Evaluator":
         """Load the data and build the architecture that the trials of a run share."""
-        task = data.load(job.data, input_size=job.input_size, seed=job.seed)
+        reading = data.Reading(
+            job.limit, preset_of(job.model["name"], job.seen_by), job.data_workers
+        )
+        task = data.load(job.data, input_size=job.input_size, seed=job.seed, reading=reading)
         original = ModelSpec.from_json(job.model).build()
         return cls(task, original, trace(original, task.input_shape))
 

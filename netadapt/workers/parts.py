@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from netadapt.data.batches import skipped
 from netadapt.data.task import Batch, Task
 from netadapt.search.race import batch_size
 
@@ -34,11 +35,12 @@ class Parts:
         size = batch_size(len(self.task.holdout))
         fits = (stop - start) * 4 * math.prod(self.task.input_shape) <= _HELD_BYTES
         if not fits:
-            return itertools.islice(self._shuffled(seed, size), start // size, stop // size)
+            ahead = skipped(self._shuffled(seed, size), start // size)
+            return itertools.islice(ahead, (stop - start) // size)
         if self._ahead and self._ahead[0] == (seed, start):
             source = self._ahead[1]
         else:
-            source = itertools.islice(self._shuffled(seed, size), start // size, None)
+            source = skipped(self._shuffled(seed, size), start // size)
         batches = list(itertools.islice(source, (stop - start) // size))
         self._held, self._ahead = (key, batches), ((seed, stop), source)
         return batches
