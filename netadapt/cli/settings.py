@@ -47,6 +47,8 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "--trainer": ("execution.trainer",),
     "--checkpoint-every": ("execution.checkpoint_every_s",),
     "--data-workers": ("execution.data_workers",),
+    "--workers": ("execution.workers",),
+    "--trial-limit": ("execution.trial_limit_s",),
 }
 """Which settings each flag gives."""
 
