@@ -7,8 +7,10 @@ nodes need not see the run's folder. Images and a user's own code are read there
 import importlib
 import os
 import signal
+import socket
 import tempfile
 import threading
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -242,8 +244,11 @@ def connected(address: str, trainer: str, threads: int) -> Iterator[Cluster]:
         needs = {"num_cpus": 1, "num_gpus": 1}
     ending = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(address, logging_level="ERROR", log_to_driver=False)
-    except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
+        _check_answers(address)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters is told as an error
+            ray.init(address, logging_level="ERROR", log_to_driver=False)
+    except (OSError, RuntimeError, ValueError) as error:
         reason = str(error).strip().split("\n")[0].rstrip(".")
         where = "here" if address == "auto" else f"at {address}"
         raise WorkerError(
@@ -255,3 +260,14 @@ def connected(address: str, trainer: str, threads: int) -> Iterator[Cluster]:
         yield Cluster(ray, needs)
     finally:
         ray.shutdown()
+
+
+def _check_answers(address: str) -> None:
+    """Find out at once whether somebody listens; Ray itself waits for half a minute.
+
+    Raises:
+        OSError: nobody does.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host:
+        socket.create_connection((host, int(port)), timeout=10).close()
