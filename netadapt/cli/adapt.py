@@ -45,6 +45,7 @@ Examples:
   # three networks from one search, each fine-tuned at length; later one more
   netadapt adapt mobilenet_v1 --data digits --budget 80%,60%,40%
   netadapt adapt mobilenet_v1 --data digits --budget 30% --after runs/mobilenet_v1-digits-40pct
+\b
   # candidates tried on two GPUs at once
   netadapt adapt resnet50 --weights pretrained --data imagenet/ --budget 60% \\
     --workers cuda:0,cuda:1
