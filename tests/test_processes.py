@@ -1,7 +1,6 @@
 """Candidates tried in processes of their own, which die and hang: the bits of a serial run."""
 
 import hashlib
-import importlib.util
 import os
 import signal
 import subprocess
@@ -15,7 +14,7 @@ import torch
 from netadapt.cli import main
 from netadapt.runs import last, read_journal
 from netadapt.runs.events import Finished, Started, Warned
-from tests import accidents
+from tests import accidents, raynodes
 
 SETTINGS = [
     "adapt", accidents.MODEL, "--task", accidents.TASK, "--budget", "70%", "--quiet",
@@ -24,7 +23,7 @@ SETTINGS = [
 ]  # fmt: skip
 
 RAY = (3, "There is no Ray cluster at ray://127.0.0.1:9")
-if importlib.util.find_spec("ray") is None:
+if raynodes.MISSING:
     RAY = (2, "run pip install netadapt[ray]")
 
 
@@ -57,6 +56,7 @@ def serial(tmp_path_factory):
     return told
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_bits_of_one_though_one_is_killed_and_one_hangs(
     serial, tmp_path, monkeypatch
 ):
@@ -74,6 +74,22 @@ def test_two_processes_give_the_bits_of_one_though_one_is_killed_and_one_hangs(
     assert "execution" not in started.settings["config"]
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(bool(raynodes.MISSING), reason=raynodes.MISSING)
+def test_a_ray_cluster_of_two_nodes_gives_the_same_bits_though_a_worker_is_killed(
+    serial, tmp_path, monkeypatch
+):
+    accidents.plan(tmp_path, "killed")
+    with raynodes.two_nodes(tmp_path, **{accidents.VARIABLE: str(tmp_path)}) as address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        run(tmp_path / "run", "--workers", "ray")
+    assert not (tmp_path / "killed").exists()
+    assert result(tmp_path / "run") == serial
+    warnings = [r.event.text for r in read_journal(tmp_path / "run") if isinstance(r.event, Warned)]
+    assert any("was lost (" in text and "trying" in text for text in warnings), warnings
+
+
+@pytest.mark.slow
 def test_a_head_that_dies_leaves_no_orphans_and_the_same_command_continues(
     serial, tmp_path, monkeypatch
 ):

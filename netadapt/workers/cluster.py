@@ -116,12 +116,12 @@ class Cluster:
         Raises:
             WorkerError: not one.
         """
-        kind = "num_gpus" if self.needs.get("num_gpus") else "num_cpus"
-        name = "GPU" if kind == "num_gpus" else "CPU"
-        size = int(self.ray.cluster_resources().get(name, 0) // self.needs[kind])
+        name, each = ("GPU", 1) if self.needs["num_gpus"] else ("CPU", self.needs["num_cpus"])
+        nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        size = sum(int(node.get(name, 0) // each) for node in nodes)
         if size < 1:
             raise WorkerError(
-                f"No node of the Ray cluster has {self.needs[kind]} {name}s for a worker; add one."
+                f"No node of the Ray cluster has the {each} {name} that a worker takes; add one."
             )
         return size
 
