@@ -2,8 +2,10 @@
 
 import pickle
 import threading
+from dataclasses import replace
 
 import pytest
+import torch
 
 from netadapt import errors
 from netadapt.config import RunConfig, Workers, parse_workers, read_config, starter
@@ -12,7 +14,8 @@ from netadapt.config.run import Execution
 from netadapt.errors import SettingsError, TrainingError, UnknownName, UsageError, WorkerError
 from netadapt.runs import Job, Outcome, Phase, Progress, Stopwatch, Trial
 from netadapt.workers import crew as crews
-from netadapt.workers.bench import Failure
+from netadapt.workers import opening
+from netadapt.workers.bench import Bench, Failure
 from netadapt.workers.crew import TRIES, Crew
 from netadapt.workers.desks import LOSSES, Desk, Desks, SeatLost, WorkerLost
 from netadapt.workers.patience import FACTOR, LEAST_S, MOST_S, Patience
@@ -238,6 +241,32 @@ def test_an_error_of_ours_travels_with_its_class_and_words(error):
     arrived = pickle.loads(pickle.dumps(Failure.of(error))).error()
     assert type(arrived) is type(error)
     assert (str(arrived), arrived.exit_code) == (str(error), error.exit_code)
+
+
+def test_a_trial_is_computed_with_as_many_threads_as_the_run_has(monkeypatch):
+    """Their number decides the last bits, so that it must not depend on where a trial is tried."""
+    told = []
+    monkeypatch.setattr(torch, "set_num_threads", told.append)
+    broken = replace(trial(0), job=replace(JOB, threads=3, data="no such data"))
+    failure = Bench().tried(broken, lambda news: None)
+    assert told == [3]
+    assert failure.kind == "UnknownName"
+
+
+def test_images_that_are_not_those_of_the_run_are_refused():
+    job = replace(JOB, data="tests.examples:stripes", images="of another folder")
+    failure = Bench().tried(replace(trial(0), job=job), lambda news: None)
+    assert failure.kind == "DataError"
+    assert "are not those of the run" in failure.text
+
+
+def test_more_threads_than_cores_are_told(monkeypatch):
+    monkeypatch.setattr(opening, "_cores", lambda: 4)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    assert opening._crowded(Execution(workers="2")) == ""
+    assert "4 workers of 2 threads each share 4 cores" in opening._crowded(Execution(workers="4"))
+    assert "OMP_NUM_THREADS=1" in opening._crowded(Execution(workers="4"))
+    assert opening._crowded(Execution("cuda", workers="4")) == ""
 
 
 def test_an_error_of_nobody_travels_with_its_trace():

@@ -12,7 +12,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic
@@ -126,8 +126,15 @@ class Cluster:
         return size
 
     def hire(self) -> "RayWorker":
-        """A worker; where it is placed is for Ray to say."""
-        return RayWorker(self)
+        """A worker; where it is placed is for Ray to say.
+
+        Raises:
+            SeatLost: the cluster does not answer.
+        """
+        try:
+            return RayWorker(self)
+        except (self.ray.exceptions.RayError, ConnectionError) as error:
+            raise SeatLost(f"found no cluster any more ({said(error)})") from error
 
     def stored(self, path: str) -> Any:
         """The weights that all trials of an iteration start from, once in the object store."""
@@ -166,10 +173,9 @@ class RayWorker:
                 return None
             return self._heard(timeout_s)
         except self._ray.exceptions.RayTaskError:
-            raise
-        except self._ray.exceptions.RayError as error:
-            reason = str(error).strip().split("\n")[0].rstrip(".")
-            raise WorkerLost(f"was lost ({type(error).__name__}: {reason})") from error
+            raise  # of the work, not of who does it
+        except (self._ray.exceptions.RayError, ConnectionError) as error:
+            raise WorkerLost(f"was lost ({said(error)})") from error
 
     def _is_placed(self, timeout_s: float) -> bool:
         """Whether it is there, and computes with what the run computes with."""
@@ -216,7 +222,13 @@ class RayWorker:
 
     def end(self) -> None:
         """See :class:`netadapt.workers.desks.Worker`."""
-        self._ray.kill(self._actor)
+        with suppress(self._ray.exceptions.RayError, ConnectionError):
+            self._ray.kill(self._actor)
+
+
+def said(error: Exception) -> str:
+    """What Ray says of an error, without the rest of its page."""
+    return f"{type(error).__name__}: {str(error).strip().split(chr(10))[0].rstrip('.')}"
 
 
 @contextmanager
@@ -249,10 +261,9 @@ def connected(address: str, trainer: str, threads: int) -> Iterator[Cluster]:
             warnings.simplefilter("ignore")  # what matters is told as an error
             ray.init(address, logging_level="ERROR", log_to_driver=False)
     except (OSError, RuntimeError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
         where = "here" if address == "auto" else f"at {address}"
         raise WorkerError(
-            f"There is no Ray cluster {where} ({reason}); start one with 'ray start --head'."
+            f"There is no Ray cluster {where} ({said(error)}); start one with 'ray start --head'."
         ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, ending)  # Ray has put its own there

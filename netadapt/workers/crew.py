@@ -163,14 +163,17 @@ class Crew:
         self, desk: Desk, worker: Worker, trial: Trial, tell: Callable[[News], None]
     ) -> Outcome:
         """Listen until the trial is over, or the worker has been silent for too long."""
-        heard_s, limit_s = monotonic(), self.patience.opening_s
+        heard_s, begun = monotonic(), False
         while not self._over.is_set():
             item = worker.hear(PULSE_S)
             if isinstance(item, Outcome):
                 return item
             if item is not None:
-                heard_s, limit_s = monotonic(), self.patience.limit_s(trial)
+                heard_s, begun = monotonic(), True
                 tell(replace(item, worker=desk.name))
-            elif monotonic() - heard_s > limit_s:
+                continue
+            # Others may have told meanwhile how long such a trial takes.
+            limit_s = self.patience.limit_s(trial) if begun else self.patience.opening_s
+            if monotonic() - heard_s > limit_s:
                 raise WorkerLost(f"gave no sign of life for {limit_s:.3g} s and was ended")
         raise WorkerLost("was ended with the run")
