@@ -42,6 +42,7 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "--batch-size": ("tuning.recipe.batch_size", "tuning.short.batch_size"),
     "--bf16": ("tuning.recipe.bf16", "tuning.short.bf16"),
     "--distill": ("tuning.recipe.distill", "tuning.short.distill"),
+    "--accumulate": ("tuning.recipe.accumulate", "tuning.short.accumulate"),
     "--noise-aware-training": ("tuning.recipe.noise_aware", "tuning.short.noise_aware"),
     "--seed": ("seed",),
     "--trainer": ("execution.trainer",),

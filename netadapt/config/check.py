@@ -58,6 +58,7 @@ _RECIPE = {
     "distill_weight": Range(0, 1),
     "temperature": _POSITIVE,
     "ema": _LESS_THAN_ALL,
+    "accumulate": _SOME,
 }
 SCREENINGS = ("loss", "selection")
 
