@@ -153,6 +153,7 @@ def test_workers_that_cannot_be_had_are_told_before_there_is_a_run(
     with pytest.raises(SystemExit) as ended:
         main(words(tmp_path / "run", "--workers", workers))
     errors = capfd.readouterr().err
-    assert (ended.value.code, errors.count("Error")) == (code, 1), errors
+    assert (ended.value.code, errors.count("\n")) == (code, 1), errors
+    assert errors.startswith("Error: ")
     assert said in errors
     assert not (tmp_path / "run").exists()

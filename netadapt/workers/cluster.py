@@ -227,8 +227,11 @@ class RayWorker:
 
 
 def said(error: Exception) -> str:
-    """What Ray says of an error, without the rest of its page."""
-    return f"{type(error).__name__}: {str(error).strip().split(chr(10))[0].rstrip('.')}"
+    """What Ray or the system says of an error, without the rest of its page."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    first, *_ = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {first.rstrip('.')}"
 
 
 @contextmanager
