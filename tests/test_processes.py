@@ -19,7 +19,7 @@ from tests import accidents, raynodes
 SETTINGS = [
     "adapt", accidents.MODEL, "--task", accidents.TASK, "--budget", "70%", "--quiet",
     "--on", "device=synthetic:?block=8&noise=0.05", "--epochs", "1", "--short-steps", "4",
-    "--long-epochs", "0.5", "--rungs", "2:50%,1:100%", "--initial-reduction", "12%",
+    "--long-epochs", "0.5", "--distill", "--rungs", "2:50%,1:100%", "--initial-reduction", "12%",
 ]  # fmt: skip
 
 RAY = (3, "There is no Ray cluster at ray://127.0.0.1:9")

@@ -58,12 +58,15 @@ class Actor:
         news, self._news = self._news, None
         return news
 
-    def tried(self, trial: Trial, weights: bytes, place: bytes) -> tuple[Outcome | Failure, Files]:
+    def tried(
+        self, trial: Trial, weights: bytes, teacher: bytes, place: bytes
+    ) -> tuple[Outcome | Failure, Files]:
         """Try a candidate, with files here in place of those of the run.
 
         Args:
             trial: with the paths of the run.
             weights: what its file of weights holds.
+            teacher: what the file of its teacher's weights holds; empty for none.
             place: what the file that keeps its place holds; empty for none.
 
         Returns:
@@ -74,11 +77,9 @@ class Actor:
             weights=self._here(trial.weights),
             out=self._here(trial.out),
             place=self._here(trial.place),
+            job=replace(trial.job, teacher=self._here(trial.job.teacher)),
         )
-        if not Path(here.weights).exists():
-            for path in Path(self._files.name).iterdir():
-                path.unlink()
-            Path(here.weights).write_bytes(weights)
+        self._lay_out({here.weights: weights, here.job.teacher: teacher})
         if place:
             Path(here.place).write_bytes(place)
         tried, files = self._bench.tried(here, self._tell), {}
@@ -88,6 +89,16 @@ class Actor:
                 files[name] = path.read_bytes()
                 path.unlink()
         return tried, files
+
+    def _lay_out(self, contents: Mapping[str, bytes]) -> None:
+        """Have these files, which never change, in place of those of other trials."""
+        if all(Path(path).exists() for path in contents if path):
+            return
+        for old in Path(self._files.name).iterdir():
+            old.unlink()
+        for path, content in contents.items():
+            if path:
+                Path(path).write_bytes(content)
 
     def _here(self, path: str) -> str:
         """Where a file of the run is on this node; empty for none."""
@@ -108,7 +119,8 @@ class Cluster:
 
     ray: Any
     needs: Mapping[str, Any]
-    _stored: tuple[str, Any] = field(default=("", None), init=False, repr=False)
+    _stored: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
+    _storing: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
     def size(self) -> int:
         """How many workers have room in it now.
@@ -137,10 +149,16 @@ class Cluster:
             raise SeatLost(f"found no cluster any more ({said(error)})") from error
 
     def stored(self, path: str) -> Any:
-        """The weights that all trials of an iteration start from, once in the object store."""
-        if self._stored[0] != path:
-            self._stored = (path, self.ray.put(Path(path).read_bytes()))
-        return self._stored[1]
+        """A file that all trials of an iteration read, once in the object store.
+
+        The two that were asked for last stay there: the weights, and the teacher's.
+        """
+        with self._storing:
+            content = self._stored.pop(path, None)
+            self._stored[path] = content or self.ray.put(Path(path).read_bytes())
+            for old in list(self._stored)[:-2]:
+                del self._stored[old]
+            return self._stored[path]
 
 
 class RayWorker:
@@ -199,7 +217,11 @@ class RayWorker:
         if self._work is None:
             place = Path(trial.place) if trial.place else None
             kept = place.read_bytes() if place and place.exists() else b""
-            self._work = self._actor.tried.remote(trial, self._cluster.stored(trial.weights), kept)
+            weights, teacher = (
+                self._cluster.stored(path) if path else b""
+                for path in (trial.weights, trial.job.teacher)
+            )
+            self._work = self._actor.tried.remote(trial, weights, teacher, kept)
         if not self._ready(self._work, timeout_s):
             return self._latest()
         tried, files = self._ray.get(self._work)
