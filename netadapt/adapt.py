@@ -46,10 +46,10 @@ from netadapt.search.fleet import Device, Fleet, check_sources, infos, scored_as
 from netadapt.search.loop import Space, check_reachable, search
 from netadapt.search.selection import SELECTIONS
 from netadapt.search.strategies import STRATEGIES
-from netadapt.space import asked_of, check_finalists, multiple_of, space_of, told_zeros
+from netadapt.space import asked_of, check_finalists, job_of, multiple_of, space_of, told_zeros
 from netadapt.tables.build import open_table
 from netadapt.units import Budget
-from netadapt.workbench import Workbench, job_of, rehearse, report_on
+from netadapt.workbench import Workbench, rehearse, report_on
 from netadapt.workers import Attempt, seated, staffed
 
 FORMAT = 2

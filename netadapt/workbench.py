@@ -1,13 +1,12 @@
 """The workshop of the search, with real models on real devices."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from netadapt import export, training
@@ -38,7 +37,7 @@ from netadapt.runs.events import (
 )
 from netadapt.runs.progress import training_progress
 from netadapt.search.budgets import Bound, load
-from netadapt.search.fleet import DECIDING, WHOLE, Deployment, Device, Fleet, scored_as
+from netadapt.search.fleet import DECIDING, WHOLE, Deployment, Fleet, scored_as
 from netadapt.search.strategies import Proposal, Scores
 from netadapt.training.samples import Samples
 from netadapt.workers import Attempt, Evaluator
@@ -50,31 +49,6 @@ _PLACE = ".place"
 
 INT8_NAME = "adapted.int8.onnx"
 """The result in 8 bits, where that is what was measured."""
-
-
-def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device], run: Run) -> Job:
-    """What all trials of a run share."""
-    tuning, info = config.tuning, scored_as(devices)
-    for recipe in (tuning.recipe, tuning.short):
-        training_on(info, subject.module, recipe, config.seed)  # refuse before hours are spent
-        training.check_lessons(recipe, subject.module, subject.data)
-    return Job(
-        model=subject.spec.to_json(),
-        data=config.data,
-        input_size=config.input_size,
-        importance=config.importance,
-        repair=config.repair,
-        short=tuning.short,
-        steps=tuning.steps_for(len(subject.data.train)),
-        screen_batches=tuning.screen_batches,
-        seed=config.seed,
-        trainer=config.execution.trainer,
-        device=info.to_json(),
-        teacher=str(run.weights_path("original")) if tuning.short.distill else "",
-        limit=config.limit, seen_by=config.weights, data_workers=config.execution.data_workers,
-        threads=torch.get_num_threads(),
-        images=subject.data.describe()["fingerprint"],
-    )  # fmt: skip
 
 
 def rehearse(config: RunConfig, subject: Assembly, folder: Path, *, fresh: bool) -> None:

@@ -79,7 +79,8 @@ class Activity:
     def text(self, now_s: float) -> str:
         """``train 40 of 90, loss 0.51, 310 images/s, 2 min left``."""
         news, seconds = self.latest, now_s - self.began_s
-        words = [f"{news.what} {news.done} of {news.total}"]
+        far = f" {news.done} of {news.total}" if news.total > 1 else ""
+        words = [f"{news.what}{far}"]
         if news.loss is not None:
             words.append(f"loss {news.loss:.3g}")
         share = 1 - self.from_done / news.done if news.done else 0.0
