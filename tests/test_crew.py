@@ -20,7 +20,7 @@ from netadapt.workers.crew import TRIES, Crew
 from netadapt.workers.desks import LOSSES, Desk, Desks, SeatLost, WorkerLost
 from netadapt.workers.patience import FACTOR, LEAST_S, MOST_S, Patience
 
-JOB = Job({}, "digits", None, "l2", False, None, 4, 1, 0, "cpu", {})
+JOB = Job({"name": "mobilenet_v1"}, "digits", None, "l2", False, None, 4, 1, 0, "cpu", {})
 
 
 def trial(index, rung=1, part=None):
