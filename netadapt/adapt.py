@@ -46,10 +46,11 @@ from netadapt.search.fleet import Device, Fleet, check_sources, infos, scored_as
 from netadapt.search.loop import Space, check_reachable, search
 from netadapt.search.selection import SELECTIONS
 from netadapt.search.strategies import STRATEGIES
-from netadapt.space import asked_of, check_finalists, multiple_of, space_of, told_zeros
+from netadapt.space import asked_of, check_finalists, job_of, multiple_of, space_of, told_zeros
 from netadapt.tables.build import open_table
 from netadapt.units import Budget
-from netadapt.workbench import Workbench, job_of, rehearse, report_on
+from netadapt.workbench import Workbench, rehearse, report_on
+from netadapt.workers import Attempt, seated, staffed
 
 FORMAT = 2
 
@@ -135,11 +136,18 @@ def adapt(
         command=command,
         machine=machine(*training.placed(config.execution.trainer)),
     )  # fmt: skip
-    with Run(folder, started, fresh=fresh, listener=notify) as run:
+    with (
+        seated(config.execution) as desks,
+        Run(folder, started, fresh=fresh, listener=notify) as run,
+    ):
         result = Result.of(folder, run.records)
         if result is None:
-            with _reported(run), cross_checked(run, codecarbon):
-                _adapt(config, run, subject, devices)
+            with (
+                _reported(run),
+                cross_checked(run, codecarbon),
+                staffed(desks, config.execution, run) as crew,
+            ):
+                _adapt(config, run, subject, devices, crew)
             result = Result.of(folder, run.records)
         else:
             write_missing(run)
@@ -235,7 +243,10 @@ def _told(platform: Platform, config: RunConfig, subject: Assembly) -> Platform:
     return told_zeros(platform, subject)
 
 
-def _adapt(config: RunConfig, run: Run, subject: Assembly, devices: tuple[Device, ...]) -> None:
+def _adapt(
+    config: RunConfig, run: Run, subject: Assembly, devices: tuple[Device, ...],
+    crew: Attempt | None,
+) -> None:  # fmt: skip
     """Everything up to the last line of the journal."""
     network = asked_of(config, subject)
     multiple = multiple_of(config, devices)
@@ -251,7 +262,8 @@ def _adapt(config: RunConfig, run: Run, subject: Assembly, devices: tuple[Device
     asked = meters(config.budgets, [device.name for device in devices])
     watch = stopwatch_of(config.execution.trainer)
     fleet = Fleet(devices, tuple(asked), network, multiple, run, config.table, watch)
-    workbench = Workbench(config, subject, fleet, run, job_of(config, subject, devices, run))
+    job = job_of(config, subject, devices, run)
+    workbench = Workbench(config, subject, fleet, run, job, crew=crew)
     if config.after is not None and run.last(Inherited) is None:
         _inherit(config, run, asked)
     first = run.steps[0] if run.steps else None

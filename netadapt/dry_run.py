@@ -29,11 +29,11 @@ from netadapt.search.loop import Space, aims, check_reachable, proposed
 from netadapt.search.pricing import Loads
 from netadapt.search.strategies import Proposal, Situation
 from netadapt.search.strategies.situation import alike
-from netadapt.space import space_of
+from netadapt.space import job_of, space_of
 from netadapt.tables.build import LAYERS, open_table
 from netadapt.tables.energy import EnergyCost, energy_sizes, unmeasured
 from netadapt.tables.plan import TableRequest, measuring_s, plan
-from netadapt.workbench import Workbench, job_of
+from netadapt.workbench import Workbench
 
 _Key = tuple[object, ...]
 

@@ -13,7 +13,8 @@
     │   ├── TableError      2   a lookup table is unreadable, or of another device or settings
     │   └── SettingsChanged 2   a run folder holds a run with other settings
     ├── DeviceError         3   the target device cannot be reached or cannot measure
-    │   └── UnmappableLayer 3   a layer that modelled hardware cannot compute
+    │   ├── UnmappableLayer 3   a layer that modelled hardware cannot compute
+    │   └── WorkerError     3   workers cannot be reached, or all of them were lost
     ├── TrainingError       4   training diverged (NaN or infinite loss)
     └── RunError            5   the run folder is locked, damaged, or the disk is full
 
@@ -153,6 +154,10 @@ class DeviceError(NetAdaptError):
 
 class UnmappableLayer(DeviceError):
     """A layer that modelled hardware cannot compute: it has no price, rather than none at all."""
+
+
+class WorkerError(DeviceError):
+    """Those who try candidates cannot be reached, or were lost again and again."""
 
 
 class TrainingError(NetAdaptError):

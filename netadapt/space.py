@@ -1,21 +1,28 @@
-"""What decides the course of a search, from the settings, the model and the devices of a run."""
+"""What decides the course of a search, and what all its trials share.
+
+From the settings, the model and the devices of a run.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import torch
+
+from netadapt import training
 from netadapt.assembly import Assembly
 from netadapt.config import RunConfig
 from netadapt.errors import UsageError
+from netadapt.export.analog import training_on
 from netadapt.network import Network, exact_alone, shrinkable
 from netadapt.platforms.accelerators.loops import has_product
 from netadapt.platforms.accelerators.platform import ModelledPlatform
 from netadapt.plugins import lookup
 from netadapt.pruning.importance import COMPARABLE
-from netadapt.runs import Step
+from netadapt.runs import Job, Run, Step
 from netadapt.search.budgets import Bound, binding, bounds, meters
-from netadapt.search.fleet import Device
+from netadapt.search.fleet import Device, scored_as
 from netadapt.search.loop import Space
 from netadapt.search.race import Race, looks
 from netadapt.search.selection import SELECTIONS, highest_accuracy, lowest_loss
@@ -149,3 +156,28 @@ def told_zeros(platform: ModelledPlatform, subject: Assembly) -> ModelledPlatfor
         counted = ifmap_zeros(subject.module, network, [images])
         shares = {name: share for name, share in counted.items() if name in names}
     return platform.with_zeros(names, shares)
+
+
+def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device], run: Run) -> Job:
+    """What all trials of a run share."""
+    tuning, info = config.tuning, scored_as(devices)
+    for recipe in (tuning.recipe, tuning.short):
+        training_on(info, subject.module, recipe, config.seed)  # refuse before hours are spent
+        training.check_lessons(recipe, subject.module, subject.data)
+    return Job(
+        model=subject.spec.to_json(),
+        data=config.data,
+        input_size=config.input_size,
+        importance=config.importance,
+        repair=config.repair,
+        short=tuning.short,
+        steps=tuning.steps_for(len(subject.data.train)),
+        screen_batches=tuning.screen_batches,
+        seed=config.seed,
+        trainer=config.execution.trainer,
+        device=info.to_json(),
+        teacher=str(run.weights_path("original")) if tuning.short.distill else "",
+        limit=config.limit, seen_by=config.weights, data_workers=config.execution.data_workers,
+        threads=torch.get_num_threads(),
+        images=subject.data.describe()["fingerprint"],
+    )  # fmt: skip

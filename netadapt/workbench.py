@@ -1,6 +1,6 @@
 """The workshop of the search, with real models on real devices."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -37,10 +37,10 @@ from netadapt.runs.events import (
 )
 from netadapt.runs.progress import training_progress
 from netadapt.search.budgets import Bound, load
-from netadapt.search.fleet import DECIDING, WHOLE, Deployment, Device, Fleet, scored_as
+from netadapt.search.fleet import DECIDING, WHOLE, Deployment, Fleet, scored_as
 from netadapt.search.strategies import Proposal, Scores
 from netadapt.training.samples import Samples
-from netadapt.workers import Evaluator
+from netadapt.workers import Attempt, Evaluator
 from netadapt.workers.evaluate import derived_seed
 from netadapt.workers.scoring import Scoring
 
@@ -49,29 +49,6 @@ _PLACE = ".place"
 
 INT8_NAME = "adapted.int8.onnx"
 """The result in 8 bits, where that is what was measured."""
-
-
-def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device], run: Run) -> Job:
-    """What all trials of a run share."""
-    tuning, info = config.tuning, scored_as(devices)
-    for recipe in (tuning.recipe, tuning.short):
-        training_on(info, subject.module, recipe, config.seed)  # refuse before hours are spent
-        training.check_lessons(recipe, subject.module, subject.data)
-    return Job(
-        model=subject.spec.to_json(),
-        data=config.data,
-        input_size=config.input_size,
-        importance=config.importance,
-        repair=config.repair,
-        short=tuning.short,
-        steps=tuning.steps_for(len(subject.data.train)),
-        screen_batches=tuning.screen_batches,
-        seed=config.seed,
-        trainer=config.execution.trainer,
-        device=info.to_json(),
-        teacher=str(run.weights_path("original")) if tuning.short.distill else "",
-        limit=config.limit, seen_by=config.weights, data_workers=config.execution.data_workers,
-    )  # fmt: skip
 
 
 def rehearse(config: RunConfig, subject: Assembly, folder: Path, *, fresh: bool) -> None:
@@ -107,6 +84,7 @@ class Workbench:
         run: the run folder.
         job: what all trials share.
         bounds: the budgets, once the unpruned network was measured.
+        crew: tries candidates side by side; None to try them here, one after the other.
     """
 
     config: RunConfig
@@ -115,6 +93,7 @@ class Workbench:
     run: Run
     job: Job
     bounds: tuple[Bound, ...] = ()
+    crew: Attempt | None = None
     _files: Written = field(init=False, repr=False)
     _final: dict[str, Measurement] = field(default_factory=dict, init=False, repr=False)
     _written: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
@@ -123,7 +102,9 @@ class Workbench:
     def evaluator(self) -> Evaluator:
         """Tries candidates in this process."""
         subject = self.subject
-        return Evaluator(subject.data, subject.module, subject.network, self.fleet.watch)
+        return Evaluator(
+            subject.data, subject.module, subject.network, self.fleet.watch, self.run.notify
+        )
 
     @cached_property
     def images(self) -> Any:
@@ -153,21 +134,22 @@ class Workbench:
         part: tuple[int, int] | None = None,
     ) -> Iterator[Outcome]:
         """Screen the proposals, or fine-tune them up to the end of a rung."""
-        for index, proposal in proposals.items():
-            yield self.evaluator(
-                Trial(
-                    job=self.job,
-                    iteration=step.iteration + 1,
-                    index=index,
-                    rung=rung,
-                    name=proposal.name,
-                    changes=dict(proposal.changes),
-                    keep=step.keep,
-                    weights=str(self.run.weights_path(step.weights)),
-                    part=part,
-                    **self._training(candidate_name(step.iteration + 1, index), rung),
-                )
+        trials = [
+            Trial(
+                job=self.job,
+                iteration=step.iteration + 1,
+                index=index,
+                rung=rung,
+                name=proposal.name,
+                changes=dict(proposal.changes),
+                keep=step.keep,
+                weights=str(self.run.weights_path(step.weights)),
+                part=part,
+                **self._training(candidate_name(step.iteration + 1, index), rung),
             )
+            for index, proposal in proposals.items()
+        ]
+        return self.crew(trials) if self.crew else map(self.evaluator, trials)
 
     def _training(self, name: str, rung: int) -> dict[str, Any]:
         """Which steps of a fine-tune a rung takes, and which files it writes."""

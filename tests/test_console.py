@@ -93,6 +93,25 @@ def test_a_training_tells_loss_speed_and_time_left():
     assert watch.line(60.0) == "train 30 of 100, loss 0.5, 64 images/s, 35 s left"
 
 
+def test_each_worker_has_a_row_of_its_own_until_its_trial_is_over():
+    watch = watched(journal(*HALFWAY))
+    watch.note(Progress("fine-tune of body", 10, 100, 2.0, 320, worker="worker 1"), 50.0)
+    watch.note(Progress("fine-tune of head", 0, 100, worker="worker 2"), 50.0)
+    watch.note(Progress("fine-tune of body", 30, 100, 0.5, 960, worker="worker 1"), 60.0)
+    rows = dict(watch.rows(60.0))
+    assert rows["stage"] == "trying"
+    assert rows["worker 1"] == "fine-tune of body 30 of 100, loss 0.5, 64 images/s, 35 s left"
+    assert rows["worker 2"] == "fine-tune of head 0 of 100"
+    assert "trying, 2 workers at it, trial" in watch.line(60.0)
+    watch.note(tried(2, 1), 61.0)  # of one of them: the other's work goes on
+    watch.note(Progress("body", 1, 1, worker="worker 1"), 61.0)
+    rows = dict(watch.rows(61.0))
+    assert "worker 1" not in rows
+    assert "worker 2" in rows
+    watch.note(step(2, 0.007), 62.0)
+    assert "worker 2" not in dict(watch.rows(62.0))
+
+
 def test_a_finished_run_has_nothing_left():
     watch = watched(journal(*HALFWAY, step(2, 0.005), FINISHED))
     assert watch.finished

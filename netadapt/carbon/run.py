@@ -10,6 +10,7 @@ from netadapt.carbon.crosscheck import added_up
 from netadapt.carbon.power import Trainer
 from netadapt.carbon.ranges import Range
 from netadapt.carbon.use import Inference, Phase, Provenance, RunUse
+from netadapt.config import parse_workers
 from netadapt.errors import UsageError
 from netadapt.runs import Phase as Work
 from netadapt.runs import Record, last, read_journal
@@ -117,15 +118,17 @@ def trainer_of(started: Started, execution: Mapping[str, Any]) -> Trainer | None
         execution: how the run is executed now.
 
     Returns:
-        None where it was not recorded.
+        None where it was not recorded, as of the nodes of a cluster.
     """
-    machine = started.machine
-    if machine is None:
+    machine, workers = started.machine, parse_workers(str(execution.get("workers", "1")))
+    if machine is None or workers.cluster:
         return None
     if str(execution.get("trainer", "cpu")).startswith("cpu"):
         threads = int(machine.get("threads", machine["cores"]))
-        return Trainer(str(machine["processor"]), "cpu", threads)
-    return Trainer(str(machine.get("accelerator", "an accelerator")), "gpu", 1)
+        busy = max(threads, min(threads * workers.count, int(machine["cores"])))
+        return Trainer(str(machine["processor"]), "cpu", busy)
+    gpus = len(set(workers.gpus)) or 1
+    return Trainer(str(machine.get("accelerator", "an accelerator")), "gpu", gpus)
 
 
 def _energy_readings(records: Sequence[Record]) -> Measured | None:

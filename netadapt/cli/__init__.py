@@ -39,7 +39,7 @@ Exit codes:
   0    the budget or check was met
   1    it was not met
   2    an argument, setting or file is wrong
-  3    the device cannot be reached or cannot measure
+  3    the device cannot be reached or cannot measure, or all workers were lost
   4    training diverged
   5    the run folder is locked, damaged, or the disk is full
   101  an error inside netadapt

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from netadapt.cli.completion import platform_uris
-from netadapt.cli.options import console_options, existing_file, json_option, run_options
+from netadapt.cli.options import (
+    Duration,
+    console_options,
+    existing_file,
+    json_option,
+    run_options,
+)
 from netadapt.cli.outcome import family_text, result_text
 from netadapt.cli.preview import preview_text
 from netadapt.cli.settings import resolve
@@ -39,6 +45,10 @@ Examples:
   # three networks from one search, each fine-tuned at length; later one more
   netadapt adapt mobilenet_v1 --data digits --budget 80%,60%,40%
   netadapt adapt mobilenet_v1 --data digits --budget 30% --after runs/mobilenet_v1-digits-40pct
+\b
+  # candidates tried on two GPUs at once
+  netadapt adapt resnet50 --weights pretrained --data imagenet/ --budget 60% \\
+    --workers cuda:0,cuda:1
 \b
   # settings in a file; flags override it
   netadapt init > run.toml
@@ -181,6 +191,19 @@ M:F        your own function F of module M
     is_flag=True,
     default=None,
     help="Fine-tune with the noise of the first device's weights, such as crossbar:?noise=pcm.",
+)
+@click.option(
+    "--workers",
+    metavar="WHO",
+    help="Who tries candidates side by side: a number of processes, GPUs such as cuda:0,cuda:1, "
+    "ray for the Ray cluster that runs here, or ray://head:10001. On CPUs the result is the same, "
+    "bit for bit.  [default: 1]",
+)
+@click.option(
+    "--trial-limit",
+    type=Duration(),
+    help="Time without news after which a worker is ended and its trial is run elsewhere.  "
+    "[default: ten times what such a trial took]",
 )
 @click.option(
     "--codecarbon",

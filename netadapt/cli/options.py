@@ -240,6 +240,9 @@ def run_options(function: F) -> F:
             click.option("--batch-size", type=int, help="Images per step.  [default: 128]"),
             click.option("--bf16/--no-bf16", default=None,
                          help="Train in bfloat16 where that is safe.  [default: no]"),
+            click.option("--accumulate", type=int, metavar="PARTS",
+                         help="Take the images of a step in so many parts, so that more fit into "
+                         "memory.  [default: 1]"),
             click.option("--seed", type=int,
                          help="Of splits, weights and image order.  [default: 0]"),
             click.option("--trainer", help="Train on cpu or cuda.  [default: cpu]"),

@@ -42,11 +42,14 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "--batch-size": ("tuning.recipe.batch_size", "tuning.short.batch_size"),
     "--bf16": ("tuning.recipe.bf16", "tuning.short.bf16"),
     "--distill": ("tuning.recipe.distill", "tuning.short.distill"),
+    "--accumulate": ("tuning.recipe.accumulate", "tuning.short.accumulate"),
     "--noise-aware-training": ("tuning.recipe.noise_aware", "tuning.short.noise_aware"),
     "--seed": ("seed",),
     "--trainer": ("execution.trainer",),
     "--checkpoint-every": ("execution.checkpoint_every_s",),
     "--data-workers": ("execution.data_workers",),
+    "--workers": ("execution.workers",),
+    "--trial-limit": ("execution.trial_limit_s",),
 }
 """Which settings each flag gives."""
 

@@ -6,6 +6,7 @@ from netadapt.config.recipe import LARGE_IMAGES, SHORT_LIMIT, SMALL_IMAGES, Reci
 from netadapt.config.run import Execution, RunConfig
 from netadapt.config.rungs import RUNGS, Rung
 from netadapt.config.starter import starter
+from netadapt.config.workers import Workers, parse_workers
 
 __all__ = [
     "LARGE_IMAGES",
@@ -17,9 +18,11 @@ __all__ = [
     "RunConfig",
     "Rung",
     "Tuning",
+    "Workers",
     "check",
     "checked",
     "load_toml",
+    "parse_workers",
     "read_config",
     "starter",
 ]

@@ -10,7 +10,8 @@ from typing import Any
 
 from netadapt.config.run import RunConfig
 from netadapt.config.rungs import RUNGS, faults_of
-from netadapt.errors import Fault, SettingsError
+from netadapt.config.workers import parse_workers
+from netadapt.errors import Fault, SettingsError, UsageError
 from netadapt.units import RESOURCES, Budget
 
 
@@ -57,6 +58,7 @@ _RECIPE = {
     "distill_weight": Range(0, 1),
     "temperature": _POSITIVE,
     "ema": _LESS_THAN_ALL,
+    "accumulate": _SOME,
 }
 SCREENINGS = ("loss", "selection")
 
@@ -76,6 +78,7 @@ RANGES: dict[str, Range] = {
     "tuning.screen_batches": _SOME,
     "execution.checkpoint_every_s": _POSITIVE,
     "execution.data_workers": _ANY_COUNT,
+    "execution.trial_limit_s": _POSITIVE,
     **{f"tuning.{which}.{key}": r for which in ("recipe", "short") for key, r in _RECIPE.items()},
 }
 """The range of every setting that is a number; those that may be left out may also be None."""
@@ -112,6 +115,7 @@ def check(config: RunConfig, *, budgeted: bool = True) -> list[Fault]:
         *_numbers(config.to_json()),
         *_limit(config.limit),
         *_trainer(config.execution.trainer),
+        *_workers(config.execution.workers),
     ]
 
 
@@ -248,3 +252,10 @@ def _trainer(trainer: str) -> Iterator[Fault]:
         yield Fault(
             "execution.trainer", f"is {trainer!r}; train on cpu, cuda, or one GPU such as cuda:1."
         )
+
+
+def _workers(workers: str) -> Iterator[Fault]:
+    try:
+        parse_workers(workers)
+    except UsageError as error:
+        yield Fault("execution.workers", str(error))

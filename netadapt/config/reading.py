@@ -172,8 +172,15 @@ def _rungs(setting: Setting, value: Any, faults: list[Fault]) -> tuple[Rung, ...
         raise _Wrong(f"is refused: {error}") from error
 
 
+def _workers(setting: Setting, value: Any, faults: list[Fault]) -> str:
+    """A number of processes may be written as one."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if whole else _expect(str, value, "a number of processes, or a text")
+
+
 _READERS = {
     "budgets": _budgets, "devices": _devices, "model_args": _model_args, "rungs": _rungs,
+    "execution.workers": _workers,
 }  # fmt: skip
 """Settings that are more than a plain value."""
 

@@ -26,6 +26,8 @@ class Recipe:
         temperature: what logits are divided by before they are compared with the teacher's.
         ema: share of a running average of the weights that stays at each step; the average is what
             the training results in. 0 averages nothing.
+        accumulate: in how many parts the images of a step go through the network, so that more of
+            them fit into memory; gradients are added up. Batch normalization sees each part alone.
         noise_aware: whether fine-tuning meets the weights of another chip at each step, on a device
             whose weights are analog.
     """
@@ -43,6 +45,7 @@ class Recipe:
     distill_weight: float = 0.5
     temperature: float = 4.0
     ema: float = 0.0
+    accumulate: int = 1
     noise_aware: bool = False
 
     def suited(self, pixels: int, share: float = 1.0) -> "Recipe":

@@ -8,6 +8,7 @@ from typing import Any
 
 from netadapt.config.recipe import Recipe, Tuning
 from netadapt.config.rungs import RUNGS, Rung
+from netadapt.config.workers import parse_workers
 from netadapt.search.schedule import Schedule
 from netadapt.units import Budget
 
@@ -22,11 +23,24 @@ class Execution:
             a run loses at most if it is cut off.
         data_workers: processes that read images from disk, or the examples of a task of your own;
             ``None`` takes as many as suit their cost and the processor, and 0 is none.
+        workers: who tries the candidates of an iteration, each one at a time: ``1`` for the run's
+            own process, a number of processes, a process for each of some GPUs such as
+            ``cuda:0,cuda:1``, ``ray`` for the Ray cluster that runs here, or the address of one,
+            such as ``ray://head:10001``.
+        trial_limit_s: seconds without news after which a worker is taken for one that hangs;
+            ``None`` takes ten times as long as the longest such trial so far took.
     """
 
     trainer: str = "cpu"
     checkpoint_every_s: float = 600.0
     data_workers: int | None = None
+    workers: str = "1"
+    trial_limit_s: float | None = None
+
+    def placed(self) -> "Execution":
+        """The same; where GPUs try candidates, the first of them also trains at length."""
+        gpus = parse_workers(self.workers).gpus
+        return replace(self, trainer=gpus[0]) if gpus and self.trainer == "cpu" else self
 
 
 def _default_devices() -> dict[str, str]:
@@ -140,7 +154,8 @@ class RunConfig:
 
     def suited(self, pixels: int) -> "RunConfig":
         """The same settings, with what they left open set as suits images of so many pixels."""
-        return replace(self, tuning=self.tuning.suited(pixels))
+        tuning, execution = self.tuning.suited(pixels), self.execution.placed()
+        return replace(self, tuning=tuning, execution=execution)
 
     @property
     def ladder(self) -> tuple[Rung, ...]:

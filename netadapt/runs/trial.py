@@ -32,6 +32,10 @@ class Job:
         limit: part of the images to use; None for all.
         seen_by: weights that the run began with, whose preset says how images are prepared.
         data_workers: processes that read images; None for as many as suit.
+        threads: that compute a trial on a CPU, wherever that is, because their number decides the
+            last bits; 0 for as many as the process has.
+        images: fingerprint of the images, so that a worker refuses others of the same name; empty
+            where it is not known.
     """
 
     model: Mapping[str, Any]
@@ -49,6 +53,8 @@ class Job:
     limit: float | int | None = None
     seen_by: str | None = None
     data_workers: int | None = None
+    threads: int = 0
+    images: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,7 @@ class Phase:
 
     Attributes:
         name: ``training``, ``screening``, ``tuning``, ``scoring``, ``measuring`` or ``exporting``.
-        seconds: elapsed.
+        seconds: elapsed; of candidates that are tried side by side, each one's share of it.
         images: how many were trained on: a forward and a backward pass each.
         scored: how many only went forward, to be scored, to re-estimate statistics, or through a
             teacher.

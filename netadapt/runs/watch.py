@@ -79,7 +79,8 @@ class Activity:
     def text(self, now_s: float) -> str:
         """``train 40 of 90, loss 0.51, 310 images/s, 2 min left``."""
         news, seconds = self.latest, now_s - self.began_s
-        words = [f"{news.what} {news.done} of {news.total}"]
+        far = f" {news.done} of {news.total}" if news.total > 1 else ""
+        words = [f"{news.what}{far}"]
         if news.loss is not None:
             words.append(f"loss {news.loss:.3g}")
         share = 1 - self.from_done / news.done if news.done else 0.0
@@ -121,7 +122,7 @@ class Watch:
     measured_s: float = 0.0
     _share: bool = field(default=True, init=False)
     _metric: str = field(default="accuracy", init=False)
-    _activity: Activity | None = field(default=None, init=False)
+    _activities: dict[str, Activity] = field(default_factory=dict, init=False)
     _last_s: float | None = field(default=None, init=False)
     _worked_s: float = field(default=0.0, init=False)
     _marks: list[float] = field(default_factory=list, init=False)
@@ -134,7 +135,7 @@ class Watch:
         if isinstance(event, Progress):
             self._progress(event, now_s)
             return
-        self._activity = None
+        self._activities.pop("", None)  # those of workers go on
         self._work(event)
         self.stage = _AFTER.get(type(event), self.stage)
         if isinstance(event, Started | Continued):
@@ -168,14 +169,16 @@ class Watch:
     def _step(self, step: Step) -> None:
         self.steps[step.iteration] = step
         self.stage, self.trials, self.tried = "proposing", 0, 0
+        self._activities.clear()
         self._marks.append(self._worked_s)
 
     def _progress(self, news: Progress, now_s: float) -> None:
-        if self._activity is None or self._activity.latest.what != news.what:
-            self._activity = Activity(news, now_s, news.done)
-        self._activity.latest = news
+        activity = self._activities.get(news.worker)
+        if activity is None or activity.latest.what != news.what:
+            activity = self._activities[news.worker] = Activity(news, now_s, news.done)
+        activity.latest = news
         if news.done >= news.total:
-            self._activity = None
+            del self._activities[news.worker]
 
     @property
     def last(self) -> Step | None:
@@ -225,9 +228,8 @@ class Watch:
 
     def rows(self, now_s: float) -> list[tuple[str, str]]:
         """All of it, labelled."""
-        rows = [("stage", self.stage)]
-        if self._activity is not None:
-            rows[0] = ("stage", self._activity.text(now_s))
+        doing = {who: what.text(now_s) for who, what in sorted(self._activities.items())}
+        rows = [("stage", doing.pop("", self.stage)), *doing.items()]
         if self.steps:
             rows.append(("iterations", str(max(self.steps))))
         rows += self.loads().items()
@@ -241,7 +243,11 @@ class Watch:
 
     def line(self, now_s: float) -> str:
         """What goes on, in one line."""
-        words = [self._activity.text(now_s) if self._activity else self.stage]
+        own = self._activities.get("")
+        words = [own.text(now_s) if own else self.stage]
+        workers = len(self._activities) - (own is not None)
+        if workers:
+            words.append(f"{workers} worker{'s' * (workers > 1)} at it")
         if self.trials:
             words.insert(0, f"iteration {max(self.steps, default=0) + 1}")
             words.append(f"trial {self.tried} of {self.trials}")

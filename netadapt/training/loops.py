@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,7 @@ from netadapt.config import Recipe
 from netadapt.data.batches import skipped
 from netadapt.data.task import Batch, Task
 from netadapt.errors import TrainingError, UsageError
+from netadapt.training.accumulation import backward
 from netadapt.training.averaging import Average
 from netadapt.training.batchnorm import BATCH_NORMS
 from netadapt.training.checkpoint import Checkpoint, Place, fingerprint, restore_state, state_of
@@ -114,6 +116,11 @@ def fine_tune(
         lessons(task, recipe, teacher, target) as lesson,
         seeded(seed, target),
     ):
+
+        def loss_on(inputs: Any, targets: Any) -> Tensor:
+            with torch.autocast(target.type, torch.bfloat16, enabled=recipe.bf16):
+                return lesson(inputs, model(inputs), targets)
+
         _train_mode(model)
         optimizer, average = _optimizer(model, recipe), Average(model, recipe.ema)
         parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -125,20 +132,18 @@ def fine_tune(
         patience = 1 if target.type == "cpu" else 20
         rest = itertools.islice(_endless(task, recipe, seed, place), max(0, stop - place.step))
         for epoch, number, batch in rest:
-            inputs, targets = moved(batch, target, dtype)
+            batch = moved(batch, target, dtype)
             for group in optimizer.param_groups:
                 group["lr"] = recipe.lr_at(place.step, total)
-            with torch.autocast(target.type, torch.bfloat16, enabled=recipe.bf16):
-                loss = lesson(inputs, model(inputs), targets)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss = backward(loss_on, batch, recipe.accumulate)
             if recipe.clip_norm is not None:
                 nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
             optimizer.step()
             average.update(place.step)
             seconds = before + time.perf_counter() - started
-            place = Place(place.step + 1, epoch, number + 1, place.seen + len(inputs), seconds)
-            pending.append(loss.detach())
+            place = Place(place.step + 1, epoch, number + 1, place.seen + len(batch[0]), seconds)
+            pending.append(loss)
             if len(pending) >= patience or place.step == stop:
                 losses += torch.stack(pending).float().tolist()
                 pending.clear()

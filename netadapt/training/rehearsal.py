@@ -18,6 +18,7 @@ from netadapt.config import Recipe
 from netadapt.data.task import Batch, SplitName, Task
 from netadapt.errors import DataError, MetricError, NetAdaptError
 from netadapt.plugins import blamed, own_code
+from netadapt.training.accumulation import divided
 from netadapt.training.distillation import loss_of
 from netadapt.training.placement import arranged, moved, open_trainer, seeded
 
@@ -39,7 +40,7 @@ def rehearse(model: nn.Module, task: Task, recipe: Recipe, *, trainer: str = "cp
     Raises:
         DataError: something of the task, or the model on it, is not what it should be.
         UsageError: the user's own code failed, and it says where; or the recipe contradicts the
-            task.
+            task, or accumulates gradients of batches that cannot be divided.
     """
     names: tuple[SplitName, ...] = get_args(SplitName)
     batches = {name: _first(task, name, recipe) for name in names}
@@ -50,6 +51,8 @@ def rehearse(model: nn.Module, task: Task, recipe: Recipe, *, trainer: str = "cp
         for name, batch in batches.items():
             with _told(f"A batch of the {name} split of task {task.name!r}, on its way,"):
                 batches[name] = moved(batch, target, dtype)
+        if recipe.accumulate > 1:
+            list(divided(batches["train"], recipe.accumulate))
         _learn(model, replace(task, loss=loss_of(task, recipe)), batches["train"])
         for name in ("holdout", "test"):
             _score(model, task, name, batches[name])

@@ -1,5 +1,7 @@
-"""Where candidates are tried: in this process, or in others."""
+"""Where candidates are tried: in this process, in others, or on a Ray cluster."""
 
+from netadapt.workers.crew import Attempt
 from netadapt.workers.evaluate import Evaluator, evaluate
+from netadapt.workers.opening import seated, staffed
 
-__all__ = ["Evaluator", "evaluate"]
+__all__ = ["Attempt", "Evaluator", "evaluate", "seated", "staffed"]

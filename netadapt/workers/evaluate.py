@@ -5,6 +5,7 @@ the files can try it; nothing of the run's lock, links or journal is touched.
 """
 
 import math
+import platform
 import statistics
 import zlib
 from collections.abc import Callable, Iterable
@@ -16,7 +17,7 @@ from typing import Any
 from torch import nn
 
 from netadapt import data, training
-from netadapt.errors import MetricError, TrainingError
+from netadapt.errors import DataError, MetricError, TrainingError
 from netadapt.export.analog import score_on, training_on
 from netadapt.export.deployment import calibration_images, scored_model
 from netadapt.models import ModelSpec, restore, save_weights
@@ -26,7 +27,8 @@ from netadapt.platforms.measurement import DeviceInfo
 from netadapt.pruning.importance import top
 from netadapt.pruning.repair import repair
 from netadapt.pruning.surgery import shrink
-from netadapt.runs import Job, Keep, Outcome, Stopwatch, Trial
+from netadapt.runs import Job, Keep, Outcome, Progress, Stopwatch, Trial
+from netadapt.runs.progress import throttled, training_progress
 from netadapt.search.race import BLOCK
 from netadapt.tracing import trace
 from netadapt.training.samples import Samples
@@ -63,12 +65,14 @@ class Evaluator:
         original: the unpruned architecture; its weights do not matter.
         network: what was traced from it.
         watch: times the trials.
+        notify: told how far a trial is.
     """
 
     task: data.Task
     original: nn.Module
     network: Network
     watch: Stopwatch = field(default_factory=Stopwatch)
+    notify: Callable[[Progress], None] = lambda news: None
     _base: tuple[str, Scoring] | None = field(default=None, init=False, repr=False)
     _teacher: tuple[str, nn.Module] | None = field(default=None, init=False, repr=False)
     _looked: _Work = field(default_factory=_Work, init=False, repr=False)
@@ -76,11 +80,20 @@ class Evaluator:
 
     @classmethod
     def of(cls, job: Job) -> "Evaluator":
-        """Load the data and build the architecture that the trials of a run share."""
+        """Load the data and build the architecture that the trials of a run share.
+
+        Raises:
+            DataError: the images are not those of the run.
+        """
         reading = data.Reading(
             job.limit, preset_of(job.model["name"], job.seen_by), job.data_workers
         )
         task = data.load(job.data, input_size=job.input_size, seed=job.seed, reading=reading)
+        if job.images and task.describe()["fingerprint"] != job.images:
+            raise DataError(
+                f"The images of {job.data} on {platform.node()} are not those of the run; give "
+                "every worker the same."
+            )
         original = ModelSpec.from_json(job.model).build()
         return cls(task, original, trace(original, task.input_shape))
 
@@ -96,6 +109,7 @@ class Evaluator:
             return Outcome(trial.index, trial.rung, 0.0, {}, failed=f"{trial.name}: {error}")
 
     def _tried(self, trial: Trial) -> Outcome:
+        self.notify(Progress(f"trying {trial.name}", 0, 1))
         with self.watch.lap() as lap:
             model, keep, work = self._prepared(trial)
             score = self._score(model, trial)
@@ -141,9 +155,14 @@ class Evaluator:
             job.short, job.steps, seed=seed, trainer=job.trainer, until=trial.until,
             checkpoint=checkpoint,
         )  # fmt: skip
+        progress = training_progress(
+            throttled(self.notify), f"fine-tune of {trial.name}", job.short.batch_size
+        )
         with training_on(DeviceInfo.from_json(job.device), model, job.short, seed):
             teacher = self._taught_by(job.teacher) if job.teacher else None
-            result = training.fine_tune(model, self.task, course, teacher=teacher)
+            result = training.fine_tune(
+                model, self.task, course, teacher=teacher, progress=progress
+            )
         trained = result.images_seen - result.resumed_at
         return _Work(trained, forward=trained if teacher else 0)
 
