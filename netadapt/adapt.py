@@ -314,7 +314,7 @@ def _first_step(workbench: "Workbench", space: Space, spreads: Mapping[str, floa
     else:
         if needs_training(config, subject.data):
             epochs = config.tuning.train_epochs
-            phase = workbench.train(
+            phase = workbench.trained(
                 subject.module, epochs, seed=config.seed, what="train", name="original"
             )
         else:

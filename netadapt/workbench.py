@@ -1,7 +1,7 @@
 """The workshop of the search, with real models on real devices."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,18 +13,19 @@ from netadapt import export, training
 from netadapt.assembly import Assembly
 from netadapt.config import RunConfig
 from netadapt.errors import RunError
-from netadapt.export.analog import score_on, training_on
+from netadapt.export.analog import score_on
 from netadapt.export.deployer import Deployer, Written
 from netadapt.export.deployment import as_computed, calibration_images
 from netadapt.export.widths import sizes_of
 from netadapt.files import write_atomically
-from netadapt.models import restore, save_weights
+from netadapt.long_training import LongTraining
+from netadapt.models import restore
 from netadapt.network import Cost, Network, Sizes, keep_first
 from netadapt.platforms import Effort
 from netadapt.platforms.measurement import Measurement
 from netadapt.pruning.surgery import shrink
 from netadapt.report.page import write_report
-from netadapt.runs import Job, Keep, Outcome, Phase, Run, Step, Trial, last, read_journal
+from netadapt.runs import Job, Keep, Outcome, Run, Step, Trial, last, read_journal
 from netadapt.runs.events import (
     Exported,
     Figures,
@@ -35,7 +36,6 @@ from netadapt.runs.events import (
     Trained,
     Warned,
 )
-from netadapt.runs.progress import training_progress
 from netadapt.search.budgets import Bound, load
 from netadapt.search.fleet import DECIDING, WHOLE, Deployment, Fleet, scored_as
 from netadapt.search.strategies import Proposal, Scores
@@ -248,39 +248,10 @@ class Workbench:
             iterations=step.iteration,
         )
 
-    def train(self, model: nn.Module, epochs: float, *, seed: int, what: str, name: str) -> Phase:
-        """Train a model at length, in place, with the run's recipe, and write its weights.
-
-        A network that was pruned for a device is trained as it will compute there, and learns from
-        the unpruned one if the recipe says so.
-        """
-        place = training.Checkpoint(
-            self.run.weights_path(name).with_suffix(".partial"),
-            self.config.execution.checkpoint_every_s,
-        )
-        course = training.Course(
-            self.config.tuning.recipe,
-            epochs=epochs,
-            seed=seed,
-            trainer=self.config.execution.trainer,
-            checkpoint=place,
-        )
-        original = self.subject.module
-        pruned = model is not original
-        teacher = original if pruned and course.recipe.distill else None
-        there = training_on(scored_as(self.fleet.devices), model, course.recipe, seed)
-        with self.fleet.watch.lap() as lap, there if pruned else nullcontext():
-            result = training.fine_tune(
-                model,
-                self.subject.data,
-                course,
-                teacher=teacher,
-                progress=training_progress(self.run.notify, what, course.recipe.batch_size),
-            )
-        save_weights(model, self.run.weights_path(name))
-        place.discard()
-        seen = result.images_seen
-        return lap.phase("training", seen, scored=seen if teacher else 0)
+    @property
+    def trained(self) -> LongTraining:
+        """Trains a network at length."""
+        return LongTraining(self.config, self.subject, self.fleet, self.run)
 
     def original(self) -> Deployment:
         """The unpruned network as it goes to the devices."""
@@ -308,7 +279,7 @@ class Workbench:
         if run.last(Trained, what="adapted", iteration=step.iteration) is not None:
             return self._loaded(step.keep, "adapted")
         model = self._loaded(step.keep, step.weights)
-        phase = self.train(
+        phase = self.trained(
             model, tuning.long_epochs, seed=derived_seed(self.config.seed, "long"),
             what="long fine-tune", name="adapted",
         )  # fmt: skip

@@ -32,7 +32,7 @@ ROOMS = [
     ["training"],
     ["export"],
     ["assembly", "workers"],
-    ["space", "workbench"],
+    ["space", "long_training", "workbench"],
     ["adapt", "train", "measure", "table", "inspect", "doctor", "export_run"],
     ["dry_run"],
     ["cli", "__main__"],
