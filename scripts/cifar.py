@@ -1,0 +1,450 @@
+#!/usr/bin/env python3
+"""Which way of shrinking keeps most accuracy at equal latency and equal training, on real images.
+
+    pip install 'netadapt[zoo]'
+    python scripts/cifar.py FOLDER [--arms ARM ...] [--budgets 75% 50% 35%] [--seeds 1]
+    python scripts/cifar.py FOLDER --judge
+
+FOLDER holds train/CLASS/*.jpg and test/CLASS/*.jpg; of CIFAR-10 for the table in results/. Writes
+results/cifar.csv, a row for each arm, budget and seed as soon as it is done; started again, it goes
+on where it was cut off, within a training too. What it needs for that is in --work. Measuring
+beside other work is rough: --judge measures every result again, beside the original, for longer.
+
+All arms of a seed start from the same trained weights (--epochs), and are trained for the same
+number of images after that (--after, in epochs): the short fine-tunes of the winner on the path
+count, and the long one takes the rest. What the search spends on losers is told beside it. Budgets
+are of the measured latency; an arm serves them one after the other, in one search. The arms:
+
+    exhaustive     NetAdapt as in the paper: one group an iteration, every proposal fine-tuned
+    rungs          the default: screened by loss, 4 of them tried, 2 fine-tuned
+    rungs_repair   the same with importance output_error, and repaired after each cut
+    several        all groups at once, by what each alone loses
+    knapsack       all groups at once, by Taylor importance per latency
+    magnitude      one threshold on the norms of all groups
+    uniform        one factor for all widths
+    random         random widths
+    tp_global      Torch-Pruning's magnitude pruner, one threshold for all groups, brought to the
+                   same measured latency
+    tp_local       the same, one share of every group
+    scratch        the widths that rungs found, trained from new weights for all the epochs
+    multiplier     the model with a smaller width multiplier, likewise; its latency is what it is
+"""
+
+import argparse
+import csv
+import json
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from provenance import write_csv
+from torch import nn
+
+from netadapt import training
+from netadapt.adapt import adapt
+from netadapt.assembly import Assembly, Source, assemble
+from netadapt.cli.console import Console
+from netadapt.config import RunConfig, Tuning
+from netadapt.export import to_onnx
+from netadapt.models import restore, save_weights
+from netadapt.platforms import Workload, open_platform
+from netadapt.platforms.measurement import Ratio
+from netadapt.pruning.surgery import shrink
+from netadapt.runs import Step, last, read_journal, steps_of
+from netadapt.runs.events import Finished
+from netadapt.runs.works import works
+from netadapt.search.fleet import DECIDING, WHOLE
+from netadapt.tracing import trace
+from netadapt.train import train
+from netadapt.units import parse_budget
+
+TARGET = Path(__file__).resolve().parent.parent / "results" / "cifar.csv"
+MODELS: Mapping[str, Mapping[str, Any]] = {
+    "mobilenet_v1": {"width": 0.5, "stem": "cifar"},
+    "mobilenet_v2": {},
+    "resnet18": {},
+}
+SEARCHES: Mapping[str, Mapping[str, Any]] = {
+    "exhaustive": {"finalists": 0},
+    "rungs": {},
+    "rungs_repair": {"importance": "output_error", "repair": True},
+    "several": {"strategy": "several"},
+    "knapsack": {"strategy": "knapsack", "importance": "taylor"},
+    "magnitude": {"strategy": "magnitude"},
+    "uniform": {"strategy": "uniform"},
+    "random": {"strategy": "random"},
+}
+PRUNERS = {"tp_global": True, "tp_local": False}
+WIDTHS = (0.375, 0.25, 0.125)
+ARMS = (*SEARCHES, *PRUNERS, "scratch", "multiplier")
+JUDGED = replace(DECIDING, precision=0.003, spread_s=30.0, time_limit_s=90.0)
+BATCH = 128
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all arms of one model and seed share."""
+
+    model: str
+    data: str
+    seed: int
+    epochs: float
+    after: float
+    steps: int
+    work: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where it keeps what it needs to go on."""
+        return self.work / f"{self.model}-{self.seed}"
+
+    @property
+    def weights(self) -> Path:
+        """Of the trained original."""
+        return self.folder / "original.safetensors"
+
+    def config(self, budget: str, more: Mapping[str, Any]) -> RunConfig:
+        """A run whose long fine-tune is a single step, since the script does that itself."""
+        tuning = Tuning(short_steps=self.steps, train_epochs=self.epochs, long_epochs=1e-6)
+        return RunConfig(
+            self.model, self.data, (parse_budget(budget),), model_args=MODELS[self.model],
+            weights=str(self.weights), tuning=tuning, seed=self.seed, **more,
+        )  # fmt: skip
+
+    @cached_property
+    def original(self) -> Assembly:
+        """The trained original with its images; trains it the first time."""
+        if not self.weights.is_file():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            config = replace(self.config("50%", {}), weights=None)
+            with Console() as console:
+                train(config, self.weights, notify=console)
+        return assemble(
+            Source(self.model, MODELS[self.model], str(self.weights), data=self.data,
+                   seed=self.seed)
+        )  # fmt: skip
+
+    @cached_property
+    def accuracy(self) -> float:
+        """Of the original, on test images."""
+        return training.accuracy(self.original.module, self.original.data, "test")
+
+    def trained(self, model: nn.Module, name: str, images: float) -> float:
+        """The test accuracy after training on so many images; goes on where it was cut off."""
+        place, done = self.folder / f"{name}.partial", self.folder / f"{name}.safetensors"
+        done.parent.mkdir(parents=True, exist_ok=True)
+        task = self.original.data
+        if done.is_file():
+            restore(model, done)
+        else:
+            course = training.Course(
+                Tuning().suited(task.pixels).recipe, steps=max(1, round(images / BATCH)),
+                seed=self.seed + 1, checkpoint=training.Checkpoint(place, 300.0),
+            )  # fmt: skip
+            training.fine_tune(model, task, course)
+            save_weights(model, done)
+            place.unlink(missing_ok=True)
+        done.with_suffix(".onnx").write_bytes(self.onnx(model))
+        return training.accuracy(model, task, "test")
+
+    def onnx(self, model: nn.Module) -> bytes:
+        """A network as it is measured."""
+        return to_onnx(model, self.original.spec.input_shape)
+
+    def counted(self, epochs: float) -> float:
+        """Images of so many epochs."""
+        return epochs * len(self.original.data.train)
+
+
+Row = dict[str, object]
+
+
+def searched(setting: Setting, arm: str, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    """What each budget comes to, of an arm that is a search."""
+    spent, after = [0, 0], None
+    for budget in budgets:
+        folder = setting.folder / arm / budget.rstrip("%")
+        config = replace(setting.config(budget, SEARCHES[arm]), after=after)
+        with Console() as console:
+            adapt(config, folder, notify=console)
+        after, records = folder, read_journal(folder)
+        for work in (work for record in records for work in works(record.event)):
+            if work.name in ("screening", "tuning"):
+                spent[0], spent[1] = spent[0] + work.images, spent[1] + work.scored
+        yield (
+            budget,
+            _result(setting, folder, steps_of(records)[-1])
+            | {
+                "search_trained": spent[0],
+                "search_scored": spent[1],
+            },
+        )
+
+
+def _result(setting: Setting, folder: Path, step: Step) -> Row:
+    """A search's last network after the rest of the training."""
+    finished = last(read_journal(folder), Finished)
+    assert finished is not None
+    subject = setting.original
+    model = shrink(subject.module, subject.network, step.keep)
+    restore(model, folder / "weights" / f"{step.weights}.safetensors")
+    path = step.iteration * setting.steps * BATCH
+    rest = max(0.0, setting.counted(setting.after) - path)
+    name = f"{folder.parent.name}/{folder.name}-trained"
+    cost = finished.after.costs["latency"] / finished.before.costs["latency"]
+    return {
+        "latency": f"{cost:.4f}",
+        "accuracy": f"{setting.trained(model, name, rest):.4f}",
+        "path_trained": path,
+        "long_trained": round(rest),
+        "iterations": step.iteration,
+        "file": f"{name}.onnx",
+        **_counts(subject, step.sizes),
+    }
+
+
+def _counts(subject: Assembly, sizes: Mapping[str, int]) -> Row:
+    network = subject.network
+    return {"macs": network.macs(sizes), "params": network.params(sizes)}
+
+
+def pruned(setting: Setting, arm: str, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    """What Torch-Pruning's pruner comes to, brought to each budget by the share that it removes."""
+    for budget in budgets:
+        limit = parse_budget(budget).value
+        chosen = _bisected(
+            lambda share: _by_torch_pruning(setting, share, whole=PRUNERS[arm]), setting, limit
+        )
+        name = f"{arm}/{budget.rstrip('%')}-trained"
+        images = setting.counted(setting.after)
+        counted = trace(chosen[0], setting.original.spec.input_shape)
+        yield (
+            budget,
+            {
+                "latency": f"{chosen[1]:.4f}",
+                "accuracy": f"{setting.trained(chosen[0], name, images):.4f}",
+                "path_trained": 0,
+                "long_trained": round(images),
+                "iterations": 1,
+                "file": f"{name}.onnx",
+                "macs": counted.macs({}),
+                "params": counted.params({}),
+                "search_trained": 0,
+                "search_scored": 0,
+            },
+        )
+
+
+def _bisected(
+    build: Callable[[float], nn.Module], setting: Setting, limit: float
+) -> tuple[nn.Module, float]:
+    """The largest of ten networks that is measured within a limit, and its share of the latency."""
+    low, high = 0.0, 0.98
+    best: tuple[nn.Module, float] | None = None
+    for _ in range(10):
+        share = (low + high) / 2
+        model = build(share)
+        cost = beside(setting, setting.onnx(model)).value
+        if cost <= limit:
+            high = share
+            best = (model, cost) if best is None or cost > best[1] else best
+        else:
+            low = share
+    if best is None:
+        raise SystemExit(f"No share reaches {limit:.0%} of the latency.")
+    return best
+
+
+def _by_torch_pruning(setting: Setting, share: float, *, whole: bool) -> nn.Module:
+    """Its magnitude pruner with a share removed of all channels, or of each group's, by eights."""
+    import torch_pruning
+
+    subject = setting.original
+    model = shrink(subject.module, subject.network, {})  # a copy
+    classifier = [m for m in model.modules() if isinstance(m, nn.Linear)][-1]
+    pruner = torch_pruning.pruner.MagnitudePruner(
+        model, (torch.zeros(1, *subject.spec.input_shape),),
+        torch_pruning.importance.MagnitudeImportance(p=2), pruning_ratio=share,
+        global_pruning=whole, round_to=8, ignored_layers=[classifier],
+    )  # fmt: skip
+    pruner.step()
+    return model
+
+
+def from_scratch(setting: Setting, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    """The widths that rungs found, trained from new weights."""
+    subject = setting.original
+    for budget in budgets:
+        folder = setting.folder / "rungs" / budget.rstrip("%")
+        steps = steps_of(read_journal(folder))
+        if not steps:
+            continue
+        fresh = assemble(
+            Source(setting.model, MODELS[setting.model], data=setting.data, seed=setting.seed)
+        )
+        sizes = steps[-1].sizes
+        model = shrink(fresh.module, fresh.network, steps[-1].keep)
+        share = steps[-1].measured["latency"] / steps[0].measured["latency"]
+        row = _new(setting, model, f"scratch/{budget.rstrip('%')}", share)
+        yield budget, row | _counts(subject, sizes)
+
+
+def multiplied(setting: Setting, _: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    """The model with smaller width multipliers, trained from new weights."""
+    for width in WIDTHS:
+        args = {**MODELS[setting.model], "width": width}
+        found = assemble(Source(setting.model, args, data=setting.data, seed=setting.seed))
+        share = beside(setting, setting.onnx(found.module)).value
+        row = _new(setting, found.module, f"multiplier/{width}", share)
+        yield f"width {width}", row | _counts(found, {})
+
+
+def _new(setting: Setting, model: nn.Module, name: str, share: float) -> Row:
+    images = setting.counted(setting.epochs + setting.after)
+    return {
+        "latency": f"{share:.4f}",
+        "accuracy": f"{setting.trained(model, name, images):.4f}",
+        "path_trained": 0, "long_trained": round(images), "iterations": 0,
+        "file": f"{name}.onnx", "search_trained": 0, "search_scored": 0,
+    }  # fmt: skip
+
+
+def beside(setting: Setting, onnx: bytes, effort: Any = WHOLE) -> Ratio:
+    """What a network takes over what the original does."""
+    works_on = [
+        Workload("result", onnx, ()),
+        Workload("original", setting.onnx(setting.original.module), ()),
+    ]
+    small, large = (
+        r["latency"] for r in open_platform("ort:cpu").measure_networks(works_on, effort)
+    )
+    return Ratio.of(small, large)
+
+
+COLUMNS = (
+    "model", "arm", "budget", "seed", "latency", "judged", "judged_half_width", "accuracy_before",
+    "accuracy", "epochs", "after", "path_trained", "long_trained", "search_trained",
+    "search_scored", "iterations", "macs", "params", "file",
+)  # fmt: skip
+
+
+def known() -> list[Row]:
+    """Rows of earlier starts."""
+    if not TARGET.is_file():
+        return []
+    with TARGET.open(newline="") as file:
+        return [dict(row) for row in csv.DictReader(file)]
+
+
+def results(setting: Setting, arm: str, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    """What an arm comes to, budget by budget."""
+    if arm in SEARCHES:
+        return searched(setting, arm, budgets)
+    if arm in PRUNERS:
+        return pruned(setting, arm, budgets)
+    return (from_scratch if arm == "scratch" else multiplied)(setting, budgets)
+
+
+def run(setting: Setting, arms: Sequence[str], budgets: Sequence[str], rows: list[Row]) -> None:
+    """Add the rows that are missing."""
+    before = setting.accuracy  # of the original, which is trained first
+    for arm in arms:
+        head = {"model": setting.model, "arm": arm, "seed": str(setting.seed)}
+        have = {row["budget"] for row in rows if head.items() <= row.items()}
+        expected = {f"width {w}" for w in WIDTHS} if arm == "multiplier" else set(budgets)
+        if expected <= have:
+            continue
+        for budget, row in results(setting, arm, budgets):
+            if budget in have:
+                continue
+            told = {
+                **dict.fromkeys(COLUMNS, ""), **head, "budget": budget, **row,
+                "accuracy_before": f"{before:.4f}", "epochs": setting.epochs,
+                "after": setting.after,
+            }  # fmt: skip
+            rows.append(told)
+            write_csv(TARGET, rows, sys.argv)
+            print(json.dumps(told), flush=True)
+
+
+def judge(rows: list[Row], settings: Sequence[Setting]) -> None:
+    """Measure every result again, at length."""
+    by_seed = {str(setting.seed): setting for setting in settings}
+    for row in rows:
+        setting = by_seed.get(str(row["seed"]))
+        if setting is None or row["model"] != setting.model:
+            continue
+        ratio = beside(setting, (setting.folder / str(row["file"])).read_bytes(), JUDGED)
+        row["judged"] = f"{ratio.value:.4f}"
+        row["judged_half_width"] = f"{ratio.value * (ratio.uncertainty or 0.0):.4f}"
+        write_csv(TARGET, rows, sys.argv)
+        print(row["arm"], row["budget"], row["judged"], flush=True)
+
+
+def plot(rows: Sequence[Row], model: str, path: Path) -> None:
+    """Accuracy over measured latency, a line for each arm; a bar where there are several seeds."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 6), layout="constrained")
+    axes = figure.subplots()
+    chosen = [row for row in rows if row["model"] == model]
+    for number, arm in enumerate(arm for arm in ARMS if any(r["arm"] == arm for r in chosen)):
+        points: dict[object, list[tuple[float, float]]] = {}
+        for row in chosen:
+            if row["arm"] == arm:
+                at = float(str(row["judged"] or row["latency"]))
+                points.setdefault(row["budget"], []).append((at, float(str(row["accuracy"]))))
+        middles = sorted(
+            (statistics.mean(x for x, _ in found), 100 * statistics.mean(y for _, y in found),
+             100 * (statistics.stdev(y for _, y in found) if len(found) > 1 else 0.0))
+            for found in points.values()
+        )  # fmt: skip
+        xs, ys, spreads = zip(*middles, strict=True)
+        axes.errorbar(
+            [100 * x for x in xs], ys, yerr=spreads, marker="osD^v<>pP*Xh"[number % 12],
+            color=f"C{number % 10}", label=arm, capsize=2, linewidth=1,
+        )  # fmt: skip
+    original = 100 * statistics.mean(float(str(row["accuracy_before"])) for row in chosen)
+    axes.axhline(original, color="grey", linewidth=0.8, linestyle="--", label="original, as given")
+    axes.set_xlabel("measured latency, % of the original")
+    axes.set_ylabel("test accuracy, %")
+    axes.grid(alpha=0.3)
+    axes.legend(ncols=2, fontsize="small")
+    figure.savefig(path, format="png", dpi=110)
+
+
+def main() -> None:
+    """Run every arm that has no row yet."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", metavar="FOLDER")
+    parser.add_argument("--model", default="mobilenet_v1", choices=list(MODELS))
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
+    parser.add_argument("--budgets", nargs="+", default=["75%", "50%", "35%"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--epochs", type=float, default=100, help="of the original's training")
+    parser.add_argument("--after", type=float, default=20, help="epochs after it, in all")
+    parser.add_argument("--steps", type=int, default=100, help="of a short fine-tune")
+    parser.add_argument("--work", type=Path, default=Path("runs/cifar"))
+    parser.add_argument("--judge", action="store_true", help="measure what is there anew")
+    args = parser.parse_args()
+    settings = [
+        Setting(args.model, args.data, seed, args.epochs, args.after, args.steps, args.work)
+        for seed in args.seeds
+    ]
+    rows = known()
+    if args.judge:
+        judge(rows, settings)
+    else:
+        budgets = sorted(args.budgets, key=lambda text: -parse_budget(text).value)
+        for setting in settings:
+            run(setting, args.arms, budgets, rows)
+    plot(rows, args.model, TARGET.with_suffix(".png"))
+
+
+if __name__ == "__main__":
+    main()

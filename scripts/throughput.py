@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+"""How much of the time training and screening lose to what is around them.
+
+    python scripts/throughput.py [DATA] [--rounds 7] [--runs RUN ...]
+
+Writes results/throughput.csv. MobileNetV1 0.5 with the stem for small images, at 32 pixels, on one
+thread. Ours and a bare loop of PyTorch take turns, so that other work on the machine weighs on both
+alike; what counts is the median of the ratios of neighbours, with its quartiles:
+
+    training    images a second of fine_tune, over those of a bare loop with the same optimizer and
+                layout, on one batch that lies in memory
+    screening   images a second of score, over those of a bare forward pass
+    data        time to make the batches of an epoch, over that of training on them
+    RUN         of a finished run: the share of its time in which it neither trained, scored nor
+                measured: tracing, proposing, surgery, export, journal
+"""
+
+import argparse
+import itertools
+import math
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from provenance import write_csv
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from netadapt import data, training
+from netadapt.config import Tuning
+from netadapt.models import mobilenet_v1
+from netadapt.runs import read_journal
+from netadapt.runs.works import works
+from netadapt.search.race import BLOCK
+
+TARGET = Path(__file__).resolve().parent.parent / "results" / "throughput.csv"
+STEPS, BATCH, SCORED = 12, 128, 256
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long it takes."""
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def bare_training(model: nn.Module, images: Tensor, labels: Tensor) -> None:
+    """A loop as anybody writes it, channels-last and with the fused optimizer."""
+    model.train()
+    optimizer = torch.optim.SGD(
+        model.parameters(), lr=1e-4, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True
+    )
+    for _ in range(STEPS):
+        optimizer.zero_grad(set_to_none=True)
+        cross_entropy(model(images), labels).backward()
+        optimizer.step()
+
+
+def bare_inference(model: nn.Module, images: Tensor) -> None:
+    """As many forward passes as make the images that are scored."""
+    model.eval()
+    with torch.inference_mode():
+        for _ in range(STEPS):
+            model(images)
+
+
+def ratios(ours: Callable[[], object], bare: Callable[[], object], rounds: int) -> list[float]:
+    """Bare over ours in time: our rate over the bare one."""
+    ours(), bare()
+    return [seconds(bare) / seconds(ours) for _ in range(rounds)]
+
+
+def rates(task: data.Task, rounds: int) -> dict[str, list[float]]:
+    """Every ratio of each figure."""
+    model = mobilenet_v1(width=0.5, num_classes=task.num_classes or 10,
+                         in_channels=task.input_shape[0], stem="cifar")  # fmt: skip
+    plain = mobilenet_v1(width=0.5, num_classes=task.num_classes or 10,
+                         in_channels=task.input_shape[0], stem="cifar")  # fmt: skip
+    plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    recipe = replace(Tuning().suited(task.pixels).recipe, lr=1e-4, batch_size=BATCH)
+    course = training.Course(recipe, steps=STEPS)
+    images, labels = next(iter(task.batches("train", batch_size=BATCH)))
+    images = images.contiguous(memory_format=torch.channels_last)
+    batches = [
+        (i.clone(), t)
+        for i, t in itertools.islice(task.batches("train", batch_size=SCORED), STEPS)
+        if len(i) == SCORED
+    ]
+    batches = list(itertools.islice(itertools.cycle(batches), STEPS))
+    many = batches[0][0].contiguous(memory_format=torch.channels_last)
+
+    def made() -> None:
+        for _ in itertools.islice(_endless(task), STEPS):
+            pass
+
+    def trained() -> None:
+        training.fine_tune(model, task, course)
+
+    return {
+        "training": ratios(trained, lambda: bare_training(plain, images, labels), rounds),
+        "screening": ratios(
+            lambda: training.score(model, task, batches, block=BLOCK),
+            lambda: bare_inference(plain, many),
+            rounds,
+        ),
+        "data": [seconds(made) / seconds(trained) for _ in range(rounds)],
+    }
+
+
+def _endless(task: data.Task) -> itertools.chain[object]:
+    """Batches for training, epoch after epoch."""
+    return itertools.chain.from_iterable(
+        task.batches("train", batch_size=BATCH, shuffle=True, augment=True, epoch=epoch)
+        for epoch in itertools.count()
+    )
+
+
+def bookkeeping(run: Path) -> float:
+    """The share of a run's time that no training, scoring or measuring accounts for."""
+    records = read_journal(run)
+    work_s = math.fsum(
+        work.seconds
+        for record in records
+        for work in works(record.event)
+        if work.name != "exporting"
+    )
+    return 1 - work_s / (records[-1].time - records[0].time)
+
+
+def row(figure: str, values: Sequence[float]) -> dict[str, object]:
+    """A line of the table."""
+    low, middle, high = statistics.quantiles(values, n=4) if len(values) > 1 else values * 3
+    return {
+        "figure": figure, "ratio": f"{middle:.4f}", "lower_quartile": f"{low:.4f}",
+        "upper_quartile": f"{high:.4f}", "rounds": len(values),
+    }  # fmt: skip
+
+
+def main() -> None:
+    """Measure, and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", nargs="?", default="digits")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--runs", type=Path, nargs="*", default=[])
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    task = data.load(args.data, input_size=32)
+    found = rates(task, args.rounds)
+    rows = [row(figure, values) for figure, values in found.items()]
+    rows += [row(f"bookkeeping of {run.name}", [bookkeeping(run)]) for run in args.runs]
+    write_csv(TARGET, rows, sys.argv)
+    for line in rows:
+        print(line)
+
+
+if __name__ == "__main__":
+    main()
