@@ -100,6 +100,7 @@ def test_no_table_is_built_of_what_is_modelled():
         ("crossbar:?seconds=5", "needs noise=pcm"),
         ("crossbar:?noise=pcm&seconds=nan", "from programming on"),
         ("optical:?thermal=yes", "kind=mesh"),
+        ("optical:?kind=link&components=aggressive", "kind=link has no components"),
     ],
 )
 def test_what_an_option_cannot_be_is_said_in_a_sentence(uri, said):

@@ -125,10 +125,11 @@ def test_a_counter_that_falls_and_tells_no_range_is_no_reading():
     (900, 10, 500),  # it counted beyond its range
 ])  # fmt: skip
 def test_a_counter_that_was_set_back_is_not_one_that_went_round(before, now, span):
-    values, seconds = iter([before, now]), iter([0.0, 0.05])
+    values, seconds = iter([before, now, now + 7]), iter([0.0, 0.05, 0.1])
     meter = Meter(COUNTER, [Channel(lambda: next(values), span)], lambda: next(seconds))
     with pytest.raises(NoSensor, match="set back midway"):
         meter.read()
+    assert meter.read() == pytest.approx(7e-6)  # and goes on from there
 
 
 def test_a_counter_that_may_not_be_read_tells_how_to_allow_it_and_is_not_0(tmp_path, monkeypatch):

@@ -113,6 +113,9 @@ def open_optical(rest: str, options: Mapping[str, str]) -> ModelledPlatform:
         ),
         thermal=_flag(options, "thermal", default=False),
     )
+    for name in ("size", "components"):
+        if hardware.kind == "link" and name in options:
+            raise UsageError(f"kind=link has no {name}: its array is digital; leave it out.")
     if hardware.thermal and hardware.kind != "mesh":
         raise UsageError("thermal=yes is about a mesh's phase shifters; give kind=mesh with it.")
     return ModelledPlatform(_uri("optical", options), hardware, "8 bits", multiple=1)

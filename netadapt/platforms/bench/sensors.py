@@ -73,15 +73,16 @@ class Meter:
             NoSensor: it cannot be read any more.
         """
         values, at_s = self._values(), self.clock()
+        before, seconds = self._last, at_s - self._at_s
+        self._last, self._at_s = values, at_s  # a refusal is of this reading alone
         if self.sensor.kind == "counter":
-            most = MOST_W * (at_s - self._at_s) / SCALES[self.sensor.unit]
-            gained: float = sum(map(self._gained, self.channels, self._last, values, repeat(most)))
-            self.updates += values != self._last
+            most = MOST_W * seconds / SCALES[self.sensor.unit]
+            gained: float = sum(map(self._gained, self.channels, before, values, repeat(most)))
+            self.updates += values != before
         else:
-            gained = (sum(self._last) + sum(values)) / 2 * (at_s - self._at_s)
+            gained = (sum(before) + sum(values)) / 2 * seconds
             self.updates += 1
         self.joules += gained * SCALES[self.sensor.unit]
-        self._last, self._at_s = values, at_s
         return self.joules
 
     def _values(self) -> list[int]:
