@@ -152,7 +152,7 @@ def inspect_energy(source: Source, platform_uri: str) -> EnergyReport:
         platform = replace(platform, sparsity=Sparsity(MEASURED))
     platform = told_zeros(platform, assembly)
     layers = tuple((shape.name, shape) for shape in assembly.network.at({}))
-    if platform.sparsity is None:
-        return energy_report(source.model, layers, chip)
-    report = energy_report(source.model, layers, chip, platform.sparsity.shares)
-    return replace(report, hardware=f"{chip}, {platform.sparsity}")
+    shares = None if platform.sparsity is None else platform.sparsity.shares
+    report = energy_report(source.model, layers, chip, shares)
+    counted = tuple(layer.leaving_out(*platform.left_out) for layer in report.layers)
+    return replace(report, hardware=platform.name, layers=counted)

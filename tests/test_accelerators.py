@@ -58,6 +58,13 @@ def test_options_reach_the_hardware():
     assert open_platform("crossbar:?noise=rram").chips == 10
 
 
+def test_a_converter_too_coarse_for_its_sums_is_named_so():
+    """128 cells of up to 3, in one bit of 7 + 2 that storing them inverted saves: 8 bits."""
+    assert "8-bit ADC," in open_platform("crossbar:").describe().device
+    coarse = open_platform("crossbar:?cell_bits=4").describe().device
+    assert "8-bit ADC where exact sums need 10," in coarse
+
+
 def test_the_multiple_of_a_crossbar_is_what_fills_its_columns():
     assert open_platform("crossbar:").describe().multiple == 16
     assert open_platform("crossbar:?weight_bits=8").describe().multiple == 32
@@ -78,8 +85,12 @@ def test_no_table_is_built_of_what_is_modelled():
 @pytest.mark.parametrize(
     ("uri", "said"),
     [
-        ("eyeriss:?batch=0", "batch is a whole number from 1 on"),
-        ("eyeriss:?batch=two", "batch is a whole number from 1 on; found 'two'"),
+        ("eyeriss:?batch=0", "batch is a whole number from 1 to 999999"),
+        ("eyeriss:?batch=two", "batch is a whole number from 1 to 999999; found 'two'"),
+        (f"eyeriss:?batch={'9' * 5000}", "found 5000 characters"),
+        (f"crossbar:?rows={'9' * 400}", "found 400 characters"),
+        ("crossbar:?cell_bits=17", "cell_bits from 1 to 16"),
+        ("eyeriss:batch=4", r"write eyeriss:\?batch=4 or eyeriss:"),
         ("eyeriss:?zeros=1.5", "zeros is a share"),
         ("eyeriss:?zeros=many", "or a JSON file with a share for each layer; many cannot be read"),
         ("eyeriss:?dram=maybe", "dram is yes or no"),
@@ -89,6 +100,7 @@ def test_no_table_is_built_of_what_is_modelled():
         ("crossbar:?seconds=5", "needs noise=pcm"),
         ("crossbar:?noise=pcm&seconds=nan", "from programming on"),
         ("optical:?thermal=yes", "kind=mesh"),
+        ("optical:?kind=link&components=aggressive", "kind=link has no components"),
     ],
 )
 def test_what_an_option_cannot_be_is_said_in_a_sentence(uri, said):

@@ -101,6 +101,16 @@ def test_inspect_shows_energy_by_layer_level_and_kind_of_data(run, tmp_path):
     assert as_json["energy_j"] == pytest.approx(sum(p["energy_j"] for p in as_json["parts"]))
 
 
+def test_a_level_that_the_device_leaves_out_is_left_out_here_too_and_said(run):
+    args = ("mobilenet_v1", "-a", "width=0.25", "--input-size", "32", "--classes", "10", "--json")
+    whole, chip = (
+        json.loads(run(*args, "--on", f"eyeriss:?dram={flag}")[1]) for flag in ("yes", "no")
+    )
+    assert chip["energy_j"] == pytest.approx(whole["energy_without_dram_j"])
+    assert {"dram"} == {p["level"] for p in whole["parts"]} - {p["level"] for p in chip["parts"]}
+    assert "without dram" in chip["hardware"]
+
+
 def test_zeros_of_real_images_lower_the_energy(run):
     args = ("mobilenet_v1", "-a", "width=0.25", "--on", "eyeriss:", "--json")
     dense = json.loads(run(*args, "--input-size", "32", "--classes", "10")[1])

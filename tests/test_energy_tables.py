@@ -170,13 +170,29 @@ def test_a_table_without_energy_says_what_to_do(network):
         EnergyCost.of(LookupTable(BOARD.describe()))
 
 
-@pytest.mark.parametrize("text", ['{"name": "x"}', "{}", "no json", '{"joules": 0}'])
+WHOLE = (
+    '{"name": "x", "layers": "0", "joules": 1, "spread": 0, "windows": 3, "sensor": "s", '
+    '"seconds": {"call": 1}}'
+)
+
+
+def test_a_line_of_energy_says_what_was_measured():
+    row = NetworkEnergy.from_text(WHOLE)
+    assert (row.joules, row.windows, row.seconds) == (1.0, 3, {"call": 1.0})
+    assert NetworkEnergy.from_text(row.to_text()) == row
+
+
+@pytest.mark.parametrize("text", [
+    '{"name": "x"}', "{}", "no json", '{"joules": 0}', "[]", "null",
+    WHOLE.replace("3", '"many"'), WHOLE.replace('{"call": 1}', "[]"),
+    WHOLE.replace('"joules": 1', '"joules": -1'), WHOLE.replace('"spread": 0', '"spread": NaN'),
+])  # fmt: skip
 def test_a_line_of_energy_that_was_edited_is_out_of_place(built, tmp_path, text):
     _, path = built
     lines = path.read_text().splitlines(keepends=True)
     broken = [f"# energy: {text}\n" if line.startswith("# energy:") else line for line in lines]
     (tmp_path / "t.csv").write_text("".join(broken))
-    with pytest.raises(TableError, match=r"t\.csv"):
+    with pytest.raises(TableError, match=r"t\.csv has a value out of place: the energy of"):
         LookupTable.load(tmp_path / "t.csv")
 
 

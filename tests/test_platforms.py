@@ -33,8 +33,9 @@ def test_unknown_platforms_and_options():
         open_platform("ort:cpu?level=most")
     with pytest.raises(UsageError, match="from 1 to 1024"):
         open_platform("ort:cpu?batch=0")
-    with pytest.raises(UsageError, match="Cannot read the options"):
-        open_platform("ort:cpu?threads")
+    for query in ("threads", "threads=", "threads=1&threads=2"):
+        with pytest.raises(UsageError, match="Cannot read the options"):
+            open_platform(f"ort:cpu?{query}")
     with pytest.raises(UsageError, match="no number"):
         open_platform("synthetic:?block=wide")
     with pytest.raises(UsageError, match="Give the table"):

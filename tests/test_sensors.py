@@ -105,7 +105,8 @@ def test_a_counter_begins_anew_at_the_range_of_its_own_zone(tmp_path):
 @given(st.lists(st.integers(0, 999), max_size=30), st.integers(0, 999))
 def test_what_is_added_up_over_any_wraps_is_what_was_used(steps, start):
     used = start
-    meter = Meter(COUNTER, [Channel(lambda: used % 1000, 1000)], lambda: 0.0)
+    seconds = count()
+    meter = Meter(COUNTER, [Channel(lambda: used % 1000, 1000)], lambda: float(next(seconds)))
     for step in steps:
         used += step
         meter.read()
@@ -117,6 +118,18 @@ def test_a_counter_that_falls_and_tells_no_range_is_no_reading():
     meter = Meter(COUNTER, [Channel(lambda: next(values))], lambda: 0.0)
     with pytest.raises(NoSensor, match="set back"):
         meter.read()
+
+
+@pytest.mark.parametrize(("before", "now", "span"), [
+    (130_000_000_000, 500, 262_143_328_850),  # 132 kJ within 50 ms
+    (900, 10, 500),  # it counted beyond its range
+])  # fmt: skip
+def test_a_counter_that_was_set_back_is_not_one_that_went_round(before, now, span):
+    values, seconds = iter([before, now, now + 7]), iter([0.0, 0.05, 0.1])
+    meter = Meter(COUNTER, [Channel(lambda: next(values), span)], lambda: next(seconds))
+    with pytest.raises(NoSensor, match="set back midway"):
+        meter.read()
+    assert meter.read() == pytest.approx(7e-6)  # and goes on from there
 
 
 def test_a_counter_that_may_not_be_read_tells_how_to_allow_it_and_is_not_0(tmp_path, monkeypatch):
@@ -173,6 +186,13 @@ def test_of_an_orin_the_input_alone_counts_and_files_with_errors_are_passed_by(t
     meter = open_hwmon(tree(tmp_path, files), lambda: float(next(ticks)))
     assert str(meter.sensor) == "hwmon:VDD_IN"
     assert meter.read() == pytest.approx(6.0)  # 5 V * 1.2 A for a second
+
+
+def test_without_its_input_a_board_is_not_told_by_parts_of_it(tmp_path):
+    files = rails("class/hwmon/hwmon1", VDD_IN=(5000, 1200), VDD_SOC=(5000, 300))
+    files["class/hwmon/hwmon1/in1_input"] = "none"
+    with pytest.raises(NoSensor, match="VDD_IN, which is all that the board draws, cannot be read"):
+        open_hwmon(tree(tmp_path, files))
 
 
 def test_of_an_agx_xavier_all_rails_are_added(tmp_path):
@@ -290,6 +310,14 @@ def test_zeus_is_read_by_its_counter_or_by_its_power():
     assert meter.read() == pytest.approx(2.5)
     meter = zeus.open_zeus(lambda: Zeus(counts=False), lambda: float(next(ticks)))
     assert meter.read() == pytest.approx(40.0)  # 40 W for a second
+
+
+def test_zeus_that_fails_midway_is_a_sensor_that_cannot_be_read_any_more():
+    gpus = Zeus(counts=True)
+    meter = zeus.open_zeus(lambda: gpus)
+    gpus.mj = None
+    with pytest.raises(NoSensor, match="Instinct MI210 cannot be read any more"):
+        meter.read()
 
 
 def test_without_zeus_and_without_a_gpu_that_it_knows_there_is_a_sentence():

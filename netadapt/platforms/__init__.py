@@ -215,10 +215,14 @@ def open_platform(uri: str) -> Platform:
     address, _, query = uri.partition("?")
     scheme, _, rest = address.partition(":")
     try:
-        options: Mapping[str, str] = dict(parse_qsl(query, strict_parsing=bool(query)))
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+        options: Mapping[str, str] = dict(pairs)
+        if len(options) < len(pairs) or not all(options.values()):
+            raise ValueError
     except ValueError:
         raise UsageError(
-            f"Cannot read the options of {uri}; write them like ?threads=2&level=all."
+            f"Cannot read the options of {uri}; write them like ?threads=2&level=all, each "
+            "once and with a value."
         ) from None
     if scheme not in _OPENERS:
         return _users_own(address, options)

@@ -66,11 +66,23 @@ class NetworkEnergy:
 
     @classmethod
     def from_text(cls, text: str) -> "NetworkEnergy":
-        """What :meth:`to_text` wrote; raises ``KeyError``, ``TypeError`` or ``ValueError``."""
-        values: dict[str, Any] = json.loads(text)
-        seconds = {str(name): float(value) for name, value in values["seconds"].items()}
-        row = cls(**{**values, "seconds": seconds})
-        numbers = (row.joules, *seconds.values())
+        """What :meth:`to_text` wrote.
+
+        Raises:
+            ValueError: a number or a text is not where it should be.
+        """
+        try:
+            told: dict[str, Any] = json.loads(text)
+            seconds = {str(name): float(value) for name, value in told["seconds"].items()}
+            row = cls(
+                str(told["name"]), str(told["layers"]), float(told["joules"]),
+                float(told["spread"]), int(told["windows"]), str(told["sensor"]), seconds,
+            )  # fmt: skip
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"the energy of a network, {text[:60]!r}, was cut or edited; remove that line"
+            ) from error
+        numbers = (row.joules, row.spread, *seconds.values())
         if not all(math.isfinite(number) for number in numbers) or row.joules <= 0:
             raise ValueError(f"the energy of {row.name} is no number above zero")
         return row

@@ -79,11 +79,13 @@ class Crossbar:
 
     def __str__(self) -> str:
         """Technology, precision and batch, as they stand beside every figure."""
+        needed = self.lossless_adc_bits
+        coarse = f" where exact sums need {needed}" if self.adc_bits < needed else ""
         return (
             f"modelled ISAAC crossbars, 32 nm, {self.rows}x{self.columns}, {self.weight_bits}-bit "
             f"weights in {self.cell_bits}-bit cells, {self.input_bits}-bit inputs, "
-            f"{self.adc_bits}-bit ADC, idle columns {'resting' if self.gated else 'driven'}, "
-            "batch 1"
+            f"{self.adc_bits}-bit ADC{coarse}, "
+            f"idle columns {'resting' if self.gated else 'driven'}, batch 1"
         )
 
     @property

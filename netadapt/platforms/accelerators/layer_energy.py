@@ -45,9 +45,14 @@ class LayerEnergy:
         """Joules for one image, all levels together."""
         return sum(part.energy_j for part in self.parts)
 
+    def leaving_out(self, *levels: str) -> "LayerEnergy":
+        """The same, some levels left out."""
+        parts = tuple(part for part in self.parts if part.level not in levels)
+        return LayerEnergy(parts, self.latency_s)
+
     def without(self, *levels: str) -> float:
         """Joules for one image, some levels left out: ``without("dram")`` is the chip alone."""
-        return sum(part.energy_j for part in self.parts if part.level not in levels)
+        return self.leaving_out(*levels).energy_j
 
 
 def added(parts: Iterable[Part]) -> tuple[Part, ...]:

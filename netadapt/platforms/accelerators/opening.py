@@ -66,6 +66,11 @@ def open_crossbar(rest: str, options: Mapping[str, str]) -> ModelledPlatform:
             f"There is no figure for a converter of {arrays.adc_bits} bits; give adc_bits from "
             f"{min(ADC_BITS)} to {max(ADC_BITS)}."
         )
+    if arrays.cell_bits > arrays.weight_bits:
+        raise UsageError(
+            f"A cell of {arrays.cell_bits} bits holds more than a weight of {arrays.weight_bits}; "
+            f"give cell_bits from 1 to {arrays.weight_bits}."
+        )
     if not arrays.filters:
         raise UsageError(
             f"A weight of {arrays.weight_bits} bits takes {arrays.cells} columns, and an array has "
@@ -108,9 +113,16 @@ def open_optical(rest: str, options: Mapping[str, str]) -> ModelledPlatform:
         ),
         thermal=_flag(options, "thermal", default=False),
     )
+    for name in ("size", "components"):
+        if hardware.kind == "link" and name in options:
+            raise UsageError(f"kind=link has no {name}: its array is digital; leave it out.")
     if hardware.thermal and hardware.kind != "mesh":
         raise UsageError("thermal=yes is about a mesh's phase shifters; give kind=mesh with it.")
     return ModelledPlatform(_uri("optical", options), hardware, "8 bits", multiple=1)
+
+
+_DIGITS = 6
+"""Of a whole number: no batch, array or cell is larger, and all sums stay exact."""
 
 
 def _uri(scheme: str, options: Mapping[str, str]) -> str:
@@ -121,7 +133,8 @@ def _uri(scheme: str, options: Mapping[str, str]) -> str:
 
 def _nothing_after(scheme: str, rest: str) -> None:
     if rest:
-        raise UsageError(f"{scheme}: takes options alone; write {scheme}:?{rest}=... or {scheme}:.")
+        option = rest if "=" in rest else f"{rest}=..."
+        raise UsageError(f"{scheme}: takes options alone; write {scheme}:?{option} or {scheme}:.")
 
 
 def _number(options: Mapping[str, str], name: str, default: float) -> float:
@@ -133,8 +146,12 @@ def _number(options: Mapping[str, str], name: str, default: float) -> float:
 
 def _positive(options: Mapping[str, str], name: str, default: int) -> int:
     text = options.get(name, str(default))
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"The option {name} is a whole number from 1 on; found {text!r}.")
+    digits = text.lstrip("0")
+    if not text.isdecimal() or not digits or len(digits) > _DIGITS:
+        found = repr(text) if len(text) < 20 else f"{len(text)} characters"
+        raise UsageError(
+            f"The option {name} is a whole number from 1 to {10**_DIGITS - 1}; found {found}."
+        )
     return int(text)
 
 

@@ -100,16 +100,14 @@ class Optics:
 
     def __str__(self) -> str:
         """Technology, precision and batch, as they stand beside every figure."""
+        components = f"{self.components.name} components"
         names = {
-            "homodyne": f"optical homodyne array {self.size}x{self.size}",
+            "homodyne": f"optical homodyne array {self.size}x{self.size}, {components}",
             "mesh": f"{'thermo-optic' if self.thermal else 'non-volatile'} mesh of "
-            f"interferometers {self.size}x{self.size}",
-            "link": "digital array with optical links",
+            f"interferometers {self.size}x{self.size}, {components}",
+            "link": "digital array in 7 nm with optical links",
         }
-        return (
-            f"modelled {names[self.kind]}, {self.components.name} components, 8 bits, "
-            f"batch {self.batch}"
-        )
+        return f"modelled {names[self.kind]}, 8 bits, batch {self.batch}"
 
 
 def layer_energy(shape: LayerShape, hardware: Optics = Optics()) -> LayerEnergy:

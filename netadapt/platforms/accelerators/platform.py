@@ -98,15 +98,20 @@ class ModelledPlatform:
         timed = not (isinstance(self.hardware, Optics) and self.hardware.kind == "link")
         return ("latency", "energy") if timed else ("energy",)
 
-    def describe(self) -> DeviceInfo:
-        """Its name says that it is modelled, with technology, precision and batch."""
+    @property
+    def name(self) -> str:
+        """What stands beside every figure: modelled, with technology, precision and batch."""
         without = f", without {' and '.join(self.left_out)}" if self.left_out else ""
         analog = (
             f", {self.analog.noise.name} cells after {self.analog.seconds:g} s, {self.chips} chips"
             if self.analog else ""
         )  # fmt: skip
         zeros = f", {self.sparsity}" if self.sparsity else ""
-        device = f"{self.hardware}{zeros}{without}{analog}; convolutions and linear layers alone"
+        return f"{self.hardware}{zeros}{without}{analog}"
+
+    def describe(self) -> DeviceInfo:
+        """Its name, and which layers are in its figures."""
+        device = f"{self.name}; convolutions and linear layers alone"
         return DeviceInfo(
             self.uri, device, "none", "netadapt", block=self.multiple, precision=self.precision,
             batch=self.batch,

@@ -41,7 +41,7 @@ def _rails(root: str) -> tuple[str, str, list[Found]]:
             for path in sorted(glob.glob(os.path.join(chip, "in*_label"))):
                 index = re.sub(r"\D", "", os.path.basename(path))
                 volts, amperes = (os.path.join(chip, p + index + "_input") for p in ("in", "curr"))
-                if os.path.exists(amperes) and _readable(volts) and _readable(amperes):
+                if os.path.exists(amperes) and _rail(text(path), volts, amperes):
                     rails.append((text(path), Channel(_product(volts, amperes))))
     return "uW", "power", _total(rails)
 
@@ -52,9 +52,25 @@ def _old_rails(root: str) -> tuple[str, str, list[Found]]:
     pattern = "bus/i2c/drivers/ina3221x/*/iio*/rail_name_*"
     for path in sorted(glob.glob(os.path.join(root, pattern))):
         power = path.replace("rail_name_", "in_power") + "_input"
-        if _readable(power):
+        if _rail(text(path), power):
             rails.append((text(path), _channel(power)))
     return "mW", "power", _total(rails)
+
+
+def _rail(label: str, *paths: str) -> bool:
+    """Whether a rail gives numbers: one inside is passed by if not, but never the board's input.
+
+    Raises:
+        NoSensor: the input gives none, or a file may not be read.
+    """
+    if all(map(_readable, paths)):
+        return True
+    if label in TOTAL_RAILS:
+        raise NoSensor(
+            f"{label}, which is all that the board draws, cannot be read ({', '.join(paths)}), and "
+            "other rails are only parts of it; restart the board, or choose another energy sensor"
+        )
+    return False
 
 
 def _total(rails: list[Found]) -> list[Found]:

@@ -37,7 +37,7 @@ def stream() -> Iterable[str]:
         raise NoSensor("powermetrics is of macOS alone; choose another energy sensor")
     if os.geteuid():
         raise NoSensor("powermetrics tells power to the administrator alone; measure with sudo")
-    process = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, text=True, errors="replace")
     assert process.stdout is not None
     return process.stdout
 
@@ -77,8 +77,10 @@ class Latest:
         return self._value
 
     def _follow(self) -> None:
-        for value in self._samples:
-            self._value = value
+        try:
+            for value in self._samples:
+                self._value = value
+                self._first.set()
+        finally:  # whoever waits for a sample must not wait for ever
+            self._ended = True
             self._first.set()
-        self._ended = True
-        self._first.set()

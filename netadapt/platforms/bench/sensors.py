@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Callable, Sequence  # noqa: UP035 - Python 3.8 has no other
 
 SCALES = {"uJ": 1e-6, "mJ": 1e-3, "uW": 1e-6, "mW": 1e-3}
 SAMPLE_S = 0.05  # powers are integrated at 10 Hz or more
+MOST_W = 20e3  # no device draws more: a counter that fell and seems to say so was set back
 
 
 class NoSensor(Exception):
@@ -71,14 +73,16 @@ class Meter:
             NoSensor: it cannot be read any more.
         """
         values, at_s = self._values(), self.clock()
+        before, seconds = self._last, at_s - self._at_s
+        self._last, self._at_s = values, at_s  # a refusal is of this reading alone
         if self.sensor.kind == "counter":
-            gained: float = sum(map(self._gained, self.channels, self._last, values))
-            self.updates += values != self._last
+            most = MOST_W * seconds / SCALES[self.sensor.unit]
+            gained: float = sum(map(self._gained, self.channels, before, values, repeat(most)))
+            self.updates += values != before
         else:
-            gained = (sum(self._last) + sum(values)) / 2 * (at_s - self._at_s)
+            gained = (sum(before) + sum(values)) / 2 * seconds
             self.updates += 1
         self.joules += gained * SCALES[self.sensor.unit]
-        self._last, self._at_s = values, at_s
         return self.joules
 
     def _values(self) -> list[int]:
@@ -90,15 +94,21 @@ class Meter:
                 "'netadapt doctor' says of it"
             ) from error
 
-    def _gained(self, channel: Channel, before: int, now: int) -> int:
+    def _gained(self, channel: Channel, before: int, now: int, most: float) -> int:
+        """What a counter went up by: one that fell began anew at its range, if it tells one.
+
+        A counter that was set back, as by a driver that is loaded again, would seem to have gone
+        all the way round; no device could have drawn so much since the last reading.
+        """
         if now >= before:
             return now - before
-        if not channel.range:
+        gained = now + channel.range - before
+        if not channel.range or gained < 0 or gained > most:
             raise NoSensor(
-                f"the energy counter {self.sensor} was set back, and tells no range at which it "
-                "begins anew; measure again"
+                f"the energy counter {self.sensor} was set back midway, and what was drawn "
+                "meanwhile is not known; measure again"
             )
-        return now + channel.range - before
+        return gained
 
 
 class Sampling:

@@ -34,23 +34,28 @@ def open_zeus(
         name = str(found.get_name(0))
         counts = bool(found.supports_get_total_energy_consumption(0))
         read = found.get_total_energy_consumption if counts else found.get_instant_power_usage
-        meter = Meter(
-            Sensor(
-                "zeus", "GPU " + name, "mJ" if counts else "mW", "counter" if counts else "power"
-            ),
-            [Channel(lambda: int(read(0)))],
-            clock,
-        )
+        read(0)
     except ImportError:
         raise NoSensor(
             "Zeus is not installed there; install it with 'pip install zeus', or choose another "
             "energy sensor"
         ) from None
-    except NoSensor:
-        raise
     except Exception as error:  # its own errors are of many kinds, one for each maker
         raise NoSensor(
             f"Zeus tells no energy here ({error or type(error).__name__}); choose another energy "
             "sensor"
         ) from error
-    return meter
+    unit, kind = ("mJ", "counter") if counts else ("mW", "power")
+    return Meter(Sensor("zeus", "GPU " + name, unit, kind), [Channel(lambda: _told(read))], clock)
+
+
+def _told(read: Callable[[int], Any]) -> int:
+    """A number of the first GPU.
+
+    Raises:
+        OSError: Zeus gives none; its own errors are of many kinds, one for each maker.
+    """
+    try:
+        return int(read(0))
+    except Exception as error:
+        raise OSError(str(error) or type(error).__name__) from error
