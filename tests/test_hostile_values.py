@@ -14,8 +14,8 @@ from netadapt.config import load_toml, read_config
 from netadapt.errors import DeviceError, NetAdaptError, TableError, UsageError
 from netadapt.network import LayerShape
 from netadapt.platforms import Effort, open_platform
-from netadapt.platforms.link import parsed, sound
 from netadapt.platforms.measurement import DeviceInfo, Measurement
+from netadapt.platforms.replies import parsed, sound
 from netadapt.runs import read_journal
 from netadapt.tables.bundle import read_bundle
 from netadapt.tables.lookup import LookupTable

@@ -12,13 +12,16 @@ from contextlib import suppress
 
 import pytest
 
+from netadapt.carbon.run import use_of
+from netadapt.cli import main
 from netadapt.cli.signals import continuing
 from netadapt.errors import RunError, UsageError
 from netadapt.files import check_output, write_atomically
 from netadapt.runs import Phase, Run, Step, StepCost, check_weights, read_journal
 from netadapt.runs import journal as journal_module
 from netadapt.runs.events import Started, Stored, Trained, Warned
-from netadapt.runs.summaries import list_runs
+from netadapt.runs.summaries import list_runs, summarize
+from netadapt.runs.watch import watched
 
 
 def started(**settings):
@@ -70,6 +73,50 @@ def test_a_line_of_an_earlier_version_without_a_checksum_is_read(run):
         del line["crc"]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert read_journal(run) == records
+
+
+@pytest.mark.parametrize("bad", ["NaN", "Infinity", "1e999", "-1.0", "1e300", '"noon"', "null"])
+def test_a_time_that_cannot_be_is_no_line_of_ours(run, bad):
+    path = run / "journal.jsonl"
+    lines = [line.rpartition(',"crc"')[0] + "}" for line in path.read_text().splitlines()]
+    time_s = json.loads(lines[2])["time"]
+    path.write_text("\n".join(lines).replace(f'"time":{time_s}', f'"time":{bad}') + "\n")
+    with pytest.raises(RunError, match="damaged at line"):
+        read_journal(run)
+
+
+@pytest.mark.parametrize("jump_s", [-1e9, -3600.0, 3600.0, 1e9])
+def test_a_clock_that_is_set_while_a_run_works_makes_no_work_longer(tmp_path, monkeypatch, jump_s):
+    began_s = time.time()
+    with Run(tmp_path / "run", started()) as run:
+        run.commit(step(0))
+        monkeypatch.setattr(time, "time", lambda: began_s + jump_s)
+        run.commit(step(1))
+    times = [record.time for record in read_journal(tmp_path / "run")]
+    assert times == sorted(times)
+    assert began_s - 1 < times[0]
+    assert times[-1] - times[0] < 60
+
+
+@pytest.mark.parametrize("jump_s", [-1e9, 1e6])
+def test_a_clock_that_is_set_between_two_processes_is_a_pause(tmp_path, monkeypatch, jump_s):
+    folder, now_s = tmp_path / "run", time.time()
+    with Run(folder, started()) as run:
+        run.commit(step(0))
+    monkeypatch.setattr(time, "time", lambda: now_s + jump_s)
+    with Run(folder, started()) as run:
+        run.commit(step(1))
+        run.append(Trained("adapted", 1, 2.0, Phase("training", 1.0)))
+    monkeypatch.undo()
+    watch = watched(read_journal(folder))
+    assert 0 <= watch.worked_s < 60
+    assert watch.left_s is None or watch.left_s >= 0
+    phases = use_of("run", read_journal(folder)).phases
+    assert all(0 <= phase.seconds < 60 for phase in phases)
+    assert summarize(folder).state == "unfinished"
+    with pytest.raises(SystemExit) as end:
+        main(["status", str(folder)])
+    assert end.value.code == 0
 
 
 def test_weights_that_changed_or_are_gone_are_told_when_a_run_goes_on(tmp_path):

@@ -75,7 +75,8 @@ def test_what_8_bits_are_quantized_to_follows_from_what_the_device_showed(satura
         assert settings["integer_model"]
         sent.extend(item.model() for item in items)
         facts = {"device": "d", "machine": "m", "runtime": "r", "block": 8, "layout": "NCHWc"}
-        yield {"kind": "info", **facts, "cache_mb": 1.0, "saturates": saturates}
+        yield {"kind": "info", **facts, "cache_mb": 1.0, "saturates": saturates,
+               "processors": 2}  # fmt: skip
         yield {"kind": "done"}
 
     assert not OrtPlatform(talk=talk).describe().saturates

@@ -175,7 +175,8 @@ _ORT_OPTIONS: tuple[str, ...] = ("threads", "level", "batch", "precision", "ener
 _OPENERS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "ort": ("netadapt.platforms.ort.platform", "open_ort", _ORT_OPTIONS),
     "ssh": (
-        "netadapt.platforms.ssh", "open_ssh", (*_ORT_OPTIONS, "provider", "python", "config"),
+        "netadapt.platforms.ssh", "open_ssh",
+        (*_ORT_OPTIONS, "provider", "python", "config", "silence"),
     ),
     "replay": ("netadapt.platforms.replay", "open_replay", ()),
     "synthetic": (

@@ -6,16 +6,19 @@ connection is taken up again with what is still to be measured.
 
 import contextlib
 import json
+import math
 import re
 import subprocess
 import tempfile
+import threading
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from netadapt.errors import DeviceError
 from netadapt.platforms.bench.program import program
+from netadapt.platforms.replies import Record, parsed, sound
 
 BOOTSTRAP = (
     "import sys;n=int(sys.stdin.buffer.readline());"
@@ -23,7 +26,8 @@ BOOTSTRAP = (
 )
 """What Python is started with: it reads the length of a program, the program, and runs it."""
 
-Record = Mapping[str, Any]
+_LONGEST = 1 << 24
+"""Bytes that a line of results may have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +40,7 @@ class Link:
         preamble: sent before the program; what the far end needs to get as far as BOOTSTRAP.
         retries: how often in a row a connection that brought nothing new is tried again.
         pause_s: waited before each of these, doubled each time.
+        silence_s: after so long without a record it is taken to hang; infinite to wait for ever.
     """
 
     command: tuple[str, ...]
@@ -43,6 +48,7 @@ class Link:
     preamble: bytes = b""
     retries: int = 0
     pause_s: float = 1.0
+    silence_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +129,7 @@ def _records(
         raise DeviceError(f"Cannot start {link.command[0]}: {error.strerror}.") from error
     assert process.stdin is not None
     assert process.stdout is not None
+    watchdog = _Watchdog(process.kill, link.silence_s)
     try:
         # bench.py says nothing before it has read everything, so neither side waits for the other
         try:
@@ -130,24 +137,31 @@ def _records(
             process.stdin.write(link.preamble + b"%d\n" % len(source) + source)
             process.stdin.write(json.dumps(settings).encode() + b"\n")
             for item in items:
-                line = {"id": item.id, "passes": left[item.id], **item.model()}
-                process.stdin.write(json.dumps(line).encode() + b"\n")
+                asked = {"id": item.id, "passes": left[item.id], **item.model()}
+                process.stdin.write(json.dumps(asked).encode() + b"\n")
+                watchdog.heard()
             process.stdin.close()
         except BrokenPipeError:
             pass  # it ended early, and has said why
-        for line_bytes in process.stdout:
-            if not line_bytes.endswith(b"\n"):
-                break  # torn by the end of the connection
-            record = parsed(line_bytes)
+        while (line := process.stdout.readline(_LONGEST)).endswith(b"\n"):  # else it was torn
+            record = parsed(line)
             if record is None:
                 continue  # a greeting of the shell, or a library that prints
             if not sound(record, left):
-                raise DeviceError(
-                    f"{link.name} answered what is no measurement ({line_bytes[:80]!r}); see "
-                    "whether the same Python and onnxruntime run there by hand, and measure again."
-                )
+                raise DeviceError(_nonsense(link, line))
+            watchdog.rest()  # what is done with it here is no silence there
             yield record
+            watchdog.heard()
+        if len(line) == _LONGEST:
+            raise DeviceError(_nonsense(link, line))
+        if watchdog.bit:
+            raise DeviceError(
+                f"{link.name} said nothing for {link.silence_s:g} s and is taken to hang. What had "
+                "arrived by then is kept: see whether it works by hand and run the same command "
+                "again, with more seconds in ?silence= if it is only slow."
+            )
     finally:
+        watchdog.stop()
         process.kill()
         process.stdout.close()
         with contextlib.suppress(BrokenPipeError):
@@ -155,42 +169,49 @@ def _records(
         process.wait()
 
 
-def parsed(line: bytes | str) -> Record | None:
-    """One line of ``bench.py``; None where it is none of its records."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return record if isinstance(record, dict) and isinstance(record.get("kind"), str) else None
+_LOOKS_EVERY_S = 10.0
 
 
-def sound(record: Record, ids: Collection[str]) -> bool:
-    """Whether a record has what its kind promises: of known models, and of finite numbers.
+class _Watchdog:
+    """Ends a conversation in which nothing is heard for too long.
 
     Args:
-        record: of any kind; of an unknown one nothing is asked.
-        ids: of the models that were sent.
+        bite: what ends it.
+        silence_s: how long that is; infinite for no watchdog.
     """
-    kind = record["kind"]
-    if kind in ("visit", "energy", "error") and record.get("id") not in ids:
-        return False
-    if kind in ("visit", "canary"):
-        times = record.get("ns")
-        return isinstance(times, list) and bool(times) and all(map(_counted, times))
-    if kind == "energy":
-        return _counted(record.get("joules"))
-    if kind in ("error", "fatal"):
-        return isinstance(record.get("error"), str)
-    if kind == "info":
-        words = all(isinstance(record.get(k), str) for k in ("device", "machine", "runtime"))
-        block = record.get("block", 1)
-        return words and isinstance(block, int) and 1 <= block <= 4096
-    return True
+
+    def __init__(self, bite: Callable[[], None], silence_s: float) -> None:
+        self.bit = False
+        self._bite, self._silence_s = bite, silence_s
+        self._heard_s, self._end = time.monotonic(), threading.Event()
+        if math.isfinite(silence_s):
+            threading.Thread(target=self._watch, daemon=True).start()
+
+    def heard(self) -> None:
+        """There is news."""
+        self._heard_s = time.monotonic()
+
+    def rest(self) -> None:
+        """Nothing is to be heard until there is news."""
+        self._heard_s = math.inf
+
+    def stop(self) -> None:
+        """It is not needed any more."""
+        self._end.set()
+
+    def _watch(self) -> None:
+        while (left_s := self._heard_s + self._silence_s - time.monotonic()) > 0:
+            if self._end.wait(min(left_s, _LOOKS_EVERY_S)):
+                return
+        self.bit = True
+        self._bite()
 
 
-def _counted(value: Any) -> bool:
-    plain = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return plain and 0 <= value < 1e18
+def _nonsense(link: Link, line: bytes) -> str:
+    return (
+        f"{link.name} answered what is no measurement ({line[:80]!r}); see whether the same Python "
+        "and onnxruntime run there by hand, and measure again."
+    )
 
 
 _UNREACHED = (

@@ -12,6 +12,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -27,6 +28,8 @@ REMOTE_COMMAND = f"exec python3 -u -c '{_CHOOSE_PYTHON}' '{BOOTSTRAP}'"
 """What the remote shell is given, always the same: Python reads which interpreter to become."""
 
 RETRIES = 4
+SILENCE_S = 900.0
+"""Without a word for so long, a device is taken to hang."""
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _HOST = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*|[0-9A-Fa-f:]+(%[A-Za-z0-9]+)?")
 
@@ -35,8 +38,9 @@ def open_ssh(rest: str, options: Mapping[str, str]) -> OrtPlatform:
     """``ssh://user@host:port?python=/home/pi/venv/bin/python``.
 
     Options besides those of ``ort:`` are ``provider`` (default ``cpu``), ``python`` (the
-    interpreter there that has numpy and onnxruntime; default ``python3``) and ``config`` (an
-    OpenSSH configuration file to use instead of ~/.ssh/config).
+    interpreter there that has numpy and onnxruntime; default ``python3``), ``config`` (an OpenSSH
+    configuration file to use instead of ~/.ssh/config) and ``silence`` (seconds without a word
+    after which it is taken to hang; default 900).
 
     Raises:
         UsageError: the address or an option is not what it should be.
@@ -54,17 +58,31 @@ def open_ssh(rest: str, options: Mapping[str, str]) -> OrtPlatform:
     python = options.get("python", "python3")
     if "\n" in python:
         raise UsageError("python= of an ssh platform must be one path.")
-    others = {k: v for k, v in options.items() if k not in ("provider", "python", "config")}
+    own = ("provider", "python", "config", "silence")
+    others = {k: v for k, v in options.items() if k not in own}
     address = f"ssh://{parts.netloc}"
     link = Link(
         command=ssh_command(host, parts.username, port, options.get("config")),
         name=address,
         preamble=python.encode() + b"\n",
         retries=RETRIES,
+        silence_s=_silence_s(options.get("silence")),
     )
     chosen = read_options(options.get("provider", "cpu"), others)
-    where = {k: v for k, v in options.items() if k in ("provider", "python", "config")}
+    where = {k: v for k, v in options.items() if k in own}
     return OrtPlatform(address, chosen, link, where)
+
+
+def _silence_s(text: str | None) -> float:
+    """The limit that an address gives.
+
+    Raises:
+        UsageError: it is no time from a second to a day.
+    """
+    with suppress(ValueError):
+        if text is None or 1 <= float(text) <= 86_400:
+            return SILENCE_S if text is None else float(text)
+    raise UsageError(f"silence={text} of an ssh platform must be seconds, from 1 to 86400.")
 
 
 def _host(netloc: str) -> str:

@@ -15,7 +15,6 @@ import hashlib
 import json
 import os
 import time
-import zlib
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -37,8 +36,8 @@ from netadapt.runs.events import (
     Tried,
     Warned,
     from_json,
-    to_json,
 )
+from netadapt.runs.format import BEGINS, line_of, values_of
 from netadapt.runs.progress import Progress
 from netadapt.runs.step import Step
 from netadapt.units import Budget
@@ -76,7 +75,7 @@ def read_journal(folder: Path) -> list[Record]:
     records = []
     for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline is torn
         try:
-            data = json.loads(_checked(line))
+            data = values_of(line)
             if number == 1 and (data["event"], data["format"]) != ("Started", FORMAT):
                 raise RunError(
                     f"{folder} was written by another program or version; name another folder, or "
@@ -87,34 +86,9 @@ def read_journal(folder: Path) -> list[Record]:
             raise RunError(
                 f"{path} is damaged at line {number}; restore it from a copy, or start afresh."
             ) from error
-    if not records and lines[-1] and not lines[-1].startswith(_FIRST[: len(lines[-1])]):
+    if not records and lines[-1] and not lines[-1].startswith(BEGINS[: len(lines[-1])]):
         raise RunError(f"{path} was written by another program; name another folder.")
     return records
-
-
-_FIRST = b'{"event":"Started",'
-_SUM = b',"crc":"'
-
-
-def _line(record: Record) -> bytes:
-    """A record as a line of the journal, with its checksum at the end."""
-    text = json.dumps(to_json(record), separators=(",", ":"), allow_nan=False).encode()
-    return b'%s%s%08x"}\n' % (text[:-1], _SUM, zlib.crc32(text))
-
-
-def _checked(line: bytes) -> bytes:
-    """A line without its checksum, which lines of earlier versions do not have.
-
-    Raises:
-        ValueError: the line is not as it was written.
-    """
-    text, mark, rest = line.rpartition(_SUM)
-    if not mark:
-        return line
-    text += b"}"
-    if rest != b'%08x"}' % zlib.crc32(text):
-        raise ValueError("the line is not as it was written")
-    return text
 
 
 def steps_of(records: Sequence[Record]) -> list[Step]:
@@ -179,6 +153,7 @@ class Run:
         self.folder = folder
         self.notify = listener
         self.records: list[Record] = []
+        self._zero_s = time.time() - time.monotonic()  # a clock that is set tells no long work
         with writing(folder):
             folder.parent.mkdir(parents=True, exist_ok=True)
         # The lock lies beside the folder, so that a fresh start may move the folder meanwhile.
@@ -289,13 +264,13 @@ class Run:
         stored = _stored(self.folder, name) if name else None
         if stored and stored.sha256 and stored != self.last(Stored, name=name):
             self.append(stored)
-        record = Record(time.time(), event)
+        record = Record(self._zero_s + time.monotonic(), event)
         path = self.folder / "journal.jsonl"
         whole = path.stat().st_size if path.exists() else 0
         with writing(path):
             try:
                 with open(path, "ab") as file:
-                    file.write(_line(record))
+                    file.write(line_of(record))
                     file.flush()
                     os.fsync(file.fileno())
             except OSError:

@@ -17,10 +17,11 @@ from netadapt.files import check_output
 from netadapt.network import LayerShape, Network, Sizes
 from netadapt.platforms import Effort, open_platform
 from netadapt.platforms.bench.program import program
-from netadapt.platforms.link import Item, Link, Record, parsed, sound
+from netadapt.platforms.link import Item, Link
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 from netadapt.platforms.ort.platform import Options, OrtPlatform
 from netadapt.platforms.ort.probes import terms
+from netadapt.platforms.replies import Record, parsed, sound
 from netadapt.tables.correction import calibration_sizes, random_sizes
 from netadapt.tables.lookup import TABLE_BEGINS, LookupTable
 from netadapt.tables.plan import TableRequest, plan

@@ -22,6 +22,7 @@ from netadapt.platforms.ort.probes import Probe, Term, build, terms
 from netadapt.platforms.ort.quantization import quantize_probe
 from netadapt.platforms.ort.saturation import encoded_integer_model
 from netadapt.platforms.ort.times import Times
+from netadapt.platforms.replies import same_device
 
 LEVELS = ("basic", "extended", "all")
 PRECISIONS = ("float32", "int8")
@@ -225,8 +226,7 @@ class OrtPlatform:
         """Time whole networks, their runs interleaved so that all meet the same conditions.
 
         Raises:
-            DeviceError: the device cannot be reached, cannot run a network, or tells no energy
-                where that is asked for.
+            DeviceError: the device cannot be reached or run a network, or tells no energy if asked.
         """
         items = [
             Item(str(n), partial(_serialized, model), effort.passes)
@@ -343,7 +343,7 @@ class OrtPlatform:
 
     def _remember(self, record: Mapping[str, Any]) -> None:
         if record["kind"] == "info":
-            self._info = dict(record)
+            self._info = same_device(self.link.name, self._info, record)
 
     def _disturbances(self) -> tuple[str, ...]:
         return disturbances(self._info, self.options.threads)
