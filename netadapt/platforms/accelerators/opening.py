@@ -133,7 +133,7 @@ def _number(options: Mapping[str, str], name: str, default: float) -> float:
 
 def _positive(options: Mapping[str, str], name: str, default: int) -> int:
     text = options.get(name, str(default))
-    if not text.isdecimal() or int(text) < 1:
+    if not text.isdecimal() or len(text) > 9 or int(text) < 1:
         raise UsageError(f"The option {name} is a whole number from 1 on; found {text!r}.")
     return int(text)
 
