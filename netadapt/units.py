@@ -47,7 +47,9 @@ RESOURCES: dict[str, Resource] = {
 """Every resource by name. The first is what a share without a name is of."""
 
 _EXAMPLES = "12ms, 3mJ, 60%, size=2MB, macs=50% or params=1.5M"
-_QUANTITY = re.compile(r"\s*([0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?)\s*([a-zA-Zµμ%]*)\s*")
+_QUANTITY = re.compile(
+    r"\s*+((?:[0-9]++(?:\.[0-9]++)?|\.[0-9]++)(?:[eE][-+]?[0-9]++)?)\s*+([a-zA-Zµμ%]*+)\s*+"
+)  # possessive, so that a text of any length is told at once
 
 
 @dataclass(frozen=True, slots=True)

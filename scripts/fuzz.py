@@ -37,6 +37,7 @@ from netadapt.assembly import Source, assemble
 from netadapt.carbon.circumstances import read_circumstances
 from netadapt.carbon.run import use_of
 from netadapt.carbon.trace import read_trace
+from netadapt.cli import OF_THE_DISK
 from netadapt.config import load_toml, read_config
 from netadapt.config.rungs import parse_rung
 from netadapt.config.starter import starter
@@ -342,9 +343,13 @@ def _replies() -> bytes:
     return b"".join(json.dumps(record).encode() + b"\n" for record in records)
 
 
+class Late(BaseException):
+    """It takes too long."""
+
+
 def late(*_: object) -> None:
     """Called by the alarm."""
-    raise TimeoutError(f"more than {LIMIT_S} s")
+    raise Late(f"more than {LIMIT_S} s")
 
 
 def tried(parser: Parser, data: bytes, folder: Path) -> str:
@@ -354,6 +359,8 @@ def tried(parser: Parser, data: bytes, folder: Path) -> str:
         parser.read(data, folder)
     except NetAdaptError:
         return ""
+    except OSError as error:
+        return "" if error.errno in OF_THE_DISK else f"OSError: {error}"  # told too
     except BaseException as error:
         frames = traceback.extract_tb(error.__traceback__)
         ours = [f for f in frames if "netadapt" in f.filename and "site-packages" not in f.filename]

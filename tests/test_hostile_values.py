@@ -2,25 +2,47 @@
 
 import json
 import math
+import os
+import re
 import string
 from contextlib import suppress
+from dataclasses import replace
 
+import onnx
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
+from netadapt.carbon.breakeven import parse_rate
+from netadapt.carbon.power import parse_watts
 from netadapt.cli import main
 from netadapt.config import load_toml, read_config
-from netadapt.errors import DeviceError, NetAdaptError, TableError, UsageError
+from netadapt.config.rungs import parse_rung
+from netadapt.config.workers import parse_workers
+from netadapt.errors import (
+    DeviceError,
+    ModelError,
+    NetAdaptError,
+    RunError,
+    TableError,
+    UsageError,
+)
+from netadapt.models import load_weights
 from netadapt.network import LayerShape
 from netadapt.platforms import Effort, open_platform
 from netadapt.platforms.measurement import DeviceInfo, Measurement
+from netadapt.platforms.ort.files import read_onnx
+from netadapt.platforms.ort.probes import Probe, build
 from netadapt.platforms.replies import parsed, sound
-from netadapt.runs import read_journal
+from netadapt.platforms.ssh import open_ssh
+from netadapt.runs import Phase, Run, Step, StepCost, read_journal
+from netadapt.runs.events import BoundSet, Measured, Started
 from netadapt.tables.bundle import read_bundle
 from netadapt.tables.lookup import LookupTable
-from netadapt.tables.rows import Entry, row_of
-from netadapt.units import parse_budget
+from netadapt.tables.rows import Entry, require_sizes, row_of
+from netadapt.units import parse_budget, parse_duration, parse_share
 
 BAD = ("nan", "inf", "-inf", "1e999", "-1")
 INFO = DeviceInfo("synthetic:", "none", "none", "netadapt")
@@ -240,3 +262,109 @@ def test_any_bundle_is_read_or_refused(tmp_path_factory, about, result):
     (folder / "results.jsonl").write_text(json.dumps({"kind": "visit", "id": result}) + "\n")
     with pytest.raises(NetAdaptError):
         read_bundle(folder, folder / "t.csv")
+
+
+# What fuzzing (scripts/fuzz.py) brought to light, each for its kind.
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        parse_budget, parse_duration, parse_rung, parse_workers, parse_watts, parse_rate,
+        lambda text: parse_share(text, "it"), lambda text: open_platform(f"eyeriss:?batch={text}"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("text", ["9" * 100_000, "." * 100_000, " " * 50_000 + "x", "1." * 50_000])
+def test_a_text_of_any_length_is_refused_at_once(read, text):
+    with pytest.raises(NetAdaptError):
+        read(text)
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 20_000, "seed = " + "9" * 20_000])
+def test_settings_without_an_end_are_refused(tmp_path, text):
+    (tmp_path / "run.toml").write_text(text)
+    with pytest.raises(UsageError, match="are not TOML"):
+        load_toml(tmp_path / "run.toml")
+
+
+def test_zeros_that_are_no_file_are_refused():
+    with pytest.raises(UsageError, match="no regular file"):
+        open_platform("eyeriss:?zeros=/dev/zero")
+
+
+def test_an_interpreter_of_any_bytes_is_passed_on():
+    python = os.fsdecode(b"/opt/\xff")
+    assert open_ssh("//pi@berry", {"python": python}).link.preamble == b"/opt/\xff\n"
+
+
+@pytest.mark.parametrize(
+    "change", [{"groups": 0}, {"groups": (1, 2)}, {"kernel": 3}, {"op": 1}, {"cout": -1},
+               {"inputs": ([1],)}, {"stride": (1, 1, 1)}, {"cin": 2**40}],
+)  # fmt: skip
+def test_what_is_no_layer_is_refused(change):
+    require_sizes(SHAPE)
+    with pytest.raises(ValueError, match=r"sizes are from 0|no layer"):
+        require_sizes(replace(SHAPE, **change))
+
+
+def test_a_table_of_many_columns_is_refused_at_once(tmp_path):
+    path = table(tmp_path / "t.csv")
+    head, mark, rows = path.read_text().rpartition(",runs\n")
+    names = "".join(f",a{number}" for number in range(100_000))
+    path.write_text(f"{head}{names}{mark}{rows}")
+    with pytest.raises(TableError):
+        LookupTable.load(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"p90":1.0', '"p91":1.0'), ('"p10":1.0', '"p10":[]'), ('"clock":"cpu"', '"clock":3'),
+        ('"latency":{"measured"', '"latency2":{"measured"'), ('"processor"', '"process"'),
+    ],
+)  # fmt: skip
+def test_a_journal_that_lacks_what_is_told_of_it_is_damaged(tmp_path, old, new):
+    reading = {"latency": {"value": 1.0, "p10": 1.0, "p90": 1.0, "runs": 9, "clock": "cpu"}}
+    step = Step(0, "", {}, {"latency": StepCost(1.0, 1.0, 1.0)}, 0.9)
+    with Run(tmp_path, Started(2, {}, {}, {}, machine={"processor": "x", "cores": 2})) as run:
+        run.append(BoundSet("latency", "latency", "s", "", 1.0, 2.0))
+        run.append(Measured(0, "d", reading, reading, Phase("measuring", 1.0)))
+        run.commit(step)
+    path = tmp_path / "journal.jsonl"
+    text = re.sub(r',"crc":"\w*"}', "}", path.read_text())
+    path.write_text(text)
+    assert len(read_journal(tmp_path)) == 4
+    assert old in text
+    path.write_text(text.replace(old, new))
+    with pytest.raises(RunError, match="damaged at line"):
+        read_journal(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["pt", "json"])
+def test_damaged_weights_are_told(tmp_path, kind):
+    path, model = tmp_path / "w.pt", nn.Linear(2, 2)
+    torch.save(model.state_dict(), path)
+    whole = path.read_bytes()
+    broken = whole[:200] + b"\x00" * 60 + whole[260:] if kind == "pt" else b"{" + b"[" * 20_000
+    path.write_bytes(broken.replace(b"PK\x01\x02", b"PK\x00\x02"))
+    with pytest.raises(ModelError, match="cannot be read as weights"):
+        load_weights(model, path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("offset", "far"), ("length", "-3"), ("length", str(10**18)), ("offset", "-1"),
+     ("location", "a\0b")],
+)  # fmt: skip
+def test_weights_beside_a_network_that_are_nowhere_are_told(tmp_path, key, value):
+    path = tmp_path / "a.onnx"
+    model = onnx.load_from_string(build(Probe("layer", LayerShape("conv", 3, 8, (8, 8), (8, 8)))))
+    for tensor in model.graph.initializer:
+        place = {"location": "a.data", "offset": "0", "length": "1", key: value}
+        for name, text in place.items():
+            tensor.external_data.add(key=name, value=text)
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+    (tmp_path / "a.data").write_bytes(b"\x00" * 64)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(UsageError, match="cannot be read as ONNX: "):
+        read_onnx(path)

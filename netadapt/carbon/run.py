@@ -178,8 +178,8 @@ def _provenance(started: Started, device: str | None) -> Provenance:
         seed=config.get("seed"),
         data=data.get("name") or config.get("data"),
         data_fingerprint=data.get("fingerprint"),
-        device=None
-        if told is None
-        else f"{told['device']} ({told['platform']}, {told['runtime']})",
+        device="{device} ({platform}, {runtime})".format_map(told)
+        if told and {"device", "platform", "runtime"} <= set(told)
+        else None,
         software=", ".join(packages) or None,
     )

@@ -96,7 +96,7 @@ def _told(error: BaseException) -> int:
     if theirs := blamed(error):
         click.echo(f"Error: Your own code failed: {theirs}.", err=True)
         return UsageError.exit_code
-    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+    if isinstance(error, OSError) and error.errno in OF_THE_DISK:
         where = f" {error.filename}" if error.filename else ""
         click.echo(f"Error: Cannot read or write{where}: {error.strerror}.", err=True)
         return RunError.exit_code
@@ -112,7 +112,8 @@ def _told(error: BaseException) -> int:
     return 101
 
 
-_OF_THE_DISK = (
+OF_THE_DISK = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG,
     errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP,
 )  # fmt: skip
+"""What the operating system says of files and not of us."""

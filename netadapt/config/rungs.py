@@ -49,7 +49,7 @@ def parse_rung(text: str) -> Rung:
     Raises:
         UsageError: it is not of that form.
     """
-    match = re.fullmatch(r"\s*(\d+)\s*:\s*(\S+)\s*", text)
+    match = re.fullmatch(r"\s*(\d{1,9})\s*:\s*(\S+)\s*", text)
     if match is None:
         raise UsageError(
             f"{text!r} is no rung; write candidates and the share of the steps, such as 4:10%."

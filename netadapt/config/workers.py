@@ -34,7 +34,7 @@ def parse_workers(text: str) -> Workers:
         UsageError: it is none of these; the message is the rest of a sentence about it.
     """
     plain = text.replace(" ", "")
-    if plain.isascii() and plain.isdigit() and 1 <= int(plain) <= MOST:
+    if plain.isascii() and plain.isdigit() and len(plain) < 10 and 1 <= int(plain) <= MOST:
         return Workers(int(plain))
     if _GPUS.fullmatch(plain):
         gpus = tuple(plain.split(","))

@@ -92,7 +92,7 @@ def _sharded(path: Path) -> dict[str, Any]:
     """All tensors of the files that an index names."""
     try:
         names = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError, UnicodeDecodeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _unreadable(path, "it is JSON, but no index of weight files") from error
     tensors: dict[str, Any] = {}
     for name in names:
@@ -162,9 +162,12 @@ def _why(path: Path, kinds: list[str]) -> str:
         return f"it holds objects that only code could load ({some}); save the weights alone"
     if not zipfile.is_zipfile(path):
         return "it is damaged, was cut off, or is no weight file"
-    with zipfile.ZipFile(path) as archive:
-        inner = {name.partition("/")[2]: name for name in archive.namelist()}
-        head = archive.read(inner["data.pkl"])[:2] if "data.pkl" in inner else b""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            inner = {name.partition("/")[2]: name for name in archive.namelist()}
+            head = archive.open(inner["data.pkl"]).read(2) if "data.pkl" in inner else b""
+    except Exception:  # zipfile raises anything for what is damaged
+        return "it is damaged"
     if "constants.pkl" in inner:
         return "it is a TorchScript program"
     if "archive_format" in inner:

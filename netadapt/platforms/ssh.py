@@ -64,7 +64,7 @@ def open_ssh(rest: str, options: Mapping[str, str]) -> OrtPlatform:
     link = Link(
         command=ssh_command(host, parts.username, port, options.get("config")),
         name=address,
-        preamble=python.encode() + b"\n",
+        preamble=os.fsencode(python) + b"\n",
         retries=RETRIES,
         silence_s=_silence_s(options.get("silence")),
     )

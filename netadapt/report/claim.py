@@ -154,7 +154,7 @@ def _accuracy_row(facts: Facts, finished: Finished) -> tuple[str, ...]:
         words = _metric(facts, value)
         if chips > 1:
             return f"{words} ±{_metric(facts, spread)} between {chips} chips"
-        if not _counts_images(facts) or facts.traced is None:
+        if not _counts_images(facts) or facts.traced is None or not 0 <= value <= 1:
             return words
         low, high = wilson(value, facts.traced.images["test"])
         return f"{words} ({low:.1%} to {high:.1%})"

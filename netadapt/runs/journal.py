@@ -25,6 +25,7 @@ from filelock import FileLock, Timeout
 from netadapt.errors import RunError, SettingsChanged
 from netadapt.files import writing
 from netadapt.runs.events import (
+    BoundSet,
     Continued,
     Event,
     Listener,
@@ -37,7 +38,7 @@ from netadapt.runs.events import (
     Warned,
     from_json,
 )
-from netadapt.runs.format import BEGINS, line_of, values_of
+from netadapt.runs.format import BEGINS, line_of, require_costs, values_of
 from netadapt.runs.progress import Progress
 from netadapt.runs.step import Step
 from netadapt.units import Budget
@@ -72,7 +73,8 @@ def read_journal(folder: Path) -> list[Record]:
         return []
     except OSError as error:
         raise RunError(f"Cannot read {path}: {error.strerror}.") from error
-    records = []
+    records: list[Record] = []
+    keys: set[str] = set()
     for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline is torn
         try:
             data = values_of(line)
@@ -82,7 +84,9 @@ def read_journal(folder: Path) -> list[Record]:
                     "start afresh."
                 )
             records.append(from_json(data))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            require_costs(records[-1].event, keys)
+            keys |= {records[-1].event.key} if isinstance(records[-1].event, BoundSet) else set()
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             raise RunError(
                 f"{path} is damaged at line {number}; restore it from a copy, or start afresh."
             ) from error

@@ -25,7 +25,7 @@ from netadapt.platforms.replies import Record, parsed, sound
 from netadapt.tables.correction import calibration_sizes, random_sizes
 from netadapt.tables.lookup import TABLE_BEGINS, LookupTable
 from netadapt.tables.plan import TableRequest, plan
-from netadapt.tables.rows import Entry
+from netadapt.tables.rows import Entry, require_sizes
 
 BLOCKS = (1, 8, 16)
 """Channels that a device may turn out to compute at once."""
@@ -378,4 +378,6 @@ def _records(path: Path) -> Iterator[Record]:
 
 def _shape(values: Mapping[str, Any]) -> LayerShape:
     given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-    return LayerShape(**given)
+    shape = LayerShape(**given)
+    require_sizes(shape)
+    return shape

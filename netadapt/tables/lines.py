@@ -7,6 +7,7 @@ for one layer the later counts, as a build appends what more runs told.
 
 import csv
 import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -55,8 +56,9 @@ def entries_in(path: Path, body: Sequence[str]) -> dict[LayerShape, Entry]:
         names = next(csv.reader(body[:1]), [])
     except csv.Error as error:
         raise TableError(f"The lookup table {path} is no CSV file: {error}.") from error
-    twice = sorted({name for name in names if names.count(name) > 1 and name})
-    lacking = [name for name in columns() if name not in names]
+    count = Counter(names)
+    twice = sorted(name for name, times in count.items() if times > 1 and name)
+    lacking = [name for name in columns() if name not in count]
     if twice or lacking:
         what = f"has the column {twice[0]} twice" if twice else f"lacks {', '.join(lacking[:3])}"
         separator = " Cells are separated by commas." if len(names) == 1 and lacking else ""

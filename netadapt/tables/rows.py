@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -83,10 +84,29 @@ def entry_of(row: Mapping[str, str]) -> tuple[LayerShape, Entry]:
         p90=float(row["p90"]),
         runs=int(row["runs"]),
     )
-    numbers = [n for v in values.values() for n in (v if isinstance(v, tuple) else (v,))]
-    if not all(0 <= n <= _MOST for n in numbers if isinstance(n, int)):
-        raise ValueError(f"sizes are from 0 to {_MOST}")
-    return LayerShape(**values), entry
+    shape = LayerShape(**values)
+    require_sizes(shape)
+    return shape, entry
+
+
+def require_sizes(shape: LayerShape) -> None:
+    """Refuse a layer that was read and cannot be one.
+
+    Raises:
+        ValueError: a value is of another kind, or absurd.
+    """
+    values = {f.name: getattr(shape, f.name) for f in _SIZES}
+    words = (values.pop("op"), values.pop("act"))
+    pairs, several = [values.pop(name) for name in _PAIRS], values.pop("inputs")
+    if not (
+        all(isinstance(word, str) for word in words)
+        and all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs)
+        and isinstance(several, tuple)
+    ):
+        raise ValueError("it is no layer")
+    numbers = [*values.values(), *several, *chain.from_iterable(pairs)]
+    if not all(isinstance(n, int) and 0 <= n <= _MOST for n in numbers) or not shape.groups:
+        raise ValueError(f"sizes are from 0 to {_MOST}, and groups from 1 on")
 
 
 def append(path: Path, row: str) -> None:

@@ -78,8 +78,10 @@ def read_zeros(path: Path) -> Sparsity:
         UsageError: there is no such file, or it does not hold shares by name.
     """
     try:
+        if path.exists() and not path.is_file():
+            raise OSError("it is no regular file")
         told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"zeros is a share of activations from 0 to below 1, '{MEASURED}', or a JSON file with "
             f"a share for each layer; {path} cannot be read as one ({error})."

@@ -5,6 +5,7 @@ open, the first of an input is the batch, which the device sets; any other must 
 network costs as much as its inputs are large.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -91,8 +92,12 @@ def _inline(model: Any, path: Path) -> None:
 
     total = path.stat().st_size
     for tensor in filter(uses_external_data, _tensors(model)):
-        info = ExternalDataInfo(tensor)
-        data = _beside(path, info.location, info.offset or 0, info.length)
+        try:
+            info = ExternalDataInfo(tensor)
+            location = Path(info.location)
+        except (ValueError, TypeError) as error:
+            raise _unreadable(path, "where it keeps its weights is no file and place") from error
+        data = _beside(path, location, info.offset or 0, info.length)
         total += len(data)
         if total > _MESSAGE_LIMIT_BYTES:
             raise _unreadable(
@@ -116,21 +121,22 @@ def _tensors(model: Any) -> Iterator[Any]:
                 yield attribute.t
 
 
-def _beside(path: Path, location: str, offset: int, length: int | None) -> bytes:
+def _beside(path: Path, location: Path, offset: int, length: int | None) -> bytes:
     """Bytes of a file that holds weights of the model; it must be in its folder or below."""
     place = path.parent / location
-    if Path(location).is_absolute() or ".." in Path(location).parts:
+    if location.is_absolute() or ".." in location.parts:
         raise _unreadable(path, f"it keeps weights in {location}, outside of its folder")
     try:
         with place.open("rb") as file:
+            left = os.fstat(file.fileno()).st_size - offset  # nothing is there of what has no end
+            wanted = left if length is None else length
+            if not 0 <= wanted <= left:
+                raise _unreadable(path, f"{place}, where it keeps its weights, was cut off")
             file.seek(offset)
-            data = file.read(-1 if length is None else length)
-    except OSError as error:
-        reason = error.strerror or str(error)
+            return file.read(wanted)
+    except (OSError, ValueError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise _unreadable(path, f"it keeps its weights in {place} ({reason})") from error
-    if length is not None and len(data) < length:
-        raise _unreadable(path, f"{place}, where it keeps its weights, was cut off")
-    return data
 
 
 def _fix(model: Any, path: Path, shapes: Shapes) -> None:
