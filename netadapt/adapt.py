@@ -120,13 +120,7 @@ def adapt(
     if codecarbon is not None:
         check_codecarbon(codecarbon)
     config, subject, devices = opened(config)
-    settings: dict[str, Any] = {
-        "config": config.result_json(), "model": subject.spec.to_json(),
-        "data": subject.data.describe(), "devices": infos(devices),
-    }  # fmt: skip
-    if config.after is not None:
-        asked = meters(config.budgets, list(config.devices))
-        settings["after"] = origin(config.after, Path() if fresh else folder, settings, asked)
+    settings = settings_of(config, subject, devices, folder, fresh=fresh)
     rehearse(config, subject, folder, fresh=fresh)
     started = Started(
         format=FORMAT,
@@ -185,6 +179,24 @@ def opened(config: RunConfig) -> tuple[RunConfig, Assembly, tuple[Device, ...]]:
     if config.table is not None:
         open_table(config.table, config.table, devices[0].info)
     return config, subject, devices
+
+
+def settings_of(
+    config: RunConfig, subject: Assembly, devices: Sequence[Device], folder: Path, *, fresh: bool
+) -> dict[str, Any]:
+    """What decides the result of the run in a folder, as plain JSON values.
+
+    Raises:
+        UsageError: it cannot go on from the run that it is to go on from.
+    """
+    settings: dict[str, Any] = {
+        "config": config.result_json(), "model": subject.spec.to_json(),
+        "data": subject.data.describe(), "devices": infos(devices),
+    }  # fmt: skip
+    if config.after is not None:
+        asked = meters(config.budgets, list(config.devices))
+        settings["after"] = origin(config.after, folder, settings, asked, fresh=fresh)
+    return settings
 
 
 def open_subject(config: RunConfig) -> Assembly:

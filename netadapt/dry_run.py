@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from netadapt import training
-from netadapt.adapt import needs_training, opened
+from netadapt.adapt import needs_training, opened, settings_of
 from netadapt.assembly import Assembly
 from netadapt.config import RunConfig
 from netadapt.config.rungs import Rung, applicable
@@ -98,7 +98,8 @@ def plan_run(config: RunConfig) -> Preview:
     """
     config, subject, devices = opened(config)
     with TemporaryDirectory() as folder:
-        started = Started(2, {}, {}, versions(), machine=machine())
+        settings = settings_of(config, subject, devices, Path(folder) / "run", fresh=True)
+        started = Started(2, settings, {}, versions(), machine=machine())
         with Run(Path(folder) / "run", started) as run:
             asked = meters(config.budgets, [device.name for device in devices])
             fleet = Fleet(devices, tuple(asked), subject.network, multiple=1, run=run)

@@ -17,7 +17,7 @@ from netadapt.errors import AlreadyMet, UsageError
 from netadapt.files import writing
 from netadapt.runs import Record, Run, Step, check_weights, last, read_journal, steps_of
 from netadapt.runs import weights_path as path_of
-from netadapt.runs.events import Finished, Inherited, Started, Stored, Traced
+from netadapt.runs.events import Finished, Inherited, Started, Stopped, Stored, Traced
 from netadapt.runs.journal import setting_differences
 from netadapt.search.budgets import Meter, bounds, load
 from netadapt.units import Budget, format_share
@@ -50,9 +50,12 @@ class Ancestor:
         if not records:
             raise UsageError(f"{folder} holds no run to go on from; name the folder of a run.")
         if last(records, Finished) is None:
+            reason, advice = "is not finished", "repeat its command first"
+            if isinstance(records[-1].event, Stopped):
+                reason = "ended short of its budgets"
+                advice = "start another with a budget that can be reached"
             raise UsageError(
-                f"The run in {folder} is not finished, so that no other can go on from it; repeat "
-                "its command first."
+                f"The run in {folder} {reason}, so that no other can go on from it; {advice}."
             )
         return cls(folder, records)
 
@@ -68,29 +71,41 @@ class Ancestor:
 
 
 def origin(
-    after: Path, folder: Path, settings: Mapping[str, Any], asked: Mapping[Meter, Budget]
-) -> dict[str, str]:
+    after: Path, folder: Path, settings: Mapping[str, Any], asked: Mapping[Meter, Budget],
+    *, fresh: bool = False,
+) -> dict[str, str]:  # fmt: skip
     """What says where the run in a folder goes on from, before there is that folder.
 
-    Once it has begun, the earlier run is not needed any more.
+    Once it has begun, the earlier run is not needed any more, and may be renamed.
 
     Args:
         after: the earlier run.
         folder: this run.
         settings: of this run.
         asked: its budgets.
+        fresh: whether it starts over.
 
     Raises:
         UsageError: there is no finished run to go on from, or its search is another.
     """
-    own = last(read_journal(folder), Inherited)
-    if own is not None and not (after / "journal.jsonl").is_file():
-        return {"run": own.run, "weights": own.weights}
+    if after.resolve() == folder.resolve():
+        raise UsageError(f"The run in {folder} cannot go on from itself; name another folder.")
+    records = [] if fresh else read_journal(folder)
+    told = _told_by(records)
+    begun = last(records, Inherited) is not None
+    if begun and told and not (after / "journal.jsonl").is_file():
+        return told
     ancestor = Ancestor.of(after)
-    if own is None:
+    if not begun:
         _check_same(ancestor, settings)
         _check_below(ancestor, asked)
-    return ancestor.told()
+    return told if told.get("weights") == ancestor.told()["weights"] else ancestor.told()
+
+
+def _told_by(records: Sequence[Record]) -> dict[str, str]:
+    """What a run said of where it goes on from when it began; empty where it said nothing."""
+    first = records[0].event if records else None
+    return dict(first.settings.get("after", {})) if isinstance(first, Started) else {}
 
 
 def _check_same(ancestor: Ancestor, settings: Mapping[str, Any]) -> None:
@@ -173,6 +188,6 @@ def _copy(source: Path, target: Path) -> None:
     """Another name for a file that nothing changes in place, or a copy on another disk."""
     target.unlink(missing_ok=True)
     try:
-        os.link(source, target)
+        os.link(source.resolve(), target)
     except OSError:
         shutil.copyfile(source, target)

@@ -81,6 +81,11 @@ def test_what_is_no_part_is_refused(text):
         Part().convert(text, None, None)
 
 
+def test_one_image_is_not_all_of_them():
+    with pytest.raises(click.BadParameter, match="one image is too few"):
+        Part().convert("1", None, None)
+
+
 def test_what_a_run_is_hangs_on_the_part_of_the_images_and_not_on_who_reads_them():
     plain = resolve(None, LEAST).result_json()
     assert "limit" not in plain  # a run that was begun when there was none goes on

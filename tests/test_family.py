@@ -2,11 +2,13 @@
 
 import hashlib
 import json
+import shutil
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netadapt.cli.settings import resolved_family
 from netadapt.errors import UsageError
 from netadapt.runs import read_journal, steps_of
 from netadapt.runs.events import Inherited, Trained, Tried
@@ -116,6 +118,95 @@ def test_a_run_goes_on_though_the_one_before_it_is_gone(finished, tmp_path, caps
     code, out, err = adapt(capsys, tmp_path / "lower", "--after", earlier, budget="60%")
     assert code == 0, err
     assert "within the budget" in out
+
+
+def test_a_run_goes_on_though_the_one_before_it_was_renamed(finished, tmp_path, capsys):
+    """What it is told by are its weights; its name is a note for people."""
+    earlier, renamed, lower = (tmp_path / name for name in ("earlier", "renamed", "lower"))
+    earlier.symlink_to(finished[0])
+    assert adapt(capsys, lower, "--after", earlier, budget="60%")[0] == 0
+    earlier.rename(renamed)
+    code, _, err = adapt(capsys, lower, "--after", renamed, budget="60%")
+    assert code == 0, err
+    first = read_journal(lower)[0].event
+    assert first.settings["after"]["run"] == "earlier"
+    # Without the run before it, it would be another one.
+    code, _, err = adapt(capsys, lower, budget="60%")
+    assert code == 2
+    assert 'after: {"run": "earlier", ...} -> null' in err
+
+
+def test_a_run_cannot_go_on_from_itself(finished, tmp_path, capsys):
+    """With --fresh it would have been moved out of the way of itself."""
+    folder = tmp_path / "run"
+    shutil.copytree(finished[0], folder)
+    code, _, err = adapt(capsys, folder, "--after", folder, "--fresh", budget="60%")
+    assert code == 2
+    assert "cannot go on from itself" in err
+    assert not (tmp_path / "run.old").exists()
+    assert (folder / "adapted.onnx").exists()
+
+
+def test_weights_behind_links_are_inherited_themselves(finished, tmp_path, capsys):
+    """As git-annex and others keep large files."""
+    earlier = tmp_path / "earlier"
+    shutil.copytree(finished[0], earlier)
+    for path in list((earlier / "weights").iterdir()):
+        path.rename(earlier / path.name)
+        path.symlink_to(f"../{path.name}")
+    assert adapt(capsys, tmp_path / "lower", "--after", earlier, budget="60%")[0] == 0
+    shutil.rmtree(earlier)
+    code, _, err = run(capsys, "export", tmp_path / "lower", "--step", 1, "-o", tmp_path / "out")
+    assert code == 0, err
+
+
+def test_the_members_before_one_out_of_reach_are_told(tmp_path, capsys):
+    folder = tmp_path / "family"
+    code, out, err = adapt(capsys, folder, "--json", budget="70%,8%")
+    assert code == 1
+    assert "Nothing more can be removed" in err
+    assert [member["met"] for member in json.loads(out)["family"]] == [True]
+
+    code, _, err = adapt(capsys, tmp_path / "lower", "--after", folder / "8pct", budget="15%")
+    assert code == 2
+    assert "ended short of its budgets" in err
+    assert not (tmp_path / "lower").exists()
+
+
+def test_members_that_a_run_has_met_already_are_passed_over(finished, tmp_path, capsys):
+    code, _, err = adapt(capsys, tmp_path / "f", "--after", finished[0], budget="80%,60%")
+    assert code == 0, err
+    assert "No run is needed for 80%" in err
+    assert [path.name for path in tmp_path.glob("f/*/")] == ["60pct"]
+
+
+def test_a_file_may_list_the_budgets_of_a_family(tmp_path, capsys):
+    path = tmp_path / "family.toml"
+    path.write_text(
+        'model = "tests.examples:small_net"\ndata = "tests.examples:stripes"\n'
+        'devices = ["synthetic:"]\nbudgets = ["80%,70%", "size=90%"]\n'
+    )
+    family = resolved_family(path, {"budget": ()})
+    assert [[str(b) for b in member.budgets] for member in family] == [
+        ["80%", "size=90%"], ["70%", "size=90%"],
+    ]  # fmt: skip
+    assert len(resolved_family(path, {"budget": ("60%",)})) == 1
+
+    code, out, err = run(capsys, "adapt", "--config", path, "--dry-run")
+    assert code == 0, err
+    assert "the search of all 2 runs" in out
+
+
+def test_a_dry_run_refuses_what_a_run_would(finished, tmp_path, capsys):
+    code, _, err = adapt(capsys, tmp_path / "no", "--after", tmp_path, "--dry-run", budget="60%")
+    assert code == 2
+    assert "holds no run to go on from" in err
+    code, out, err = adapt(
+        capsys, tmp_path / "no", "--after", finished[0], "--dry-run", budget="60%"
+    )
+    assert code == 0, err
+    assert "is not done again" in out
+    assert not (tmp_path / "no").exists()
 
 
 @pytest.mark.parametrize(

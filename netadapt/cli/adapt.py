@@ -18,10 +18,9 @@ from netadapt.cli.options import (
 )
 from netadapt.cli.outcome import family_text, result_text
 from netadapt.cli.preview import preview_text
-from netadapt.cli.settings import resolve
+from netadapt.cli.settings import resolved_family
 from netadapt.cli.text import echo_json
-from netadapt.errors import AlreadyMet, UsageError
-from netadapt.units import family_of
+from netadapt.errors import AlreadyMet, BudgetUnreachable, UsageError
 
 if TYPE_CHECKING:
     from netadapt.adapt import Result
@@ -222,41 +221,52 @@ def adapt(
         if given["finalists"] or given["rungs"]:
             raise UsageError("--exhaustive fine-tunes every proposal; give no rungs or finalists.")
         given["finalists"] = 0
-    family = [resolve(config, {**given, "budget": member}) for member in family_of(given["budget"])]
+    family = resolved_family(config, given)
     if dry_run:
-        return _preview(family[-1], as_json=as_json)
+        return _preview(family, as_json=as_json)
     from netadapt.adapt import adapt as run_adapt
     from netadapt.cli.console import Console
     from netadapt.runs import read_journal
 
     command = shlex.join(["netadapt", *(click.get_current_context().find_root().obj or ())])
     results: list[Result] = []
-    for settings, place in zip(family, _folders(family, folder), strict=True):
-        if results:
-            settings = replace(settings, after=results[-1].folder)
-        with Console(quiet=quiet, verbose=verbose, json_lines=json_lines) as console:
-            if not fresh:
-                console.recall(read_journal(place))
-            try:
-                result = run_adapt(
-                    settings, place, fresh=fresh, notify=console, command=command,
-                    codecarbon=codecarbon,
-                )  # fmt: skip
-            except AlreadyMet as met:
-                if not results:
-                    raise
-                asked = " and ".join(map(str, settings.budgets))
-                click.echo(f"No run is needed for {asked}: {met}", err=True)
-                continue
-        results.append(result)
-        if not (as_json or json_lines):
-            click.echo(result_text(result))
+    try:
+        for settings, place in zip(family, _folders(family, folder), strict=True):
+            if results:
+                settings = replace(settings, after=results[-1].folder)
+            with Console(quiet=quiet, verbose=verbose, json_lines=json_lines) as console:
+                if not fresh:
+                    console.recall(read_journal(place))
+                try:
+                    result = run_adapt(
+                        settings, place, fresh=fresh, notify=console, command=command,
+                        codecarbon=codecarbon,
+                    )  # fmt: skip
+                except AlreadyMet as met:
+                    if not results and settings is family[-1]:
+                        raise
+                    asked = " and ".join(map(str, settings.budgets))
+                    click.echo(f"No run is needed for {asked}: {met}", err=True)
+                    continue
+            results.append(result)
+            if not (as_json or json_lines):
+                click.echo(result_text(result))
+    except BudgetUnreachable:
+        if results and not json_lines:
+            _tell(results, as_json=as_json, family=True)
+        raise
+    if not json_lines:
+        _tell(results, as_json=as_json, family=len(family) > 1)
+    return 0 if all(result.met for result in results) else 1
+
+
+def _tell(results: Sequence["Result"], *, as_json: bool, family: bool) -> None:
+    """Tell of all runs together."""
     if as_json:
         told = [result.to_json() for result in results]
-        echo_json({"schema": 1, "family": told} if len(family) > 1 else told[0])
-    elif not json_lines and len(family) > 1:
+        echo_json({"schema": 1, "family": told} if family else told[0])
+    elif family:
         click.echo(family_text(results))
-    return 0 if all(result.met for result in results) else 1
 
 
 def _folders(family: Sequence["RunConfig"], folder: Path | None) -> list[Path]:
@@ -268,13 +278,20 @@ def _folders(family: Sequence["RunConfig"], folder: Path | None) -> list[Path]:
     return [folder / settings.budget_name for settings in family]
 
 
-def _preview(settings: "RunConfig", *, as_json: bool) -> int:
-    """Say what a run would do."""
+def _preview(family: Sequence["RunConfig"], *, as_json: bool) -> int:
+    """Say what a run would do; of a family, its last, whose search is that of all."""
     from netadapt.dry_run import plan_run
 
-    preview = plan_run(settings)
+    preview = plan_run(family[-1])
     if as_json:
         echo_json(preview.to_json())
-    else:
-        click.echo(preview_text(preview))
+        return 0
+    click.echo(preview_text(preview))
+    if len(family) > 1:
+        click.echo(
+            f"This is the search of all {len(family)} runs with one long fine-tune; each run has "
+            "its own."
+        )
+    if family[-1].after is not None:
+        click.echo(f"What {family[-1].after} has done already is counted, and is not done again.")
     return 0

@@ -58,9 +58,12 @@ class Part(click.ParamType[float]):
             return value
         text = str(value)
         try:
-            return parse_share(text, "A part") if "%" in text else int(text)
+            part = parse_share(text, "A part") if "%" in text else int(text)
         except (UsageError, ValueError):
             self.fail(f"{value!r} is neither a number nor a percentage such as 10%", param, ctx)
+        if text.strip() == "1":  # as a share it would be all
+            self.fail("one image is too few; give more, or a percentage such as 10%", param, ctx)
+        return part
 
 
 class Seconds(click.FloatRange):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netadapt.errors import Fault, UsageError
+from netadapt.units import family_of
 
 if TYPE_CHECKING:
     from netadapt.config import RunConfig
@@ -79,6 +80,28 @@ def resolve(path: Path | None, given: Mapping[str, Any], *, budgeted: bool = Tru
     except SettingsError as error:
         spoken = [_spoken(fault, flags, alone=path is None) for fault in error.faults]
         raise SettingsError(dict.fromkeys(spoken), error.source) from None
+
+
+def resolved_family(path: Path | None, given: Mapping[str, Any]) -> list["RunConfig"]:
+    """The settings of each run, where a budget is a list such as ``80%,60%,40%``.
+
+    Args:
+        path: a TOML file, if there is one.
+        given: as for :func:`resolve`.
+
+    Raises:
+        SettingsError: as there.
+        UsageError: the list is no family.
+    """
+    from netadapt.config import load_toml
+
+    texts = given["budget"]
+    if not texts and path:
+        listed = load_toml(path).get("budgets")
+        listed = [listed] if isinstance(listed, str) else listed
+        if isinstance(listed, list) and all(isinstance(text, str) for text in listed):
+            texts = tuple(listed) if any("," in text for text in listed) else ()
+    return [resolve(path, {**given, "budget": member}) for member in family_of(texts)]
 
 
 _UNSET = (None, ())

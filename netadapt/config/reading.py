@@ -112,7 +112,12 @@ def _plain(setting: Setting, value: Any, faults: list[Fault]) -> Any:
     if kind is str:
         return _expect(str, value, "a text")
     if kind is Path:
-        return Path(_expect((str, Path), value, "the path of a file"))
+        path = str(_expect((str, Path), value, "the path of a file or folder"))
+        if not path or "\0" in path:
+            raise _Wrong(f"is {_shown(path)}; it must be the path of a file or folder.")
+        return Path(path)
+    if setting.name.endswith("_s"):
+        return _expect((int, float), value, "a number of seconds")
     expected = "a number, or a percentage above 0 and at most 100 such as '5%'"
     if isinstance(value, str):
         try:

@@ -40,8 +40,9 @@ _HEAD = """\
 # Each setting is shown with its default; one behind a '#' is an example of what has none. Flags
 # override the file. Paths start at the working directory.
 #
-# Budgets may be of any resource, and for one device:
+# Budgets may be of any resource, and for one device; one that is a list makes a run for each:
 #   budgets = ["60%", "size=2MB", "phone:12ms"]
+#   budgets = ["80%,60%,40%"]
 # Devices may have names, in a table after all plain settings:
 #   [devices]
 #   phone = "ssh://pi@raspberrypi"
@@ -73,7 +74,8 @@ def _block(plain: list[Setting]) -> Iterator[str]:
 
 
 def _comment(text: str) -> str:
-    plain = text.replace("'None'", "leaving it out")  # TOML has no null
+    plain = text.replace(". 'None'", ". Leaving it out")  # TOML has no null
+    plain = plain.replace("'None'", "leaving it out")
     sentence = f"{plain[:1].upper()}{plain[1:]}"
     return textwrap.fill(sentence, 88, initial_indent="# ", subsequent_indent="# ")
 

@@ -125,7 +125,9 @@ def setting_differences(old: Mapping[str, Any], new: Mapping[str, Any], at: str 
 
 
 def _in_words(value: Any) -> str:
-    """A setting for a person: budgets as they are written, the rest as JSON."""
+    """A setting for a person: budgets as they are written, tables in short, the rest as JSON."""
+    if isinstance(value, Mapping) and len(value) > 1:
+        return f"{json.dumps(dict(list(value.items())[:1]))[:-1]}, ...}}"
     if isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
         with suppress(TypeError, KeyError):
             return " and ".join(str(Budget(**item)) for item in value)
