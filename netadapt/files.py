@@ -8,6 +8,9 @@ from pathlib import Path
 
 from netadapt.errors import RunError, UsageError
 
+PNG_BEGINS = (b"\x89PNG\r\n",)
+PAGE_BEGINS = (b"<!doctype html", b"<!DOCTYPE html", b"<html")
+
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:

@@ -281,3 +281,22 @@ def test_signals_end_a_command_as_ctrl_c_does(number):
 )
 def test_what_is_said_of_continuing_is_true_for_each_command(words, said):
     assert said in continuing(words.split())
+
+
+def test_no_output_replaces_a_file_of_the_user_s(tmp_path, capsys, run):
+    """Whatever the command and the ending: a file of another kind stays as it is."""
+    mine = {"w.safetensors": "mine", "t.csv": "a,b\n1,2\n", "r.html": "notes", "p.png": "sketch"}
+    for name, text in mine.items():
+        (tmp_path / name).write_text(text)
+    model = ["mobilenet_v1", "--data", "digits", "--input-size", "16"]
+    for command in (
+        ["train", *model, "-o", "w.safetensors"],
+        ["table", "build", *model, "--on", "synthetic:", "-o", "t.csv"],
+        ["report", str(run), "-o", "r.html"],
+        ["inspect", "mobilenet_v1", "--classes", "10", "--on", "eyeriss:", "--plot", "p.png"],
+    ):
+        with pytest.raises(SystemExit) as end:
+            main([*command[:-1], str(tmp_path / command[-1])])
+        assert end.value.code == 2
+        assert "file of another kind" in capsys.readouterr().err
+    assert {name: (tmp_path / name).read_text() for name in mine} == mine
