@@ -4,13 +4,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from netadapt.errors import UsageError, named
-from netadapt.files import check_output, write_atomically
+from netadapt.files import PAGE_BEGINS, PNG_BEGINS, check_output, write_atomically
 from netadapt.report.comparison import Comparison, comparison_of
-from netadapt.report.comparison_views import as_csv, as_page, as_png
+from netadapt.report.comparison_views import CSV_BEGINS, as_csv, as_page, as_png
 from netadapt.report.facts import facts_of
 from netadapt.runs import read_journal
 
-_VIEWS = {".csv": as_csv, ".html": as_page, ".png": as_png}
+_VIEWS = {
+    ".csv": (as_csv, CSV_BEGINS),
+    ".html": (as_page, PAGE_BEGINS),
+    ".png": (as_png, PNG_BEGINS),
+}
+"""What makes each, and how it begins."""
 
 
 def compare(folders: Sequence[Path], resource: str = "latency") -> Comparison:
@@ -36,10 +41,11 @@ def write_comparison(comparison: Comparison, out: Path) -> Path:
 
     Raises:
         UnknownName: the ending is another.
-        UsageError: a picture is asked for, and matplotlib is not installed.
+        UsageError: a picture is asked for, and matplotlib is not installed; or what is there is a
+            file of another kind.
         RunError: it cannot be written.
     """
-    check_output(out)
-    data = named("format of a comparison", out.suffix, _VIEWS)(comparison)
-    write_atomically(out, data)
+    view, begins = named("format of a comparison", out.suffix, _VIEWS)
+    check_output(out, begins=begins)
+    write_atomically(out, view(comparison))
     return out

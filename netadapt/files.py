@@ -3,10 +3,15 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from netadapt.errors import RunError, UsageError
+
+PNG_BEGINS = (b"\x89PNG\r\n",)
+PAGE_BEGINS = (b"<!doctype html", b"<!DOCTYPE html", b"<html")
 
 
 @contextmanager
@@ -21,6 +26,42 @@ def writing(path: Path) -> Iterator[None]:
             advice = "Check the folder and its permissions, then repeat the command."
         reason = error.strerror or str(error)
         raise RunError(f"Cannot write {path} ({reason}). {advice}") from error
+
+
+def claimed(path: Path) -> FileLock:
+    """A lock that one process holds as long as it writes to a file or folder.
+
+    It lies beside, so that what is written may be replaced or moved meanwhile.
+
+    Raises:
+        RunError: another process has it, or there is no writing there.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(f".{path.name}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(
+                f"Another process is writing to {path}; wait for it, or name another."
+            ) from None
+    return lock
+
+
+@contextmanager
+def sole_writer(path: Path) -> Iterator[None]:
+    """Hold the lock of a file that is written bit by bit, and leave nothing of it.
+
+    Raises:
+        RunError: as in :func:`claimed`.
+    """
+    lock = claimed(path)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            os.unlink(lock.lock_file)
+        lock.release()
 
 
 def size_of(path: Path) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from netadapt.assembly import Source, assemble
 from netadapt.errors import UsageError
-from netadapt.files import check_output
+from netadapt.files import check_output, sole_writer
 from netadapt.measure import Subject, Variants
 from netadapt.network import MACS, LayerShape, Sizes, cost_of, op_of
 from netadapt.platforms import LayerTimer, Platform, Progress, Workload, open_layer_timer, remedy
@@ -90,8 +90,19 @@ def build_table(
     Returns:
         ``calibration`` is empty, and ``lacking`` above zero, if time ran out before the networks
         that calibrate had a price.
+
+    Raises:
+        RunError: another process writes to the table, or there is no writing it.
+        NetAdaptError: see :mod:`netadapt.errors`.
     """
     check_output(out, begins=TABLE_BEGINS)
+    with sole_writer(out):
+        return _built(source, out, platform_uri, how, counter)
+
+
+def _built(
+    source: Source, out: Path, platform_uri: str, how: Building, counter: Counter
+) -> dict[str, Any]:
     platform = open_layer_timer(platform_uri)
     check_measures(platform, how.resource)
     info = platform.describe()  # a sensor that is not there is told before anything is measured

@@ -6,7 +6,7 @@ from typing import Any
 from netadapt import training
 from netadapt.assembly import Source, assemble
 from netadapt.config import RunConfig
-from netadapt.files import check_output
+from netadapt.files import check_output, sole_writer
 from netadapt.models.weights import WEIGHTS_BEGIN, save_weights
 from netadapt.runs import Listener, silent
 from netadapt.runs.progress import training_progress
@@ -39,20 +39,18 @@ def train(config: RunConfig, out: Path, *, notify: Listener = silent) -> dict[st
     place = training.Checkpoint(
         out.with_name(f"{out.name}.partial"), config.execution.checkpoint_every_s
     )
-    result = training.fine_tune(
-        module,
-        task,
-        training.Course(
-            config.tuning.recipe,
-            epochs=config.tuning.train_epochs,
-            seed=config.seed,
-            trainer=trainer,
-            checkpoint=place,
-        ),
-        progress=training_progress(notify, "train", config.tuning.recipe.batch_size),
+    course = training.Course(
+        config.tuning.recipe,
+        epochs=config.tuning.train_epochs,
+        seed=config.seed,
+        trainer=trainer,
+        checkpoint=place,
     )
-    save_weights(module, out)
-    place.discard()
+    progress = training_progress(notify, "train", config.tuning.recipe.batch_size)
+    with sole_writer(out):
+        result = training.fine_tune(module, task, course, progress=progress)
+        save_weights(module, out)
+        place.discard()
     return {
         "metric": task.metric_name,
         "metric_is_share": task.metric_is_share,

@@ -119,6 +119,13 @@ def test_a_comparison_is_written_as_its_ending_says(runs, tmp_path):
     assert "<h2" in write_comparison(comparison, tmp_path / "c.html").read_text()
     with pytest.raises(UsageError, match="no format"):
         write_comparison(comparison, tmp_path / "c.pdf")
+    for ending in ("csv", "png", "html"):
+        write_comparison(comparison, tmp_path / f"c.{ending}")  # ours, and replaced
+        theirs = tmp_path / f"theirs.{ending}"
+        theirs.write_text("a,b\n")
+        with pytest.raises(UsageError, match="file of another kind"):
+            write_comparison(comparison, theirs)
+        assert theirs.read_text() == "a,b\n"
 
 
 def test_a_browser_shows_a_comparison_without_a_complaint_or_a_request(runs, tmp_path):

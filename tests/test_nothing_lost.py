@@ -16,7 +16,7 @@ from netadapt.carbon.run import use_of
 from netadapt.cli import main
 from netadapt.cli.signals import continuing
 from netadapt.errors import RunError, UsageError
-from netadapt.files import check_output, write_atomically
+from netadapt.files import check_output, sole_writer, write_atomically
 from netadapt.runs import Phase, Run, Step, StepCost, check_weights, read_journal
 from netadapt.runs import journal as journal_module
 from netadapt.runs.events import Started, Stored, Trained, Warned
@@ -281,3 +281,38 @@ def test_signals_end_a_command_as_ctrl_c_does(number):
 )
 def test_what_is_said_of_continuing_is_true_for_each_command(words, said):
     assert said in continuing(words.split())
+
+
+def test_no_output_replaces_a_file_of_the_user_s(tmp_path, capsys, run):
+    """Whatever the command and the ending: a file of another kind stays as it is."""
+    mine = {"w.safetensors": "mine", "t.csv": "a,b\n1,2\n", "r.html": "notes", "p.png": "sketch"}
+    for name, text in mine.items():
+        (tmp_path / name).write_text(text)
+    model = ["mobilenet_v1", "--data", "digits", "--input-size", "16"]
+    for command in (
+        ["train", *model, "-o", "w.safetensors"],
+        ["table", "build", *model, "--on", "synthetic:", "-o", "t.csv"],
+        ["report", str(run), "-o", "r.html"],
+        ["inspect", "mobilenet_v1", "--classes", "10", "--on", "eyeriss:", "--plot", "p.png"],
+    ):
+        with pytest.raises(SystemExit) as end:
+            main([*command[:-1], str(tmp_path / command[-1])])
+        assert end.value.code == 2
+        assert "file of another kind" in capsys.readouterr().err
+    assert {name: (tmp_path / name).read_text() for name in mine} == mine
+
+
+def test_two_writers_of_a_table_or_of_weights_do_not_mix(tmp_path, capsys):
+    model = ["mobilenet_v1", "--data", "digits", "--input-size", "16"]
+    for command in (
+        ["train", *model, "-o", "w.safetensors"],
+        ["table", "build", *model, "--on", "synthetic:", "-o", "t.csv"],
+    ):
+        out = tmp_path / command[-1]
+        with sole_writer(out), pytest.raises(SystemExit) as end:
+            main([*command[:-1], str(out)])
+        assert end.value.code == RunError.exit_code
+        assert f"Another process is writing to {out}" in capsys.readouterr().err
+        with sole_writer(out):
+            pass  # and the next may
+    assert not list(tmp_path.iterdir())

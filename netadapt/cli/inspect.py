@@ -158,9 +158,10 @@ def _compared(check: dict[str, Any]) -> str:
 
 def _show_energy(report: "EnergyReport", plot: Path | None, as_json: bool) -> int:
     if plot is not None:
-        from netadapt.files import write_atomically
+        from netadapt.files import PNG_BEGINS, check_output, write_atomically
         from netadapt.report.energy_bars import energy_bars
 
+        check_output(plot, begins=PNG_BEGINS)
         write_atomically(plot, energy_bars(report))
     if as_json:
         echo_json(report.to_json())

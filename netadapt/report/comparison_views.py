@@ -19,6 +19,8 @@ _KINDS = ("first", "second", "third", "fourth")
 _COLORS = ("#0b5cad", "#b04a00", "#2d8659", "#8a4fa3")
 _MARKERS, _DASHES = ("o", "s", "^", "D"), ("-", "--", "-.", ":")
 
+CSV_BEGINS = (b"run,method,seed,",)
+
 
 def as_csv(comparison: Comparison) -> bytes:
     """A row per run; costs in the base unit."""

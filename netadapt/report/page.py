@@ -11,7 +11,7 @@ from markupsafe import Markup
 from netadapt.carbon.account import account
 from netadapt.carbon.circumstances import Circumstances
 from netadapt.carbon.run import use_of
-from netadapt.files import check_output, write_atomically
+from netadapt.files import PAGE_BEGINS, check_output, write_atomically
 from netadapt.report.blocks import Section, clipped
 from netadapt.report.claim import claim
 from netadapt.report.course import course, predictions, trials
@@ -40,7 +40,7 @@ def write_report(
         UsageError: the folder holds no run.
         RunError: the journal is damaged, or the page cannot be written.
     """
-    check_output(out or folder / FILE, begins=(b"<!doctype html", b"<!DOCTYPE html", b"<html"))
+    check_output(out or folder / FILE, begins=PAGE_BEGINS)
     page = report_page(folder.name, read_journal(folder), circumstances)
     path = out or folder / FILE
     write_atomically(path, page.encode())

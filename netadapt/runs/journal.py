@@ -20,10 +20,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from filelock import FileLock, Timeout
-
 from netadapt.errors import RunError, SettingsChanged
-from netadapt.files import writing
+from netadapt.files import claimed, writing
 from netadapt.runs.events import (
     BoundSet,
     Continued,
@@ -160,16 +158,7 @@ class Run:
         self.notify = listener
         self.records: list[Record] = []
         self._zero_s = time.time() - time.monotonic()  # a clock that is set tells no long work
-        with writing(folder):
-            folder.parent.mkdir(parents=True, exist_ok=True)
-        # The lock lies beside the folder, so that a fresh start may move the folder meanwhile.
-        self._lock = FileLock(folder.with_name(f".{folder.name}.lock"))
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            raise RunError(
-                f"Another process is writing to {folder}; wait for it, or name another folder."
-            ) from None
+        self._lock = claimed(folder)
         try:
             self._open(started, fresh)
         except BaseException:
