@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from netadapt.cli import main
+from netadapt.errors import WorkerError
 from netadapt.runs import last, read_journal
 from netadapt.runs.events import Finished, Started, Warned
+from netadapt.workers.cluster import connected
 from tests import accidents, raynodes
 
 SETTINGS = [
@@ -157,3 +159,12 @@ def test_workers_that_cannot_be_had_are_told_before_there_is_a_run(
     assert errors.startswith("Error: ")
     assert said in errors
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(bool(raynodes.MISSING), reason=raynodes.MISSING)
+def test_a_ray_cluster_that_has_died_is_told_at_once(monkeypatch):
+    """Ray keeps its address, and would try for minutes."""
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")
+    told = pytest.raises(WorkerError, match="There is no Ray cluster here")
+    with told, connected("auto", "cpu", threads=1):
+        pass

@@ -60,7 +60,7 @@ def stratified(labels: Tensor, part: float | int, *, seed: int) -> tuple[Tensor,
         raise DataError(
             f"A holdout of {part} out of {total} training images in {len(sizes)} class(es) "
             "leaves nothing to choose by or, of some class, nothing to learn from; give a share "
-            "between 0 and 1, or fewer images."
+            "between 0 and 1, or fewer images, or use more images in all."
         )
     return _drawn(labels, count, seed=seed)
 

@@ -299,11 +299,27 @@ def connected(address: str, trainer: str, threads: int) -> Iterator[Cluster]:
 
 
 def _check_answers(address: str) -> None:
-    """Find out at once whether somebody listens; Ray itself waits for half a minute.
+    """Find out at once whether somebody listens; Ray itself waits for many minutes.
 
     Raises:
         OSError: nobody does.
     """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    at = _address_here() if address == "auto" else address
+    host, _, port = at.removeprefix("ray://").rpartition(":")
     if host:
-        socket.create_connection((host, int(port)), timeout=10).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=10).close()
+
+
+def _address_here() -> str:
+    """The address that Ray would take for the cluster that runs here; empty if it does not tell.
+
+    It may be that of a cluster which has died since. No public function of Ray's tells it.
+
+    Raises:
+        ConnectionError: there is none.
+    """
+    try:
+        services = importlib.import_module("ray._private.services")
+        return str(services.get_ray_address_from_environment("auto", None))
+    except (ImportError, AttributeError, TypeError):
+        return ""
