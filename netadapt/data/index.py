@@ -87,7 +87,7 @@ def _valid(root: Path, stored: Arrays, known: frozenset[str]) -> ImageFolder | N
             tuple((str(name), int(when)) for name, when in about["folders"]),
             tuple(map(str, about["remarks"])),
         )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
     return folder if _whole(folder) and _unchanged(folder) else None
 
@@ -106,8 +106,8 @@ def _whole(folder: ImageFolder) -> bool:
         and bool((np.diff(files.ends, prepend=0) > 0).all())
         and files.ends[-1] == len(files.names)
         and classes > 1
-        and bool((labels >= 0).all() and (np.bincount(labels, minlength=classes) > 0).all())
-        and labels.max() < classes
+        and bool((labels >= 0).all() and (labels < classes).all())
+        and bool((np.bincount(labels, minlength=classes) > 0).all())
     )
 
 
