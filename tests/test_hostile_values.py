@@ -274,7 +274,8 @@ def test_any_bundle_is_read_or_refused(tmp_path_factory, about, result):
         lambda text: parse_share(text, "it"), lambda text: open_platform(f"eyeriss:?batch={text}"),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("text", ["9" * 100_000, "." * 100_000, " " * 50_000 + "x", "1." * 50_000])
+@pytest.mark.parametrize("text", ["9" * 100_000, "." * 100_000, " " * 50_000 + "x", "1." * 50_000,
+                                  "1" + " " * 100_000 + "x"])  # fmt: skip
 def test_a_text_of_any_length_is_refused_at_once(read, text):
     with pytest.raises(NetAdaptError):
         read(text)

@@ -7,6 +7,7 @@ network costs as much as its inputs are large.
 
 import os
 import re
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,7 +94,9 @@ def _inline(model: Any, path: Path) -> None:
     total = path.stat().st_size
     for tensor in filter(uses_external_data, _tensors(model)):
         try:
-            info = ExternalDataInfo(tensor)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # on keys that it does not know
+                info = ExternalDataInfo(tensor)
             location = Path(info.location)
         except (ValueError, TypeError) as error:
             raise _unreadable(path, "where it keeps its weights is no file and place") from error
