@@ -26,6 +26,8 @@ def mishap(path: Path) -> str:
     """
     if path.is_dir():
         return "it is a folder; name a file in it"
+    if not path.exists():
+        return "it is not there (any more)"
     if not path.is_file():
         return "it is no regular file"
     try:

@@ -176,6 +176,37 @@ def test_a_worker_that_is_killed_ends_the_pass_in_a_sentence():
         list(DatasetSplit(Faulty(None), workers=2).batches(4))
 
 
+class Uneven:
+    """Examples of which the later ones are of another size, or none at all."""
+
+    def __init__(self, odd: object) -> None:
+        self.odd = odd
+
+    def __len__(self) -> int:
+        return 32
+
+    def __getitem__(self, index: int) -> tuple[object, int]:
+        return (torch.zeros(3, 4) if index < 25 else self.odd), index
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    ("odd", "said"),
+    [
+        (
+            torch.zeros(3, 5),
+            r"\(\[3, 4\], int\) at 20, and \(\[3, 5\], int\) at 25; make them alike",
+        ),
+        (None, r"\(\[3, 4\], int\) at 20, and \(NoneType, int\) at 25"),
+    ],
+)
+def test_examples_that_make_no_batch_are_told(workers, odd, said):
+    """In a process of its own torch says something else of them."""
+    split = DatasetSplit(Uneven(odd), workers=workers)
+    with pytest.raises(DataError, match=said):
+        list(split.batches(20))
+
+
 def test_an_image_that_a_worker_cannot_read_is_named(files, tmp_path):
     cut = tmp_path / "cut.jpg"
     cut.write_bytes(files[0].read_bytes()[:-200])

@@ -120,7 +120,8 @@ def _folders(root: Path) -> tuple[ImageFolder, ImageFolder]:
         if not needed.is_dir():
             inner = folder_to_try(root)
             raise DataError(
-                f"{root} has no folder {needed.name}; expected are train/ and test/ (or val/), "
+                f"{root} has no folder {'train' if needed.name == 'train' else 'test or val'}; "
+                "expected are train/ and test/ (or val/), "
                 "each with one folder of images per class."
                 + (f" {inner} has a train/: give that folder." if inner else "")
             )

@@ -183,7 +183,7 @@ class _Pieces(Dataset[Any]):
         except NetAdaptError as error:
             return _Failure(str(error))
         except (Exception, SystemExit) as error:
-            said = str(error).strip().split("\n")[0]
+            said = str(error).strip().split("\n")[0].rstrip(".")
             return _Failure(f"{what} failed: {type(error).__name__}: {said}.")
 
 

@@ -16,6 +16,8 @@ from netadapt.data.batches import Batches, derived, generator, order
 from netadapt.data.loading import Pace, read, seeds_apart
 from netadapt.data.task import Batch
 from netadapt.data.views import IMAGENET_MEAN, IMAGENET_STD, MIDDLE, View
+from netadapt.errors import DataError
+from netadapt.plugins import blamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +210,31 @@ class DatasetSplit:
             for i in index.tolist():
                 seeded(derived(seed, epoch, i))
                 examples.append(self.dataset[i])
-            batch = self.collate(examples)
+            batch = self._collated(examples, index)
         if augment and self.augment is not None:
             return self.augment(*batch, generator(seed, epoch, number))
         return batch
+
+    def _collated(self, examples: list[Any], index: Tensor) -> Batch:
+        """A batch of examples.
+
+        Raises:
+            DataError: they do not fit each other.
+        """
+        try:
+            return self.collate(examples)
+        except Exception as error:  # torch raises anything
+            if blamed(error) or isinstance(error, MemoryError):
+                raise
+            odd = next((k for k, e in enumerate(examples) if _kind(e) != _kind(examples[0])), 0)
+            reason = str(error).strip().split("\n")[0].rstrip(".")
+            if odd:  # what torch says of it hangs on the process that it is said in
+                first, other = (f"{_kind(examples[k])} at {int(index[k])}" for k in (0, odd))
+                reason = f"they have {first}, and {other}"
+            raise DataError(
+                f"Examples of the data set do not fit into a batch: {reason}; make them alike, or "
+                "give the split a function to collate them."
+            ) from error
 
     @cached_property
     def _portable(self) -> bool:
@@ -225,6 +248,15 @@ class DatasetSplit:
     def fingerprint(self) -> str:
         """Hash of the version and the number of examples; the examples are not read."""
         return hashlib.sha256(f"{self.version}/{len(self)}".encode()).hexdigest()
+
+
+def _kind(value: Any) -> str:
+    """What the parts of an example are, for people."""
+    if isinstance(value, Tensor | np.ndarray):
+        return f"{list(value.shape)}"
+    if isinstance(value, tuple | list):
+        return f"({', '.join(map(_kind, value))})"
+    return type(value).__name__
 
 
 class _Nowhere:

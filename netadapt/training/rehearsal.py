@@ -69,7 +69,7 @@ def _told(what: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, torch.OutOfMemoryError | MemoryError) or blamed(error):
             raise
-        said = str(error).strip().split("\n")[0]
+        said = str(error).strip().split("\n")[0].rstrip(".")
         raise DataError(f"{what} failed: {type(error).__name__}: {said}.") from error
 
 
