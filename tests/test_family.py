@@ -96,6 +96,11 @@ def test_a_family_is_one_search(tmp_path, capsys):
         "unpruned", "80pct", "60pct",
     ]  # fmt: skip
 
+    for command in ("status", "report", "compare", "export", "carbon"):
+        code, _, err = run(capsys, command, folder)
+        assert code == 2
+        assert f"{folder} holds runs, and is none: {folder / '60pct'}, {folder / '80pct'}." in err
+
     code, out, err = run(capsys, "carbon", folder / "60pct", "--json")
     assert code == 0, err
     assert any("the search of 80pct" in text for text in json.loads(out)["left_out"])
