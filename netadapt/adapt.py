@@ -18,7 +18,7 @@ from netadapt.config import RunConfig, checked
 from netadapt.errors import BudgetUnreachable, UsageError
 from netadapt.export.analog import score_on
 from netadapt.export_run import write_missing
-from netadapt.inherit import Ancestor, inherit, origin
+from netadapt.inherit import Ancestor, inherit
 from netadapt.models import restore, save_weights
 from netadapt.network import Network, cost_of
 from netadapt.platforms import Platform, open_platform
@@ -42,11 +42,19 @@ from netadapt.runs.events import (
 )
 from netadapt.runs.stopwatch import stopwatch_of
 from netadapt.search.budgets import Bound, Meter, bounds, meters
-from netadapt.search.fleet import Device, Fleet, check_sources, infos, scored_as
+from netadapt.search.fleet import Device, Fleet, check_sources, scored_as
 from netadapt.search.loop import Space, check_reachable, search
 from netadapt.search.selection import SELECTIONS
 from netadapt.search.strategies import STRATEGIES
-from netadapt.space import asked_of, check_finalists, job_of, multiple_of, space_of, told_zeros
+from netadapt.space import (
+    asked_of,
+    check_finalists,
+    job_of,
+    multiple_of,
+    settings_of,
+    space_of,
+    told_zeros,
+)
 from netadapt.tables.build import open_table
 from netadapt.units import Budget
 from netadapt.workbench import Workbench, rehearse, report_on
@@ -132,7 +140,9 @@ def adapt(
     )  # fmt: skip
     with (
         seated(config.execution) as desks,
-        Run(folder, started, fresh=fresh, listener=notify) as run,
+        Run(
+            folder, started, fresh=fresh, listener=notify, unsaid={"config": config.unsaid()}
+        ) as run,
     ):
         result = Result.of(folder, run.records)
         if result is None:
@@ -179,24 +189,6 @@ def opened(config: RunConfig) -> tuple[RunConfig, Assembly, tuple[Device, ...]]:
     if config.table is not None:
         open_table(config.table, config.table, devices[0].info)
     return config, subject, devices
-
-
-def settings_of(
-    config: RunConfig, subject: Assembly, devices: Sequence[Device], folder: Path, *, fresh: bool
-) -> dict[str, Any]:
-    """What decides the result of the run in a folder, as plain JSON values.
-
-    Raises:
-        UsageError: it cannot go on from the run that it is to go on from.
-    """
-    settings: dict[str, Any] = {
-        "config": config.result_json(), "model": subject.spec.to_json(),
-        "data": subject.data.describe(), "devices": infos(devices),
-    }  # fmt: skip
-    if config.after is not None:
-        asked = meters(config.budgets, list(config.devices))
-        settings["after"] = origin(config.after, folder, settings, asked, fresh=fresh)
-    return settings
 
 
 def open_subject(config: RunConfig) -> Assembly:

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from netadapt import training
-from netadapt.adapt import needs_training, opened, settings_of
+from netadapt.adapt import needs_training, opened
 from netadapt.assembly import Assembly
 from netadapt.config import RunConfig
 from netadapt.config.rungs import Rung, applicable
@@ -29,7 +29,7 @@ from netadapt.search.loop import Space, aims, check_reachable, proposed
 from netadapt.search.pricing import Loads
 from netadapt.search.strategies import Proposal, Situation
 from netadapt.search.strategies.situation import alike
-from netadapt.space import job_of, space_of
+from netadapt.space import job_of, settings_of, space_of
 from netadapt.tables.build import LAYERS, open_table
 from netadapt.tables.energy import EnergyCost, energy_sizes, unmeasured
 from netadapt.tables.plan import TableRequest, measuring_s, plan

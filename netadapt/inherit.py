@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from netadapt.config import RunConfig
 from netadapt.errors import AlreadyMet, UsageError
 from netadapt.files import writing
 from netadapt.runs import Record, Run, Step, check_weights, last, read_journal, steps_of
@@ -118,7 +119,9 @@ def _check_same(ancestor: Ancestor, settings: Mapping[str, Any]) -> None:
     assert isinstance(first, Started)
     changed = [
         text
-        for text in setting_differences(first.settings, json.loads(json.dumps(settings)))
+        for text in setting_differences(
+            first.settings, json.loads(json.dumps(settings)), {"config": RunConfig.unsaid()}
+        )
         if not text.startswith(_OWN)
     ]
     if changed:

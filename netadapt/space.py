@@ -6,6 +6,7 @@ From the settings, the model and the devices of a run.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from netadapt.assembly import Assembly
 from netadapt.config import RunConfig
 from netadapt.errors import UsageError
 from netadapt.export.analog import training_on
+from netadapt.inherit import origin
 from netadapt.network import Network, exact_alone, shrinkable
 from netadapt.platforms.accelerators.loops import has_product
 from netadapt.platforms.accelerators.platform import ModelledPlatform
@@ -22,7 +24,7 @@ from netadapt.plugins import lookup
 from netadapt.pruning.importance import COMPARABLE
 from netadapt.runs import Job, Run, Step
 from netadapt.search.budgets import Bound, binding, bounds, meters
-from netadapt.search.fleet import Device, scored_as
+from netadapt.search.fleet import Device, infos, scored_as
 from netadapt.search.loop import Space
 from netadapt.search.race import Race, looks
 from netadapt.search.selection import SELECTIONS, highest_accuracy, lowest_loss
@@ -66,6 +68,24 @@ def space_of(
         comparable=config.importance in COMPARABLE,
         **_picking(config, len(subject.data.holdout)),
     )
+
+
+def settings_of(
+    config: RunConfig, subject: Assembly, devices: Sequence[Device], folder: Path, *, fresh: bool
+) -> dict[str, Any]:
+    """What decides the result of the run in a folder, as plain JSON values.
+
+    Raises:
+        UsageError: it cannot go on from the run that it is to go on from.
+    """
+    settings: dict[str, Any] = {
+        "config": config.result_json(), "model": subject.spec.to_json(),
+        "data": subject.data.describe(), "devices": infos(devices),
+    }  # fmt: skip
+    if config.after is not None:
+        asked = meters(config.budgets, list(config.devices))
+        settings["after"] = origin(config.after, folder, settings, asked, fresh=fresh)
+    return settings
 
 
 def _rounds(whole: int, allowed: Sequence[Bound], begun: Step | None) -> int:

@@ -96,6 +96,11 @@ def test_a_family_is_one_search(tmp_path, capsys):
         "unpruned", "80pct", "60pct",
     ]  # fmt: skip
 
+    for command in ("status", "report", "compare", "export", "carbon"):
+        code, _, err = run(capsys, command, folder)
+        assert code == 2
+        assert f"{folder} holds runs, and is none: {folder / '60pct'}, {folder / '80pct'}." in err
+
     code, out, err = run(capsys, "carbon", folder / "60pct", "--json")
     assert code == 0, err
     assert any("the search of 80pct" in text for text in json.loads(out)["left_out"])
@@ -134,6 +139,28 @@ def test_a_run_goes_on_though_the_one_before_it_was_renamed(finished, tmp_path, 
     code, _, err = adapt(capsys, lower, budget="60%")
     assert code == 2
     assert 'after: {"run": "earlier", ...} -> null' in err
+
+
+def test_a_run_of_an_earlier_version_is_shown_and_gone_on_with(finished, tmp_path, capsys):
+    """Which knew neither of distillation nor of averaged weights, nor of checksums of lines."""
+    folder = tmp_path / "early"
+    shutil.copytree(finished[0], folder)
+    journal = folder / "journal.jsonl"
+    first, rest = journal.read_text().split("\n", 1)
+    told = json.loads(first)
+    del told["crc"]
+    for recipe in ("recipe", "short"):
+        for name in ("distill", "distill_weight", "temperature", "ema", "accumulate"):
+            del told["settings"]["config"]["tuning"][recipe][name]
+    journal.write_text(f"{json.dumps(told, separators=(',', ':'))}\n{rest}")
+    code, out, err = adapt(capsys, folder)
+    assert code == 0, err
+    assert "within the budget" in out
+    code, _, err = adapt(capsys, tmp_path / "lower", "--after", folder, budget="60%")
+    assert code == 0, err
+    code, _, err = adapt(capsys, folder, "--distill")
+    assert code == 2
+    assert "config.tuning.recipe.distill: false -> true" in err
 
 
 def test_a_run_cannot_go_on_from_itself(finished, tmp_path, capsys):

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from netadapt import files
+from netadapt.config import RunConfig
 from netadapt.errors import RunError, SettingsChanged
 from netadapt.files import write_atomically
 from netadapt.models import restore, save_weights
@@ -194,3 +195,20 @@ def test_changed_budgets_are_told_as_one_writes_them():
     told = setting_differences({"config": {"budgets": old, "seed": 0}},
                                {"config": {"budgets": new, "seed": 1}})  # fmt: skip
     assert told == ["config.budgets: 60% -> 2MB", "config.seed: 0 -> 1"]
+
+
+def test_settings_that_a_run_did_not_know_yet_are_their_defaults():
+    """A run that an earlier version began is continued by a later one, which knows more."""
+    old = {"config": {"seed": 0, "tuning": {"recipe": {"lr": None}}, "devices": {"phone": "a:"}}}
+    unsaid = {"config": {"seed": 0, "tuning": {"recipe": {"lr": 0.1, "ema": 0.0}}}}
+
+    def changed(**recipe):
+        new = {"config": {**old["config"], "tuning": {"recipe": {"lr": None, **recipe}}}}
+        return setting_differences(old, new, unsaid)
+
+    assert changed() == changed(ema=0.0) == []
+    assert changed(ema=0.9) == ["config.tuning.recipe.ema: 0.0 -> 0.9"]
+    assert changed(lr=0.1) == ["config.tuning.recipe.lr: null -> 0.1"]  # which it did know
+    unsaid = RunConfig.unsaid()
+    assert not {"devices", "budgets", "model"} & unsaid.keys()
+    assert unsaid["tuning"]["recipe"]["distill"] is False

@@ -6,6 +6,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from netadapt.errors import UsageError
+
 _MORE_URIS = ("ort:cpu", "ort:cpu?threads=", "ort:cpu?precision=int8", "ssh://", "replay:")
 
 
@@ -14,6 +16,16 @@ class RunFolder(click.Path):
 
     def __init__(self) -> None:
         super().__init__(exists=True, file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        """Its path; of a folder of runs, as a family is in, the runs are told."""
+        path = super().convert(value, param, ctx)
+        if isinstance(path, Path) and not (path / "journal.jsonl").exists():
+            runs = [str(journal.parent) for journal in sorted(path.glob("*/journal.jsonl"))]
+            if runs:
+                more = ", ..." if len(runs) > 3 else ""
+                raise UsageError(f"{path} holds runs, and is none: {', '.join(runs[:3])}{more}.")
+        return path
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str

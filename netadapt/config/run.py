@@ -131,6 +131,14 @@ class RunConfig:
             del values["limit"]  # runs that began before there was one go on
         return values
 
+    @staticmethod
+    def unsaid() -> dict[str, Any]:
+        """What :meth:`result_json` of an earlier version means where it lacks a setting."""
+        values = RunConfig("", "", ()).result_json()
+        for named in ("model", "data", "budgets", "devices", "model_args"):
+            del values[named]  # every version has said them
+        return values
+
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "RunConfig":
         """What :meth:`to_json` wrote; of :meth:`result_json`, with the default execution."""

@@ -110,13 +110,27 @@ def last(records: Sequence[Record], kind: type[T], **values: Any) -> T | None:
     return None
 
 
-def setting_differences(old: Mapping[str, Any], new: Mapping[str, Any], at: str = "") -> list[str]:
-    """Settings that differ, as ``path: old -> new``."""
+def setting_differences(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    unsaid: Mapping[str, Any] | None = None,
+    at: str = "",
+) -> list[str]:
+    """Settings that differ, as ``path: old -> new``.
+
+    Args:
+        old: settings of a run.
+        new: those that it is to be continued with.
+        unsaid: what the old ones are where they say nothing, as the version that wrote them did not
+            know the setting yet.
+        at: path of the table that these are in.
+    """
     found: list[str] = []
+    unsaid = unsaid or {}
     for name in sorted({*old, *new}):
-        here, there = old.get(name), new.get(name)
+        here, there = old.get(name, unsaid.get(name)), new.get(name)
         if isinstance(here, Mapping) and isinstance(there, Mapping):
-            found += setting_differences(here, there, f"{at}{name}.")
+            found += setting_differences(here, there, unsaid.get(name), f"{at}{name}.")
         elif here != there:
             found.append(f"{at}{name}: {_in_words(here)} -> {_in_words(there)}")
     return found
@@ -140,6 +154,7 @@ class Run:
         started: the first line: settings that decide the result, versions, command.
         fresh: start over; what was there is kept beside it with the ending ``.old``.
         listener: called with every event as it is written.
+        unsaid: see :func:`setting_differences`.
 
     Raises:
         RunError: another process writes there, or the folder cannot be written.
@@ -153,8 +168,10 @@ class Run:
         *,
         fresh: bool = False,
         listener: Listener = silent,
+        unsaid: Mapping[str, Any] | None = None,
     ) -> None:
         self.folder = folder
+        self._unsaid = unsaid
         self.notify = listener
         self.records: list[Record] = []
         self._zero_s = time.time() - time.monotonic()  # a clock that is set tells no long work
@@ -180,7 +197,8 @@ class Run:
             return
         first = self.records[0].event
         assert isinstance(first, Started)
-        changed = setting_differences(first.settings, json.loads(json.dumps(started.settings)))
+        new = json.loads(json.dumps(started.settings))
+        changed = setting_differences(first.settings, new, self._unsaid)
         if changed:
             raise SettingsChanged(
                 f"{self.folder} holds a run with other settings ({'; '.join(changed)}). Repeat "
