@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """Which way of pruning keeps most accuracy at equal energy, on a modelled accelerator.
 
-    python scripts/compare_energy.py [--data digits] [--seeds 2] [--share 50%] [--arms ARM ...]
+    python scripts/compare_energy.py [--data digits] [--seeds 0 1] [--share 50%] [--arms ARM ...]
 
 Writes results/compare_energy.csv, a row for each run as soon as it is done; started again, it goes
-on with those that are missing. The networks are a small AlexNet and MobileNetV1 0.25; ``--data``
-is digits, or a folder of images of 32 pixels such as CIFAR-10's. Energy is Eyeriss's at a batch of
-4. Every arm starts from the same trained weights, and ends with the same long fine-tune; widths are
-multiples of 4, so that all arms can end close below the share. ``images`` are those that an arm was
-trained on before the end, and a third of those that only went forward. The arms:
+on where it was cut off, within a run too (what it needs for that is in --work). The networks are a
+small AlexNet and MobileNetV1 0.25; ``--data`` is digits, or a folder of images of 32 pixels such as
+CIFAR-10's. Energy is Eyeriss's at a batch of 4. Every arm starts from the same trained weights, and
+ends with the same long fine-tune; widths are multiples of 4, so that all arms can end close below
+the share. ``images`` are those that an arm was trained on before the end, and a third of those that
+only went forward. The arms:
 
     energy_ordered   the costliest layer first, by the error at its readers' outputs, repaired
                      (after Yang et al., CVPR 2017)
@@ -22,7 +23,6 @@ import argparse
 import csv
 import itertools
 import sys
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -56,7 +56,7 @@ class Net:
         model: by name.
         share: of its energy that it has to come down to, unless told.
         pixels: that digits are drawn with for it.
-        epochs: of training; on digits it has then learned about all that it will.
+        epochs: of training on digits, where it has then learned about all that it will.
         arguments: of the model.
     """
 
@@ -73,6 +73,8 @@ NETS = {
 }
 MULTIPLE = 4
 LONG_EPOCHS = 8
+FOLDER_EPOCHS, FOLDER_LONG_EPOCHS = 12, 4
+"""Of a folder's many images: what an hour of one core has room for."""
 TOLERANCE = 0.03
 """How far below the share an arm may end; one that ends lower is named, as unfairly treated."""
 
@@ -95,7 +97,7 @@ def alexnet(num_classes: int = 10, in_channels: int = 3) -> nn.Module:
 
 def run_arm(config: RunConfig, arm: str, folder: Path) -> dict[str, object]:
     """One run; what it came to."""
-    result: Result = adapt(replace(config, **ARMS[arm]), folder / f"{config.seed}-{arm}")  # type: ignore[arg-type]
+    result: Result = adapt(replace(config, **ARMS[arm]), folder / arm)  # type: ignore[arg-type]
     before, after = result.finished.before, result.finished.after
     spent = [work for record in read_journal(result.folder) for work in works(record.event)]
     trained = [work for work in spent if work.name in ("screening", "tuning")]
@@ -113,10 +115,13 @@ def run_arm(config: RunConfig, arm: str, folder: Path) -> dict[str, object]:
 def config_for(net: str, data: str, share: str, seed: int) -> RunConfig:
     """What all arms of a network have in common."""
     chosen = NETS[net]
+    epochs, long_epochs = chosen.epochs, LONG_EPOCHS
+    if data != "digits":
+        epochs, long_epochs = FOLDER_EPOCHS, FOLDER_LONG_EPOCHS
     return RunConfig(
         chosen.model, data, (parse_budget(f"energy={share}"),), {DEVICE: DEVICE}, seed=seed,
         model_args=chosen.arguments, input_size=chosen.pixels if data == "digits" else 32,
-        multiple=MULTIPLE, tuning=Tuning(train_epochs=chosen.epochs, long_epochs=LONG_EPOCHS),
+        multiple=MULTIPLE, tuning=Tuning(train_epochs=epochs, long_epochs=long_epochs),
     )  # fmt: skip
 
 
@@ -124,10 +129,11 @@ def arguments() -> argparse.Namespace:
     """What is to be run."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", default="digits", metavar="digits|FOLDER")
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--share", help="of the energy; default: 25%% or 50%%, by network")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS))
     parser.add_argument("--nets", nargs="+", default=list(NETS), choices=list(NETS))
+    parser.add_argument("--work", type=Path, default=Path("runs/compare_energy"))
     return parser.parse_args()
 
 
@@ -142,23 +148,23 @@ def main() -> None:
             rows = [dict(row) for row in csv.DictReader(file)]
     keys = ("data", "network", "share", "arm", "seed")
     done = {tuple(str(row[key]) for key in keys) for row in rows}
-    for seed, net in itertools.product(range(args.seeds), args.nets):
+    for seed, net in itertools.product(args.seeds, args.nets):
         share = args.share or NETS[net].share
         left = [a for a in args.arms if (data, net, share, a, str(seed)) not in done]
-        if not left:
-            continue
         config = config_for(net, args.data, share, seed)
-        with tempfile.TemporaryDirectory() as name:
-            weights = Path(name) / "weights.safetensors"
+        folder = args.work / f"{data}-{net}-{seed}"
+        weights = folder / "weights.safetensors"
+        if left and not weights.is_file():
+            folder.mkdir(parents=True, exist_ok=True)
             train(config, weights)
-            for arm in left:
-                figures = run_arm(replace(config, weights=str(weights)), arm, Path(name))
-                run = dict(zip(keys, (data, net, share, arm, seed), strict=True))
-                rows.append({**run, **figures})
-                write_csv(TARGET, rows, command)
-                print(rows[-1], flush=True)
-                if float(str(figures["energy_ratio"])) < limit(share) - TOLERANCE:
-                    print(f"{arm} ends clearly below {share}: not at equal energy.")
+        for arm in left:
+            figures = run_arm(replace(config, weights=str(weights)), arm, folder / share)
+            run = dict(zip(keys, (data, net, share, arm, seed), strict=True))
+            rows.append({**run, **figures})
+            write_csv(TARGET, rows, command)
+            print(rows[-1], flush=True)
+            if float(str(figures["energy_ratio"])) < limit(share) - TOLERANCE:
+                print(f"{arm} ends clearly below {share}: not at equal energy.")
 
 
 def limit(share: str) -> float:
