@@ -11,6 +11,9 @@ alike; what counts is the median of the ratios of neighbours, with its quartiles
                 layout, on one batch that lies in memory
     screening   images a second of score, over those of a bare forward pass
     data        time to make the batches of an epoch, over that of training on them
+    NCHW, bf16, compiled
+                images a second of the bare loop in the other layout, in bfloat16 (autocast) and by
+                torch.compile, over those of the same loop without
     RUN         of a finished run: the share of its time in which it neither trained, scored nor
                 measured: tracing, proposing, surgery, export, journal
 """
@@ -48,15 +51,17 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def bare_training(model: nn.Module, images: Tensor, labels: Tensor) -> None:
-    """A loop as anybody writes it, channels-last and with the fused optimizer."""
+def bare_training(model: nn.Module, images: Tensor, labels: Tensor, bf16: bool = False) -> None:
+    """A loop as anybody writes it, with the fused optimizer."""
     model.train()
     optimizer = torch.optim.SGD(
         model.parameters(), lr=1e-4, momentum=0.9, nesterov=True, weight_decay=5e-4, fused=True
     )
     for _ in range(STEPS):
         optimizer.zero_grad(set_to_none=True)
-        cross_entropy(model(images), labels).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = cross_entropy(model(images), labels)
+        loss.backward()
         optimizer.step()
 
 
@@ -74,13 +79,33 @@ def ratios(ours: Callable[[], object], bare: Callable[[], object], rounds: int) 
     return [seconds(bare) / seconds(ours) for _ in range(rounds)]
 
 
-def rates(task: data.Task, rounds: int) -> dict[str, list[float]]:
-    """Every ratio of each figure."""
+def network(task: data.Task) -> nn.Module:
+    """A new one, its weights in the layout that is trained in."""
     model = mobilenet_v1(width=0.5, num_classes=task.num_classes or 10,
                          in_channels=task.input_shape[0], stem="cifar")  # fmt: skip
-    plain = mobilenet_v1(width=0.5, num_classes=task.num_classes or 10,
-                         in_channels=task.input_shape[0], stem="cifar")  # fmt: skip
-    plain.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model.to(memory_format=torch.channels_last)
+
+
+def ways(task: data.Task, rounds: int) -> dict[str, list[float]]:
+    """What is tried to train faster: every ratio to the loop as it is."""
+    plain, other = network(task), network(task).to(memory_format=torch.contiguous_format)
+    images, labels = next(iter(task.batches("train", batch_size=BATCH)))
+    last = images.contiguous(memory_format=torch.channels_last)
+    compiled = torch.compile(network(task))
+
+    def usual() -> None:
+        bare_training(plain, last, labels)
+
+    return {
+        "NCHW": ratios(lambda: bare_training(other, images, labels), usual, rounds),
+        "bf16": ratios(lambda: bare_training(plain, last, labels, bf16=True), usual, rounds),
+        "compiled": ratios(lambda: bare_training(compiled, last, labels), usual, rounds),
+    }
+
+
+def rates(task: data.Task, rounds: int) -> dict[str, list[float]]:
+    """Every ratio of each figure."""
+    model, plain = network(task), network(task)
     recipe = replace(Tuning().suited(task.pixels).recipe, lr=1e-4, batch_size=BATCH)
     course = training.Course(recipe, steps=STEPS)
     images, labels = next(iter(task.batches("train", batch_size=BATCH)))
@@ -149,7 +174,7 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     task = data.load(args.data, input_size=32)
-    found = rates(task, args.rounds)
+    found = rates(task, args.rounds) | ways(task, args.rounds)
     rows = [row(figure, values) for figure, values in found.items()]
     rows += [row(f"bookkeeping of {run.name}", [bookkeeping(run)]) for run in args.runs]
     write_csv(TARGET, rows, sys.argv)
