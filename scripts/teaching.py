@@ -57,6 +57,8 @@ ARMS = {
     "none": Arm({}),
     "longer": Arm({}, longer=True),
     "rate x3": Arm({}, rate=3.0),
+    "rate x0.3": Arm({}, rate=0.3),
+    "rate x0.1": Arm({}, rate=0.1),
     "distill": Arm({}, taught=True),
     "distill, temperature 1": Arm({"temperature": 1.0}, taught=True),
     "distill, weight 0.9": Arm({"distill_weight": 0.9}, taught=True),
