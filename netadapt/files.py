@@ -123,6 +123,16 @@ def write_atomically(path: Path, data: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, path)
+            _keep_names(path.parent)
         except OSError:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def _keep_names(folder: Path) -> None:
+    """Bring what was renamed in a folder to the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

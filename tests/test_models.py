@@ -185,6 +185,12 @@ def test_what_training_scripts_save_is_understood(tmp_path, wrap):
     assert_same(model, other)
 
 
+def test_weights_may_be_read_by_whoever_may_read_other_files(tmp_path):
+    (tmp_path / "plain").touch()
+    save_weights(small(), tmp_path / "w.safetensors")
+    assert (tmp_path / "w.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_tied_tensors_are_written_once_and_tied_again(tmp_path):
     def tied() -> nn.Module:
         model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))

@@ -1,18 +1,16 @@
 """Weight files of a model: written as safetensors, read in all the forms that people have."""
 
-import contextlib
 import logging
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from netadapt.errors import ModelError, RunError
-from netadapt.files import check_output
+from netadapt.files import check_output, write_atomically
 from netadapt.models.checkpoints import read
 from netadapt.models.states import Found, find
 
@@ -41,26 +39,7 @@ def save_weights(model: nn.Module, path: Path) -> None:
             whole = tensor.untyped_storage().nbytes() == tensor.nbytes
             # safetensors refuses a view of a storage that another tensor may share.
             tensors[name] = tensor.contiguous() if whole else tensor.clone().contiguous()
-    partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, partial, metadata={"format": "pt"})
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
-        partial.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except (OSError, SafetensorError) as error:
-        raise RunError(
-            f"Weights cannot be written to {path}: {error}; free space there, or name another "
-            "folder."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()
+    write_atomically(path, save(tensors, metadata={"format": "pt"}))
 
 
 def _identity(name: str, tensor: Tensor) -> tuple[object, ...]:
