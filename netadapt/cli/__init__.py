@@ -77,7 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with a documented exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     several = os.environ.get("WORLD_SIZE", "1") != "1"
-    as_one_interrupt() if several else as_interrupts()
+    if several:
+        as_one_interrupt()
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch warns of all that it can do
+    else:
+        as_interrupts()
     try:
         code = cli.main(given, prog_name="netadapt", standalone_mode=False, obj=given)
         sys.stdout.flush()

@@ -1,6 +1,7 @@
 """Which of several processes says what ends them all."""
 
 import os
+from datetime import timedelta
 
 
 def speaks() -> bool:
@@ -9,19 +10,18 @@ def speaks() -> bool:
     They ask the store that ``torchrun`` keeps for them. Where there is none to ask, as when the
     processes were started by other means and the first has ended, it is the first on each machine.
     """
-    from datetime import timedelta
-
-    from torch.distributed import DistError, TCPStore
-
+    told = os.environ.get
+    host, port = told("MASTER_ADDR", ""), told("MASTER_PORT", "")
     try:
-        store = TCPStore(
-            os.environ["MASTER_ADDR"],
-            int(os.environ["MASTER_PORT"]),
-            is_master=False,
-            timeout=timedelta(seconds=5),
-            wait_for_workers=False,
-        )
-        attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        return int(store.add(f"netadapt/told/{attempt}", 1)) == 1
-    except (KeyError, ValueError, RuntimeError, DistError):
-        return os.environ.get("LOCAL_RANK", "0") == "0"
+        if host and port:
+            import torch.distributed as dist
+
+            store = dist.TCPStore(  # type: ignore[attr-defined]
+                host, int(port), is_master=False, timeout=timedelta(seconds=5),
+                wait_for_workers=False,
+            )  # fmt: skip
+            key = f"netadapt/told/{told('TORCHELASTIC_RESTART_COUNT', '0')}"
+            return int(store.add(key, 1)) == 1
+    except (ValueError, RuntimeError):
+        pass
+    return told("LOCAL_RANK") in (None, "0")

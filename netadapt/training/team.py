@@ -6,7 +6,6 @@ and learning rates are those of one process. On GPUs batch normalization looks a
 process's own, and the running statistics are those of the first.
 """
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -194,9 +193,8 @@ def connected(model: nn.Module, team: Team, device: torch.device) -> Iterator[tu
         yield model, nullcontext
         return
     synchronized = _synchronized(model) if device.type == "cuda" else nullcontext()
-    with synchronized, warnings.catch_warnings():
+    with synchronized:
         # Some networks leave parameters out of a step; to look for these costs little.
-        warnings.filterwarnings("ignore", ".*find_unused_parameters", UserWarning)
         parallel = DistributedDataParallel(model, find_unused_parameters=True)
         yield parallel, parallel.no_sync
 
