@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file
 
+from netadapt.cli import main
 from netadapt.data import DatasetSplit, FileSplit, View, skipped
 from netadapt.data.batches import Share
 from netadapt.data.splits import ArraySplit, Pixels
-from netadapt.errors import UsageError
+from netadapt.errors import UsageError, WorkerError
 from netadapt.ranks import ALONE, Rank
 from netadapt.training.team import SOLO, Team
 from tests import teamwork
@@ -102,6 +103,21 @@ def environment(**values):
     return {**ours, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in values.items()}}
 
 
+def started(*words):
+    """Two processes of one training, as torchrun would start them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    meeting = {"WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [
+        subprocess.Popen(
+            [sys.executable, *map(str, words)], env=environment(RANK=n, LOCAL_RANK=n, **meeting),
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for n in range(2)
+    ]  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
     """What one process and two come to, each in its own folder of results; and what was told."""
@@ -109,18 +125,7 @@ def results(tmp_path_factory):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     one = teamwork.work(folder, SOLO)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    team = [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.teamwork", str(folder)],
-            env=environment(RANK=n, LOCAL_RANK=n, WORLD_SIZE=2, MASTER_ADDR="127.0.0.1",
-                            MASTER_PORT=port),
-            stderr=subprocess.PIPE, text=True,
-        )
-        for n in range(2)
-    ]  # fmt: skip
+    team = started("-m", "tests.teamwork", folder)
     said = [process.communicate(timeout=300)[1] for process in team]
     assert [process.returncode for process in team] == [0, 0], said
     one["continued"] = teamwork.continued(folder, SOLO)
@@ -173,87 +178,78 @@ def test_a_batch_that_cannot_be_shared_is_refused_by_all(results):
     }
 
 
-LAUNCHED = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
-            "-m", "netadapt"]  # fmt: skip
-TRAIN = ["train", "mobilenet_v1", "-a", "width=0.25", "--input-size", "16", "--data", "digits"]
+TRAIN = ["train", "mobilenet_v1", "-a", "width=0.25", "--input-size", "16", "--data", "digits",
+         "--epochs", "3", "--checkpoint-every", "0.01s", "-o"]  # fmt: skip
 
 
 def ours(said: str) -> list[str]:
-    """The lines that are not torchrun's own."""
+    """The lines that are not torch's own."""
     begins = ("Error:", "Interrupted.", "Internal error", "top-1 accuracy")
     return [line for line in said.splitlines() if line.startswith(begins)]
 
 
+def wait_for(path: Path) -> None:
+    until = time.monotonic() + 120
+    while not path.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+
+
 @pytest.mark.slow
-def test_a_process_that_dies_ends_the_others_with_one_sentence_and_the_command_goes_on(tmp_path):
-    out = tmp_path / "w.safetensors"
-    words = [*TRAIN, "--epochs", "3", "--checkpoint-every", "0.01s", "-o", str(out)]
-    keeper = subprocess.Popen([*LAUNCHED, *words], env=environment(), text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
-    partial, until = tmp_path / "w.safetensors.partial", time.monotonic() + 120
-    while not partial.exists() and time.monotonic() < until:
-        time.sleep(0.05)
-    assert keeper.poll() is None
-    os.kill(second_of(keeper.pid), signal.SIGKILL)
-    said, _ = keeper.communicate(timeout=120)
-    assert keeper.returncode != 0
-    (line,) = ours(said)
-    assert "from the last checkpoint" in line  # that the other has gone, or torchrun's signal
+def test_a_process_that_dies_ends_the_others_with_one_sentence_and_the_command_goes_on(
+    tmp_path, capsys
+):
+    out, partial = tmp_path / "w.safetensors", tmp_path / "w.safetensors.partial"
+    first, second = started("-m", "netadapt", *TRAIN, out)
+    wait_for(partial)
+    second.kill()
+    _, said = first.communicate(timeout=120)
+    second.communicate()
+    assert first.returncode == WorkerError.exit_code
+    assert ours(said) == [
+        "Error: Another process of this training has ended before its time, and so do all; the "
+        "same command goes on from the last checkpoint."
+    ]
     assert partial.exists()
     assert not out.exists()
-    done = subprocess.run([sys.executable, "-m", "netadapt", *words], env=environment(),
-                          capture_output=True, text=True, timeout=300)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert len(ours(done.stdout)) == 1
+    with pytest.raises(SystemExit) as end:
+        main([*TRAIN, str(out)])
+    assert end.value.code == 0
+    assert len(ours(capsys.readouterr().out)) == 1
     assert load_file(out)
     assert not partial.exists()
 
 
-def second_of(keeper: int) -> int:
-    """The process of rank 1."""
-    for path in Path("/proc").glob("[0-9]*"):
-        try:
-            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            told = (path / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if parent == keeper and b"RANK=1" in told:
-            return int(path.name)
-    raise AssertionError("there is no second process")
+@pytest.mark.slow
+def test_bad_use_is_told_by_the_first_process_alone(tmp_path):
+    out = tmp_path / "w.safetensors"
+    out.write_text("theirs")
+    team = started("-m", "netadapt", *TRAIN, out)
+    first, second = (process.communicate(timeout=120)[1] for process in team)
+    assert all(process.returncode for process in team)
+    (line,) = ours(first)
+    assert "is there already and is a file of another kind" in line
+    assert ours(second) == []
+    assert out.read_text() == "theirs"
 
 
 @pytest.mark.slow
-def test_an_interrupt_and_bad_use_are_told_once(tmp_path):
-    out = tmp_path / "w.safetensors"
-    words = [*TRAIN, "--checkpoint-every", "0.01s", "-o", str(out)]
-    keeper = subprocess.Popen([*LAUNCHED, *words], env=environment(), text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
-    until = time.monotonic() + 120
-    while not list(tmp_path.iterdir()) and time.monotonic() < until:
-        time.sleep(0.05)
+def test_torchrun_trains_and_an_interrupt_is_told_once(tmp_path):
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    keeper = subprocess.Popen(
+        [sys.executable, *launch, "-m", "netadapt", *TRAIN, str(tmp_path / "w.safetensors")],
+        env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    wait_for(tmp_path / "w.safetensors.partial")
     keeper.send_signal(signal.SIGTERM)
     said, _ = keeper.communicate(timeout=120)
     assert ours(said) == [
         "Interrupted. The same command continues from the last checkpoint, if there was one yet."
     ]
-    out.write_text("theirs")
-    done = subprocess.run([*LAUNCHED, *words], env=environment(), text=True,
-                          capture_output=True, timeout=120)  # fmt: skip
-    assert done.returncode != 0
-    (line,) = ours(done.stderr)
-    assert "is there already and is a file of another kind" in line
-    assert out.read_text() == "theirs"
 
 
 def test_a_command_that_cannot_be_shared_is_told_so_by_the_first_process_alone(tmp_path):
-    team = [
-        subprocess.Popen(
-            [sys.executable, "-m", "netadapt", "adapt", "mobilenet_v1", "--data", "digits",
-             "--budget", "60%", "--run", str(tmp_path / "run")],
-            env=environment(RANK=n, LOCAL_RANK=n, WORLD_SIZE=2), text=True, stderr=subprocess.PIPE,
-        )
-        for n in range(2)
-    ]  # fmt: skip
+    words = ["adapt", "mobilenet_v1", "--data", "digits", "--budget", "60%"]
+    team = started("-m", "netadapt", *words, "--run", tmp_path / "run")
     first, second = (process.communicate(timeout=60)[1] for process in team)
     assert [process.returncode for process in team] == [2, 2]
     assert first.startswith("Error: netadapt adapt works in one process, and 2 were started")

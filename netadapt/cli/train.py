@@ -17,7 +17,8 @@ Examples:
   netadapt train mobilenet_v1 -a width=0.5 -a stem=cifar --data cifar10 --epochs 60 -o v1.pt
 \b
   # on four GPUs together
-  torchrun --nproc-per-node 4 -m netadapt train resnet50 --data imagenet/ --trainer cuda -o r.pt
+  torchrun --standalone --nproc-per-node 4 -m netadapt train resnet50 --data imagenet/ \\
+    --trainer cuda -o resnet50.safetensors
 """
 
 
