@@ -179,7 +179,7 @@ def test_a_batch_that_cannot_be_shared_is_refused_by_all(results):
 
 
 TRAIN = ["train", "mobilenet_v1", "-a", "width=0.25", "--input-size", "16", "--data", "digits",
-         "--epochs", "3", "--checkpoint-every", "0.01s", "-o"]  # fmt: skip
+         "--epochs", "2", "--checkpoint-every", "0.01s", "-o"]  # fmt: skip
 
 
 def ours(said: str) -> list[str]:

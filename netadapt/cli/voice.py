@@ -1,6 +1,7 @@
 """Which of several processes says what ends them all."""
 
 import os
+import socket
 from datetime import timedelta
 
 
@@ -13,15 +14,13 @@ def speaks() -> bool:
     told = os.environ.get
     host, port = told("MASTER_ADDR", ""), told("MASTER_PORT", "")
     try:
-        if host and port:
-            import torch.distributed as dist
+        socket.create_connection((host, int(port)), timeout=5).close()  # torch would try for long
+        import torch.distributed as dist
 
-            store = dist.TCPStore(  # type: ignore[attr-defined]
-                host, int(port), is_master=False, timeout=timedelta(seconds=5),
-                wait_for_workers=False,
-            )  # fmt: skip
-            key = f"netadapt/told/{told('TORCHELASTIC_RESTART_COUNT', '0')}"
-            return int(store.add(key, 1)) == 1
-    except (ValueError, RuntimeError):
-        pass
-    return told("LOCAL_RANK") in (None, "0")
+        store = dist.TCPStore(  # type: ignore[attr-defined]
+            host, int(port), is_master=False, timeout=timedelta(seconds=5), wait_for_workers=False
+        )
+        key = f"netadapt/told/{told('TORCHELASTIC_RESTART_COUNT', '0')}"
+        return int(store.add(key, 1)) == 1
+    except (ValueError, OverflowError, OSError, RuntimeError):
+        return told("LOCAL_RANK") in (None, "0")
