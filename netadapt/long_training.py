@@ -14,7 +14,7 @@ from netadapt.config import RunConfig
 from netadapt.export.analog import training_on
 from netadapt.models import save_weights
 from netadapt.runs import Phase, Run
-from netadapt.runs.progress import training_progress
+from netadapt.runs.progress import TrainingNews
 from netadapt.search.fleet import Fleet, scored_as
 from netadapt.units import format_metric
 
@@ -72,6 +72,7 @@ class LongTraining:
         pruned = model is not original
         teacher = original if pruned and course.recipe.distill else None
         there = training_on(scored_as(self.fleet.devices), model, course.recipe, seed)
+        news = TrainingNews(self.run.notify, what, course.recipe.batch_size)
         with self.fleet.watch.lap() as lap:
             past = _Past.of(model, self._holdout(model)) if pruned else None
             with there if pruned else nullcontext():
@@ -80,7 +81,8 @@ class LongTraining:
                     self.subject.data,
                     course,
                     teacher=teacher,
-                    progress=training_progress(self.run.notify, what, course.recipe.batch_size),
+                    progress=news.step,
+                    glance=news.glance,
                 )
             if past is not None:
                 self._keep_better(model, past)
@@ -88,7 +90,7 @@ class LongTraining:
         place.discard()
         seen, holdout = result.images_seen, len(self.subject.data.holdout)
         scored = (seen if teacher else 0) + (2 * holdout if pruned else 0)
-        return lap.phase("training", seen, scored=scored)
+        return lap.phase("training", seen, scored=scored + result.scored)
 
     def _holdout(self, model: nn.Module) -> float:
         trainer = self.config.execution.trainer

@@ -15,7 +15,7 @@ ROOT = Path(netadapt.__file__).parent
 # lines above it. The longest name that fits a module counts.
 ROOMS = [
     ["errors", "units"],
-    ["files", "plugins", "signatures", "provenance"],
+    ["files", "plugins", "signatures", "provenance", "ranks"],
     ["network"],
     ["platforms", "platforms.measurement", "platforms.link", "platforms.ort", "platforms.bench"],
     ["tables"],

@@ -1,9 +1,11 @@
 """The command line: parsing and printing only. Heavy imports happen inside the commands."""
 
 import errno
+import io
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext, redirect_stderr
 
 import click
 
@@ -18,14 +20,16 @@ from netadapt.cli.inspect import inspect
 from netadapt.cli.ls import ls
 from netadapt.cli.measure import measure
 from netadapt.cli.report import report
-from netadapt.cli.signals import as_interrupts, continuing
+from netadapt.cli.signals import as_interrupts, as_one_interrupt, continuing, deaf
 from netadapt.cli.statement import statement
 from netadapt.cli.status import status
 from netadapt.cli.table import table
 from netadapt.cli.train import train
+from netadapt.cli.voice import speaks
 from netadapt.cli.when import when
 from netadapt.cli.where import where
 from netadapt.errors import NetAdaptError, RunError, UsageError
+from netadapt.ranks import Rank
 
 _EPILOG = """\b
 Examples:
@@ -51,8 +55,15 @@ Exit codes:
 @click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="netadapt")
 @click.option("--debug", is_flag=True, help="Show the traceback of any error.")
-def cli(debug: bool) -> None:
+@click.pass_context
+def cli(context: click.Context, debug: bool) -> None:
     """Shrink a CNN until it meets budgets measured on your device."""
+    rank, command = Rank.from_environment(), context.invoked_subcommand
+    if rank.several and command != "train":
+        raise UsageError(
+            f"netadapt {command} works in one process, and {rank.size} were started for it "
+            "(WORLD_SIZE); start it without torchrun. netadapt train can be shared by several."
+        )
 
 
 for _command in (
@@ -65,27 +76,39 @@ for _command in (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with a documented exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    as_interrupts()
+    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    if several:
+        as_one_interrupt()
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch warns of all that it can do
+    else:
+        as_interrupts()
     try:
         code = cli.main(given, prog_name="netadapt", standalone_mode=False, obj=given)
         sys.stdout.flush()
-    except click.ClickException as error:
-        error.show()
-        code = 2
-    except (click.Abort, KeyboardInterrupt):
-        click.echo(f"Interrupted. {continuing(given)}", err=True)
-        code = 130
-    except (Exception, SystemExit) as error:
-        if "--debug" in given:
+    except (Exception, SystemExit, KeyboardInterrupt) as error:
+        if several:
+            deaf()
+        if "--debug" in given and not isinstance(error, _PLAIN):
             raise
-        code = _told(error)
+        with nullcontext() if not several or speaks() else redirect_stderr(io.StringIO()):
+            code = _told(error, given)
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _told(error: BaseException) -> int:
+_PLAIN = (click.ClickException, click.Abort, KeyboardInterrupt)
+"""What has no traceback that helps."""
+
+
+def _told(error: BaseException, given: Sequence[str]) -> int:
     """Say what ended the command, in a sentence; the exit code."""
     from netadapt.plugins import blamed
 
+    if isinstance(error, click.ClickException):
+        error.show()
+        return 2
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        click.echo(f"Interrupted. {continuing(given)}", err=True)
+        return 130
     if isinstance(error, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing left to flush
         return 141

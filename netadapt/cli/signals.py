@@ -21,7 +21,37 @@ def as_interrupts() -> None:
             signal.signal(number, _interrupt)
 
 
+def as_one_interrupt() -> None:
+    """The same for one of several processes, to which their keeper passes on what it is sent.
+
+    What comes after the first signal, most often the same again, does not disturb the ending.
+    """
+    as_interrupts()
+    if threading.current_thread() is threading.main_thread():
+        for number in _handled():
+            signal.signal(number, _interrupt_once)
+
+
+def deaf() -> None:
+    """Let no signal disturb what is left to do at the end."""
+    if threading.current_thread() is threading.main_thread():
+        for number in _handled():
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _handled() -> list[int]:
+    """Signals that are interrupts here."""
+    numbers = [getattr(signal, name, None) for name in ("SIGINT", *_ENDING)]
+    ours = (signal.default_int_handler, _interrupt, _interrupt_once)
+    return [n for n in numbers if n is not None and signal.getsignal(n) in ours]
+
+
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _interrupt_once(_number: int, _frame: FrameType | None) -> None:
+    deaf()
     raise KeyboardInterrupt
 
 

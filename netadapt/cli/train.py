@@ -8,12 +8,17 @@ import click
 from netadapt.cli.options import console_options, json_option, run_options
 from netadapt.cli.settings import resolve
 from netadapt.cli.text import echo_json
+from netadapt.ranks import Rank
 from netadapt.units import format_metric
 
 _EPILOG = """\b
 Examples:
   netadapt train mobilenet_v1 --data digits -o digits.safetensors
   netadapt train mobilenet_v1 -a width=0.5 -a stem=cifar --data cifar10 --epochs 60 -o v1.pt
+\b
+  # on four GPUs together
+  torchrun --standalone --nproc-per-node 4 -m netadapt train resnet50 --data imagenet/ \\
+    --trainer cuda -o resnet50.safetensors
 """
 
 
@@ -37,8 +42,12 @@ def train(
     from netadapt.cli.console import Console
     from netadapt.train import train as run_train
 
+    rank = Rank.from_environment()
+    quiet, json_lines = quiet or not rank.first, json_lines and rank.first
     with Console(quiet=quiet, verbose=verbose, json_lines=json_lines) as console:
-        report = run_train(settings, out, notify=console)
+        report = run_train(settings, out, notify=console, rank=rank)
+    if not rank.first:
+        return 0
     if as_json:
         echo_json(report)
     elif not json_lines:

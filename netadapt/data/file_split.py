@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from netadapt.data.batches import Batches, derived, generator, order
+from netadapt.data.batches import Batches, Share, derived, generator, order
 from netadapt.data.images import decode, decode_part
 from netadapt.data.listing import Files
 from netadapt.data.loading import Pace, read, seeds_apart, usable_cores
@@ -100,15 +100,18 @@ class FileSplit:
         indices = order(len(self), batch_size, random=random if shuffle else None)
         parts, moved = augment and self.view.parts, augment and not self.view.parts
 
-        def begin(first: int) -> Iterator[Batch]:
+        def begin(first: int, share: Share) -> Iterator[Batch]:
             for index in indices[:first]:
                 if moved:
                     self.pixels.drawn(len(index), random)
             rest = indices[first:]
-            decoded = self._parts(rest, seed, epoch) if parts else self._middles(rest)
-            for index, images in zip(rest, decoded, strict=True):
-                inputs = self.pixels.augmented(images, random) if moved else images
-                yield self.pixels.normalized(inputs), self.targets[index]
+            own = [index[share.rows(len(index))] for index in rest]
+            decoded = self._parts(own, seed, epoch) if parts else self._middles(own)
+            for whole, index, images in zip(rest, own, decoded, strict=True):
+                if moved:
+                    drawn = self.pixels.drawn(len(whole), random)
+                    images = self.pixels.moved(images, drawn, share.rows(len(whole)))
+                yield self.pixels.normalized(images), self.targets[index]
 
         return Batches(begin)
 

@@ -12,12 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from netadapt.data.batches import Batches, derived, generator, order
+from netadapt.data.batches import Batches, Share, derived, generator, order
 from netadapt.data.loading import Pace, read, seeds_apart
 from netadapt.data.task import Batch
 from netadapt.data.views import IMAGENET_MEAN, IMAGENET_STD, MIDDLE, View
 from netadapt.errors import DataError
 from netadapt.plugins import blamed
+
+Drawn = tuple[Tensor | None, Tensor | None]
+"""Corners [N, 2] that images are cut at, and which of them [N] are mirrored; None for neither."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class Pixels:
         std = torch.tensor(self.std).view(-1, 1, 1) * scale
         return images.to(torch.float32).sub_(mean).div_(std)
 
-    def drawn(self, count: int, random: torch.Generator) -> tuple[Tensor | None, Tensor | None]:
+    def drawn(self, count: int, random: torch.Generator) -> Drawn:
         """How so many images are moved and whether they are mirrored, drawn at random."""
         corners = mirrored = None
         if self.pad:
@@ -53,8 +56,12 @@ class Pixels:
 
     def augmented(self, images: Tensor, random: torch.Generator) -> Tensor:
         """The stored images [N, C, H, W], moved by up to ``pad`` pixels each, maybe mirrored."""
-        count, _, height, width = images.shape
-        corners, mirrored = self.drawn(count, random)
+        return self.moved(images, self.drawn(len(images), random))
+
+    def moved(self, images: Tensor, drawn: Drawn, rows: slice = slice(None)) -> Tensor:
+        """Stored images [N, C, H, W], moved and mirrored as some rows of what was drawn say."""
+        corners, mirrored = (part if part is None else part[rows] for part in drawn)
+        height, width = images.shape[2:]
         if corners is not None:
             padded = F.pad(images, [self.pad] * 4)
             images = torch.stack(
@@ -112,16 +119,13 @@ class ArraySplit:
         random = generator(seed, epoch)
         indices = order(len(self), batch_size, random=random if shuffle else None)
 
-        def begin(first: int) -> Iterator[Batch]:
+        def begin(first: int, share: Share) -> Iterator[Batch]:
             for number, index in enumerate(indices):
-                if number < first:
-                    if augment:
-                        self.pixels.drawn(len(index), random)
-                    continue
-                images = self.images[index]
-                if augment:
-                    images = self.pixels.augmented(images, random)
-                yield self.pixels.normalized(images), self.targets[index]
+                drawn = self.pixels.drawn(len(index), random) if augment else (None, None)
+                if number >= first:
+                    rows = share.rows(len(index))
+                    images = self.pixels.moved(self.images[index[rows]], drawn, rows)
+                    yield self.pixels.normalized(images), self.targets[index[rows]]
 
         return Batches(begin)
 
@@ -160,7 +164,8 @@ class DatasetSplit:
     Attributes:
         dataset: gives ``(input, target)`` by index; inputs as the model takes them.
         collate: makes a batch of a list of examples; the default stacks tensors.
-        augment: changes a batch ``(inputs, targets)`` in training, with the given random numbers.
+        augment: changes a batch ``(inputs, targets)`` in training, with the given random numbers;
+            where several processes share a batch, each its own part, with other numbers.
         version: name it anew when the examples change; part of the fingerprint.
         workers: processes that read; 0 for this one alone. None takes what suits the time that an
             example takes and the processor, but this one alone where the data set cannot be
@@ -192,19 +197,25 @@ class DatasetSplit:
             DataError: a process of its own could not read an example.
         """
         random = generator(seed, epoch) if shuffle else None
-        pieces = list(enumerate(order(len(self), batch_size, random=random)))
+        indices = order(len(self), batch_size, random=random)
         fetch = partial(self._fetched, seed=seed, epoch=epoch, augment=augment)
 
-        def begin(first: int) -> Iterator[Batch]:
-            rest = pieces[first:]
+        def begin(first: int, share: Share) -> Iterator[Batch]:
+            own = (share.number,) if share.size > 1 else ()
+            rest = [
+                ((number, *own), index[share.rows(len(index))])
+                for number, index in enumerate(indices[first:], first)
+            ]
             workers = self.workers if self.workers is not None or self._portable else 0
             return read(fetch, rest, workers=workers, pace=self._pace, size=batch_size)
 
         return Batches(begin)
 
-    def _fetched(self, piece: tuple[int, Tensor], *, seed: int, epoch: int, augment: bool) -> Batch:
-        """One batch; its number is of the whole pass."""
-        number, index = piece
+    def _fetched(
+        self, piece: tuple[tuple[int, ...], Tensor], *, seed: int, epoch: int, augment: bool
+    ) -> Batch:
+        """One batch, by its number in the whole pass, and that of the share if it is but one."""
+        name, index = piece
         with seeds_apart() as seeded:
             examples = []
             for i in index.tolist():
@@ -212,7 +223,7 @@ class DatasetSplit:
                 examples.append(self.dataset[i])
             batch = self._collated(examples, index)
         if augment and self.augment is not None:
-            return self.augment(*batch, generator(seed, epoch, number))
+            return self.augment(*batch, generator(seed, epoch, *name))
         return batch
 
     def _collated(self, examples: list[Any], index: Tensor) -> Batch:

@@ -1,6 +1,7 @@
 """The running average of a network's weights over the steps of its training."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,18 @@ class Average:
         """Give the model the average."""
         for tensor, average in zip(self._sources, self._averages, strict=True):
             tensor.copy_(average)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Within it the model has the average."""
+        present = [tensor.detach().clone() for tensor in self._sources]
+        self.apply()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for tensor, value in zip(self._sources, present, strict=True):
+                    tensor.copy_(value)
 
     def state(self) -> dict[str, Tensor]:
         """The average by name, to be kept; tensors that live on."""

@@ -146,7 +146,7 @@ def restore_state(
             like = torch.empty_like(parameter) if value.shape == parameter.shape else value
             optimizer.state[parameter][key] = like.copy_(value).detach()
     torch.set_rng_state(state["random/cpu"])
-    if device.type == "cuda":
+    if device.type == "cuda" and "random/cuda" in state:  # it may have begun on a CPU
         torch.cuda.set_rng_state(state["random/cuda"], device)
 
 

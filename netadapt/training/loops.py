@@ -19,12 +19,15 @@ from netadapt.config import Recipe
 from netadapt.data.batches import skipped
 from netadapt.data.task import Batch, Task
 from netadapt.errors import TrainingError, UsageError
+from netadapt.runs.progress import Glance
 from netadapt.training.accumulation import backward
 from netadapt.training.averaging import Average
 from netadapt.training.batchnorm import BATCH_NORMS
 from netadapt.training.checkpoint import Checkpoint, Place, fingerprint, restore_state, state_of
-from netadapt.training.distillation import lessons
+from netadapt.training.distillation import Lesson, lessons
+from netadapt.training.glances import Glances
 from netadapt.training.placement import arranged, moved, open_trainer, seeded
+from netadapt.training.team import SOLO, Apart, Net, Team, connected
 
 Progress = Callable[[int, int, float], None]
 """Called as ``(steps done, steps in all, last loss)``."""
@@ -39,12 +42,14 @@ class TrainResult:
         images_seen: images in all steps together.
         seconds: elapsed time.
         resumed_at: how many of the images were seen before, where it went on from a checkpoint.
+        scored: holdout images that it was looked at with.
     """
 
     losses: tuple[float, ...]
     images_seen: int
     seconds: float
     resumed_at: int = 0
+    scored: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +65,8 @@ class Course:
         until: stop after so many steps of these, with the place kept in the checkpoint; None for
             all of them.
         checkpoint: where its place is kept; the same course goes on from there, and ends with the
-            same bits on a CPU.
+            same bits on a CPU. Of several processes the first alone keeps and reads it.
+        team: the processes that train together; any number of them goes on from a checkpoint.
     """
 
     recipe: Recipe
@@ -70,6 +76,7 @@ class Course:
     trainer: str = "cpu"
     until: int | None = None
     checkpoint: Checkpoint | None = None
+    team: Team = SOLO
 
 
 def fine_tune(
@@ -79,6 +86,7 @@ def fine_tune(
     *,
     teacher: nn.Module | None = None,
     progress: Progress | None = None,
+    glance: Callable[[Glance], None] | None = None,
 ) -> TrainResult:
     """Train the model on the task's training split, in place.
 
@@ -95,6 +103,8 @@ def fine_tune(
         teacher: another network, whose outputs for the same images the model learns from too, as
             the recipe weighs them; it is not changed. Each image goes through it once.
         progress: called after each step on the CPU, and now and then on a GPU.
+        glance: called now and then with what the network scores on holdout images. They are few
+            beside those of training, and decide nothing: the result has the same bits without.
 
     Raises:
         TrainingError: the loss or a weight is no finite number.
@@ -104,58 +114,92 @@ def fine_tune(
         RunError: the checkpoint is damaged, or of another training.
     """
     course = replace(course, recipe=course.recipe.suited(task.pixels))
-    recipe, seed = course.recipe, course.seed
+    recipe, team = course.recipe, course.team
     if teacher is model:
         raise UsageError("A model cannot be its own teacher; give another, or none.")
     total = _step_count(task, course)
     stop = min(total, course.until or total)
     started = time.perf_counter()
     pending: list[Tensor] = []
+    optimizer = _optimizer(model, recipe)
     with (
         arranged(model, open_trainer(course.trainer)) as (target, dtype),
         lessons(task, recipe, teacher, target) as lesson,
-        seeded(seed, target),
+        seeded(course.seed, target),
+        connected(model, team, target) as (net, apart),
     ):
-
-        def loss_on(inputs: Any, targets: Any) -> Tensor:
-            with torch.autocast(target.type, torch.bfloat16, enabled=recipe.bf16):
-                return lesson(inputs, model(inputs), targets)
-
         _train_mode(model)
-        optimizer, average = _optimizer(model, recipe), Average(model, recipe.ema)
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        average = Average(model, recipe.ema)
+        learner = _Learner(net, apart, lesson, optimizer, average, course, total, (target, dtype))
         told = _told(task, course, total, model, teacher)
         keeper = _Keeper(course.checkpoint, told, model, optimizer, average, target)
-        place, losses = keeper.resumed()
+        place, losses = keeper.resumed(team)
         before, resumed_at = place.seconds, place.seen
+        looks = Glances(
+            model, task, average, glance, (stop - place.step) * recipe.batch_size / team.rank.size,
+            recipe.batch_size, (target, dtype), recipe.bf16,
+        )  # fmt: skip
         # Reading a loss waits for the GPU, so there they are read some at a time.
         patience = 1 if target.type == "cpu" else 20
-        rest = itertools.islice(_endless(task, recipe, seed, place), max(0, stop - place.step))
-        for epoch, number, batch in rest:
-            batch = moved(batch, target, dtype)
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.lr_at(place.step, total)
-            optimizer.zero_grad(set_to_none=True)
-            loss = backward(loss_on, batch, recipe.accumulate)
-            if recipe.clip_norm is not None:
-                nn.utils.clip_grad_norm_(parameters, recipe.clip_norm)
-            optimizer.step()
-            average.update(place.step)
-            seconds = before + time.perf_counter() - started
-            place = Place(place.step + 1, epoch, number + 1, place.seen + len(batch[0]), seconds)
-            pending.append(loss)
+        rest = itertools.islice(_endless(task, course, place), max(0, stop - place.step))
+        for epoch, number, images, batch in rest:
+            pending.append(learner.step(place.step, images, batch))
+            seconds = before + time.perf_counter() - started - looks.seconds
+            place = Place(place.step + 1, epoch, number + 1, place.seen + images, seconds)
             if len(pending) >= patience or place.step == stop:
-                losses += torch.stack(pending).float().tolist()
+                losses += team.mean(torch.stack(pending).float()).tolist()
                 pending.clear()
                 _check_finite(losses, recipe, total, patience)
                 keeper.keep(place, losses, paused=place.step == stop < total)
+                if place.step < stop:
+                    looks.look(place.step, (place.seen - resumed_at) / team.rank.size)
                 if progress is not None:
                     progress(place.step, total, losses[-1])
         if place.step == total:
             average.apply()
-        if not all(bool(torch.isfinite(p).all()) for p in parameters):
+        if not all(bool(torch.isfinite(p).all()) for p in learner.parameters):
             raise _diverged(recipe, total - 1, total, "a weight is not a finite number")
-    return TrainResult(tuple(losses), place.seen, place.seconds, resumed_at)
+    return TrainResult(tuple(losses), place.seen, place.seconds, resumed_at, looks.scored)
+
+
+@dataclass(frozen=True, slots=True)
+class _Learner:
+    """Takes the steps of a training, so many in all."""
+
+    net: Net
+    apart: Apart
+    lesson: Lesson
+    optimizer: torch.optim.Optimizer
+    average: Average
+    course: Course
+    total: int
+    place: tuple[torch.device, torch.dtype]
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """What is trained."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+    def step(self, number: int, images: int, batch: Batch) -> Tensor:
+        """Learn from this process's share of so many images; what its loss counts for the team."""
+        recipe, team, (device, dtype) = self.course.recipe, self.course.team, self.place
+        batch = moved(batch, device, dtype)
+        scale = team.scale(len(batch[0]), images)
+
+        def loss_on(inputs: Any, targets: Any) -> Tensor:
+            with torch.autocast(device.type, torch.bfloat16, enabled=recipe.bf16):
+                return scale * self.lesson(inputs, self.net(inputs), targets)
+
+        for group in self.optimizer.param_groups:
+            group["lr"] = recipe.lr_at(number, self.total)
+        self.optimizer.zero_grad(set_to_none=True)
+        team.reseed(self.course.seed, number, device)
+        loss = backward(loss_on, batch, team.parts(recipe.accumulate, images), self.apart)
+        if recipe.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, recipe.clip_norm)
+        self.optimizer.step()
+        self.average.update(number)
+        return loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,9 +213,10 @@ class _Keeper:
     average: Average
     device: torch.device
 
-    def resumed(self) -> tuple[Place, list[float]]:
-        """Where to begin, with all that is trained as it was there."""
-        written = self.checkpoint.read(self.course) if self.checkpoint else None
+    def resumed(self, team: Team) -> tuple[Place, list[float]]:
+        """Where to begin, with all that is trained as it was there, as the first process knows."""
+        kept = self.checkpoint
+        written = team.told(lambda: kept.read(self.course) if kept else None)
         if written is None:
             return Place(), []
         place, losses, state = written
@@ -212,6 +257,7 @@ def _step_count(task: Task, course: Course) -> int:
             f"Training cannot run {steps} steps of {recipe.batch_size} images at learning rate "
             f"{recipe.peak_lr:g}; all three must be above zero."
         )
+    course.team.check(min(recipe.batch_size, len(task.train)))
     return steps
 
 
@@ -243,22 +289,22 @@ def _train_mode(model: nn.Module) -> None:
             module.eval()
 
 
-def _endless(
-    task: Task, recipe: Recipe, seed: int, place: Place
-) -> Iterator[tuple[int, int, Batch]]:
-    """Epoch, number within it, and batch, from a place on."""
-    first = place.batch
+def _endless(task: Task, course: Course, place: Place) -> Iterator[tuple[int, int, int, Batch]]:
+    """Epoch, number within it, images of the whole batch, and this process's share of it."""
+    first, recipe = place.batch, course.recipe
+    whole = min(recipe.batch_size, len(task.train))
     for epoch in itertools.count(place.epoch):
         batches = task.batches(
             "train",
             batch_size=recipe.batch_size,
-            seed=seed,
+            seed=course.seed,
             epoch=epoch,
             shuffle=True,
             augment=recipe.augment,
         )
-        for number, batch in enumerate(skipped(batches, first), first):
-            yield epoch, number, batch
+        shares = course.team.shares(skipped(batches, first), whole)
+        for number, (images, batch) in enumerate(shares, first):
+            yield epoch, number, images, batch
         first = 0
 
 

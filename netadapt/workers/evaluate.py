@@ -28,7 +28,7 @@ from netadapt.pruning.importance import top
 from netadapt.pruning.repair import repair
 from netadapt.pruning.surgery import shrink
 from netadapt.runs import Job, Keep, Outcome, Progress, Stopwatch, Trial
-from netadapt.runs.progress import throttled, training_progress
+from netadapt.runs.progress import TrainingNews, throttled
 from netadapt.search.race import BLOCK
 from netadapt.tracing import trace
 from netadapt.training.samples import Samples
@@ -155,13 +155,13 @@ class Evaluator:
             job.short, job.steps, seed=seed, trainer=job.trainer, until=trial.until,
             checkpoint=checkpoint,
         )  # fmt: skip
-        progress = training_progress(
+        news = TrainingNews(
             throttled(self.notify), f"fine-tune of {trial.name}", job.short.batch_size
         )
         with training_on(DeviceInfo.from_json(job.device), model, job.short, seed):
             teacher = self._taught_by(job.teacher) if job.teacher else None
             result = training.fine_tune(
-                model, self.task, course, teacher=teacher, progress=progress
+                model, self.task, course, teacher=teacher, progress=news.step
             )
         trained = result.images_seen - result.resumed_at
         return _Work(trained, forward=trained if teacher else 0)
