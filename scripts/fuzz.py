@@ -400,7 +400,7 @@ def fuzz(name: str, parser: Parser, seed: int, minutes: float, kept: Path) -> di
 
 def record(out: Path, row: Mapping[str, object]) -> None:
     """Keep a row of the result, in place of one of the same parser and seed."""
-    rows = list(csv.DictReader(out.open())) if out.exists() else []
+    rows = list(csv.DictReader(out.read_text().splitlines())) if out.exists() else []
     key = (row["parser"], str(row["seed"]))
     others = [other for other in rows if (other["parser"], other["seed"]) != key]
     write_csv(out, [*others, row], sys.argv)

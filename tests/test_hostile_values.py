@@ -322,12 +322,14 @@ def test_a_table_of_many_columns_is_refused_at_once(tmp_path):
     [
         ('"p90":1.0', '"p91":1.0'), ('"p10":1.0', '"p10":[]'), ('"clock":"cpu"', '"clock":3'),
         ('"latency":{"measured"', '"latency2":{"measured"'), ('"processor"', '"process"'),
+        ('"cores":2', '"cores":null'), ('"threads":1', '"threads":-1'),
     ],
 )  # fmt: skip
 def test_a_journal_that_lacks_what_is_told_of_it_is_damaged(tmp_path, old, new):
     reading = {"latency": {"value": 1.0, "p10": 1.0, "p90": 1.0, "runs": 9, "clock": "cpu"}}
     step = Step(0, "", {}, {"latency": StepCost(1.0, 1.0, 1.0)}, 0.9)
-    with Run(tmp_path, Started(2, {}, {}, {}, machine={"processor": "x", "cores": 2})) as run:
+    machine = {"processor": "x", "cores": 2, "threads": 1}
+    with Run(tmp_path, Started(2, {}, {}, {}, machine=machine)) as run:
         run.append(BoundSet("latency", "latency", "s", "", 1.0, 2.0))
         run.append(Measured(0, "d", reading, reading, Phase("measuring", 1.0)))
         run.commit(step)
