@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from netadapt.config.kinds import of_wrong_kind
 from netadapt.config.run import RunConfig
 from netadapt.config.rungs import RUNGS, faults_of
 from netadapt.config.workers import parse_workers
@@ -107,6 +108,9 @@ def check(config: RunConfig, *, budgeted: bool = True) -> list[Fault]:
         config: the settings.
         budgeted: whether a budget is needed.
     """
+    kinds = list(of_wrong_kind(config, RunConfig))
+    if kinds:
+        return kinds  # what values are can be asked of the right kinds alone
     return [
         *_missing(config, budgeted),
         *_budgets(config),

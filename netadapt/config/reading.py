@@ -46,6 +46,8 @@ def read_config(values: Mapping[str, Any], source: str = "", *, budgeted: bool =
         SettingsError: something is wrong; it tells all.
     """
     faults: list[Fault] = []
+    if not isinstance(values, Mapping):
+        raise SettingsError([Fault("settings", f"are {_shown(values)}; they must be a table.")])
     config = _table(NOTHING, values, "", faults)
     told = [fault.setting for fault in faults]
     later = check(config, budgeted=budgeted)
