@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from netadapt.carbon.breakeven import parse_rate
+from netadapt.carbon.circumstances import read_circumstances
 from netadapt.carbon.power import parse_watts
 from netadapt.cli import main
 from netadapt.config import load_toml, read_config
@@ -371,3 +372,16 @@ def test_weights_beside_a_network_that_are_nowhere_are_told(tmp_path, key, value
     path.write_bytes(model.SerializeToString())
     with pytest.raises(UsageError, match="cannot be read as ONNX: "):
         read_onnx(path)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda text: parse_budget(f"{text}=60%"), lambda text: read_circumstances(region=text),
+        open_platform, lambda text: read_config({text: 1}),
+        lambda text: read_config({"screening": text}),
+    ],
+)  # fmt: skip
+def test_a_name_of_any_length_is_compared_with_no_other(read):
+    with pytest.raises(NetAdaptError):
+        read("é" * 1_000_000)
