@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from netadapt import data
 from netadapt.errors import ShapeError, UsageError
 from netadapt.models import ImageShape, ModelSpec
+from netadapt.models.build import trained_with
 from netadapt.models.presets import preset_of
 from netadapt.network import Network
 from netadapt.tracing import trace
@@ -37,7 +38,8 @@ class Source:
             the images that a model by name is built for where no data set says.
         limit: part of the images to use, see :class:`netadapt.data.Reading`.
         data_workers: processes that read them, see there.
-        seen_by: the weights whose preset says how images are prepared; None for ``weights``.
+        seen_by: the weights that the model was made with, whose preset says how images are
+            prepared; None for ``weights``.
     """
 
     model: str
@@ -129,16 +131,19 @@ def assemble(source: Source) -> Assembly:
     """
     task = None
     classes = source.num_classes
+    seen_by = source.seen_by or source.weights
     if source.data is None:
         shape = source.image_shape()
     else:
-        preset = preset_of(source.model, source.seen_by or source.weights)
+        preset = preset_of(source.model, seen_by)
         reading = data.Reading(source.limit, preset, source.data_workers)
         task = data.load(
             source.data, input_size=source.input_size, seed=source.seed, reading=reading
         )
         shape, classes = task.input_shape, task.num_classes
-    spec = ModelSpec(source.model, classes, shape, dict(source.args))
+    # Whoever builds it anew, without the weights, builds what they were trained with.
+    args = {**trained_with(source.model, seen_by), **source.args}
+    spec = ModelSpec(source.model, classes, shape, args)
     module = spec.build(source.weights, seed=source.seed)
     shapes = tuple(source.input_shapes.values()) if task is None else ()
     return Assembly(source.model, task, spec, module, shapes)

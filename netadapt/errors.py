@@ -30,6 +30,10 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+_LONGEST = 200
+"""Characters of a name that is compared with others."""
+
+
 class NetAdaptError(Exception):
     """Root of all errors that netadapt raises on purpose.
 
@@ -89,6 +93,20 @@ class SettingsError(UsageError):
         super().__init__(f"{where}{len(self.faults)} settings are wrong.{told}")
 
 
+def nearest(name: str, known: Iterable[str], *, count: int = 1, cutoff: float = 0.5) -> list[str]:
+    """The names that may have been meant; of a text that is far too long for any, none.
+
+    Args:
+        name: what was written.
+        known: what it may have been.
+        count: how many to give at most.
+        cutoff: how alike they are at least, from 0 to 1.
+    """
+    if len(name) > _LONGEST:
+        return []  # they would be compared for minutes
+    return difflib.get_close_matches(name, list(known), n=count, cutoff=cutoff)
+
+
 class UnknownName(UsageError):
     """A name that is in no registry; the message suggests the nearest ones.
 
@@ -101,7 +119,7 @@ class UnknownName(UsageError):
 
     def __init__(self, what: str, name: str, known: Iterable[str], hint: str = "") -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        near = nearest(name, names, count=3)
         said = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names)}."
         super().__init__(f"There is no {what} {name!r}; {said} {hint}".rstrip())
         self.suggestions = near

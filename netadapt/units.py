@@ -100,6 +100,8 @@ def parse_budget(text: str) -> Budget:
     Raises:
         UsageError: the text has no unit, an unknown unit or resource, or a value out of range.
     """
+    if not isinstance(text, str):
+        raise UsageError(f"Budget {text!r} is no text; write it like {_EXAMPLES}.")
     device, _, bound = text.rpartition(":")
     name, sign, quantity = bound.rpartition("=")
     resource = named("resource", name.strip(), RESOURCES) if sign else None

@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """What is parsed, given what nobody wrote: valid inputs with bytes and values changed.
 
-    python scripts/fuzz.py [--minutes 10] [--seed 0] [PARSER ...]
+    python scripts/fuzz.py [--minutes 10] [--seed 0] [--out results/fuzz.csv] [PARSER ...]
 
 Each parser gets inputs for so many minutes, in a process of its own with bounded memory. Printed is
 what ends in anything but a NetAdaptError, takes more than ten seconds, or gives a number that is
 none; such an input is kept in a folder, and the exit status is 1. An input hangs on the seed and
-its number alone.
+its number alone. Each parser is a row of the result as soon as its time is up, in place of an
+earlier one of the same seed.
 """
 
 import argparse
 import base64
+import csv
 import json
 import math
 import os
@@ -24,11 +26,12 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from provenance import write_csv
 from torch import nn
 from torture import small_net, work
 
@@ -62,6 +65,7 @@ from netadapt.tables.bundle import read_bundle, write_bundle
 from netadapt.tables.lookup import LookupTable
 from netadapt.units import family_of, parse_budget, parse_duration, parse_share
 
+RESULTS = Path(__file__).resolve().parent.parent / "results"
 LIMIT_S = 10
 MEMORY = 6 << 30  # of addresses, most of which libraries have reserved
 NASTY = (
@@ -371,8 +375,8 @@ def tried(parser: Parser, data: bytes, folder: Path) -> str:
     return ""
 
 
-def fuzz(name: str, parser: Parser, seed: int, minutes: float, kept: Path) -> int:
-    """Try one parser; how many causes were found."""
+def fuzz(name: str, parser: Parser, seed: int, minutes: float, kept: Path) -> dict[str, object]:
+    """Try one parser: its row of the result."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     signal.signal(signal.SIGALRM, late)
     warnings.simplefilter("error")
@@ -390,7 +394,16 @@ def fuzz(name: str, parser: Parser, seed: int, minutes: float, kept: Path) -> in
                 print(f"{name} {seed} {number}: {told}", flush=True)
             number += 1
     print(f"{name}: {number} inputs in {minutes:g} min, {len(found)} causes", flush=True)
-    return len(found)
+    return {"parser": name, "seed": seed, "minutes": f"{minutes:g}", "inputs": number,
+            "causes": len(found)}  # fmt: skip
+
+
+def record(out: Path, row: Mapping[str, object]) -> None:
+    """Keep a row of the result, in place of one of the same parser and seed."""
+    rows = list(csv.DictReader(out.read_text().splitlines())) if out.exists() else []
+    key = (row["parser"], str(row["seed"]))
+    others = [other for other in rows if (other["parser"], other["seed"]) != key]
+    write_csv(out, [*others, row], sys.argv)
 
 
 def main() -> None:
@@ -399,7 +412,9 @@ def main() -> None:
     args_parser.add_argument("parser", nargs="*")
     args_parser.add_argument("--minutes", type=float, default=10, help="for each")
     args_parser.add_argument("--seed", type=int, default=0)
+    args_parser.add_argument("--out", type=Path, default=RESULTS / "fuzz.csv")
     args = args_parser.parse_args()
+    args.out = args.out.absolute()
     torch.set_num_threads(1)
     kept, bad = Path(tempfile.mkdtemp(prefix="fuzz-")), False
     with tempfile.TemporaryDirectory() as folder:
@@ -411,13 +426,17 @@ def main() -> None:
             if not child:
                 code = 1
                 try:
-                    code = min(fuzz(name, known[name], args.seed, args.minutes, kept), 1)
+                    row = fuzz(name, known[name], args.seed, args.minutes, kept)
+                    record(args.out, row)
+                    code = int(row["causes"] != 0)
                 finally:
                     sys.stdout.flush()
                     os._exit(code)
             status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
             if status < 0:
                 print(f"{name}: ended by signal {-status}; the input is {kept / name}", flush=True)
+                ended = {"minutes": "", "inputs": "", "causes": f"ended by signal {-status}"}
+                record(args.out, {"parser": name, "seed": args.seed, **ended})
             bad = bad or bool(status)
     print(f"What was found lies in {kept}.")
     sys.exit(bad)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from torch import nn
 
-from netadapt.config import Execution, Recipe, RunConfig, Tuning, check, checked
+from netadapt.adapt import adapt
+from netadapt.config import Execution, Recipe, RunConfig, Tuning, check, checked, read_config
 from netadapt.config.check import RANGES
-from netadapt.errors import SettingsError
+from netadapt.errors import SettingsError, UsageError
 from netadapt.network import exact_alone, shrinkable
 from netadapt.search.schedule import Schedule
 from netadapt.tracing import trace
@@ -148,3 +149,44 @@ def test_groups_whose_channels_the_others_depend_on_can_be_left_alone() -> None:
     exact = exact_alone(network)
     assert [group.id for group in shrinkable(exact)] == ["2"]
     assert "what others compute" in exact.groups["0"].fixed
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"input_size": "32"}, "input_size is '32'; it must be a whole number or None."),
+        ({"input_size": 32.5}, "input_size is 32.5; it must be a whole number or None."),
+        ({"inexact": "no"}, "inexact is 'no'; it must be True or False."),
+        ({"seed": True}, "seed is True; it must be a whole number."),
+        ({"budgets": "60%"}, "budgets is '60%'; it must be a tuple."),
+        ({"budgets": (0.6,)}, "budgets[0] is 0.6; it must be a Budget."),
+        ({"budgets": GOOD.budgets[0]}, "budgets is a Budget; it must be a tuple."),
+        ({"devices": ["ort:cpu"]}, "devices is a list; it must be a mapping."),
+        ({"devices": {"a": 3}}, "devices.a is 3; it must be a text."),
+        ({"schedule": 0.1}, "schedule is 0.1; it must be a Schedule."),
+        ({"tuning": Tuning(recipe=Recipe(lr="a"))},
+         "tuning.recipe.lr is 'a'; it must be a number or None."),
+        ({"execution": None}, "execution is a NoneType; it must be an Execution."),
+        ({"after": "runs/a"}, "after is 'runs/a'; it must be a pathlib.Path or None."),
+        ({"model_args": None}, "model_args is a NoneType; it must be a mapping."),
+    ],
+)  # fmt: skip
+def test_a_setting_of_another_kind_is_told_before_anything_else(tmp_path, changes, told):
+    with pytest.raises(SettingsError) as caught:
+        adapt(replace(GOOD, **changes), tmp_path / "run")
+    assert str(caught.value).strip() == told
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("config", [None, {"model": "mobilenet_v1"}])
+def test_what_are_no_settings_is_told(tmp_path, config):
+    with pytest.raises(SettingsError, match="it must be a RunConfig"):
+        adapt(config, tmp_path / "run")
+
+
+@pytest.mark.parametrize("given", [None, 0.6, b"60%", ["60%"]])
+def test_what_is_no_text_is_no_budget(given):
+    with pytest.raises(UsageError, match="is no text; write it like 12ms"):
+        parse_budget(given)
+    with pytest.raises(SettingsError):
+        read_config([given])

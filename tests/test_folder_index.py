@@ -3,6 +3,8 @@
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,12 @@ import torch
 from PIL import Image
 
 from netadapt import data
-from netadapt.data import cache, folder_task, index
+from netadapt.data import cache, folder, folder_task, index, repeats
 from netadapt.data.cache import cache_folder, read_arrays, read_bytes, write_arrays, write_bytes
 from netadapt.data.file_split import FileSplit
 from netadapt.data.images import suffixes
 from netadapt.data.splits import Pixels
-from netadapt.errors import DataError
+from netadapt.errors import DataError, NetAdaptError
 
 
 @pytest.fixture
@@ -233,3 +235,91 @@ def test_a_name_that_is_no_text_is_a_file_like_any_other(root, kept):
     first = told(root)
     assert first == told(root)
     assert first[0]["images"] == {"train": 11, "holdout": 1, "test": 12}
+
+
+def test_a_link_in_a_circle_and_what_goes_while_it_is_looked_at_are_told(root, kept, monkeypatch):
+    link = root / "train" / "a" / "circle"
+    link.symlink_to("circle")
+    with pytest.raises(DataError, match=r"circle: Too many levels of symbolic links"):
+        data.load(str(root))
+    link.unlink()
+
+    def gone(path: Path, entries=folder._entries):
+        for entry in entries(path):
+            if entry.name == "3.png":
+                os.unlink(entry.path)
+            yield entry
+
+    monkeypatch.setattr(folder, "_entries", lambda path: list(gone(path)))
+    with pytest.raises(DataError, match=r"3\.png is no file|3\.png: No such file"):
+        data.load(str(root))
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a/" * 3000, "/" + "a" * 300])
+def test_a_name_of_any_length_is_no_folder(name):
+    with pytest.raises(NetAdaptError, match="There is no"):
+        data.load(name)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "images.tar").write_bytes(bytes(1024))
+    with pytest.raises(DataError, match=r"images\.tar is a file; expected is a folder"):
+        data.load(str(tmp_path / "images.tar"))
+
+
+@pytest.mark.parametrize("where", ["a" * 300, "a/" * 3000])
+def test_a_cache_that_can_be_nowhere_is_none(root, kept, monkeypatch, where):
+    first = told(root)
+    monkeypatch.setenv("NETADAPT_CACHE", str(root / where))
+    assert told(root) == first
+
+
+def test_what_others_put_into_the_cache_stays_and_keeps_nothing_from_going(kept, monkeypatch):
+    kept.mkdir()
+    (kept / "netadapt-thesis.npy").write_bytes(bytes(5000))
+    (kept / "netadapt-index-link.npz").symlink_to("nowhere")
+    (kept / "netadapt-index-folder.npz").mkdir()
+    monkeypatch.setattr(cache, "LIMIT_BYTES", 2 * (1000 + 128))
+    for number in range(4):
+        write_bytes(f"decoded-{number}", np.full(1000, number, np.uint8))
+    ours = sorted(path.name for path in kept.glob("netadapt-decoded-*"))
+    assert len(ours) == 2
+    assert (kept / "netadapt-thesis.npy").stat().st_size == 5000
+    assert (kept / "netadapt-index-folder.npz").is_dir()
+
+
+def test_pairs_of_files_that_are_not_there_are_found_anew(root, kept, monkeypatch):
+    monkeypatch.setattr(repeats, "FEWEST", 0)
+    monkeypatch.setattr(repeats, "SETTLED_NS", 0)
+    shutil.copy2(root / "train" / "a" / "4.png", root / "test" / "b" / "1.png")
+    splits = []
+    for part in ("train", "test"):
+        found = index.scan(root / part, suffixes())
+        splits.append(FileSplit(found.files, torch.from_numpy(found.labels), 8))
+    assert repeats.repeated(*splits) == [(4, 7)]
+    (stored,) = kept.glob("netadapt-repeats-*.npz")
+    name = stored.stem.removeprefix("netadapt-")
+    for pairs in ([[0, 99]], [[-1, 0]], [[0.0, 1.0]], [[0]]):
+        write_arrays(name, {"pairs": np.array(pairs)})
+        assert repeats.repeated(*splits) == [(4, 7)]
+
+
+LOOK = """
+import sys
+from netadapt import data
+from netadapt.data import folder_task, index
+for module in (index, folder_task):
+    module.FEWEST = module.SETTLED_NS = 0
+print(data.load(sys.argv[1]).describe()["fingerprint"])
+"""
+
+
+def test_two_processes_that_look_at_one_folder_at_once_see_the_same(root, kept):
+    looking = [
+        subprocess.Popen([sys.executable, "-c", LOOK, root], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    told_by = [process.communicate()[0].strip() for process in looking]
+    assert [process.returncode for process in looking] == [0, 0]
+    assert told_by == [data.load(str(root)).describe()["fingerprint"]] * 2
+    assert not list(kept.glob("*.part"))

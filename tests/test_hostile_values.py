@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from netadapt.carbon.breakeven import parse_rate
+from netadapt.carbon.circumstances import read_circumstances
 from netadapt.carbon.power import parse_watts
 from netadapt.cli import main
 from netadapt.config import load_toml, read_config
@@ -322,12 +323,14 @@ def test_a_table_of_many_columns_is_refused_at_once(tmp_path):
     [
         ('"p90":1.0', '"p91":1.0'), ('"p10":1.0', '"p10":[]'), ('"clock":"cpu"', '"clock":3'),
         ('"latency":{"measured"', '"latency2":{"measured"'), ('"processor"', '"process"'),
+        ('"cores":2', '"cores":null'), ('"threads":1', '"threads":-1'),
     ],
 )  # fmt: skip
 def test_a_journal_that_lacks_what_is_told_of_it_is_damaged(tmp_path, old, new):
     reading = {"latency": {"value": 1.0, "p10": 1.0, "p90": 1.0, "runs": 9, "clock": "cpu"}}
     step = Step(0, "", {}, {"latency": StepCost(1.0, 1.0, 1.0)}, 0.9)
-    with Run(tmp_path, Started(2, {}, {}, {}, machine={"processor": "x", "cores": 2})) as run:
+    machine = {"processor": "x", "cores": 2, "threads": 1}
+    with Run(tmp_path, Started(2, {}, {}, {}, machine=machine)) as run:
         run.append(BoundSet("latency", "latency", "s", "", 1.0, 2.0))
         run.append(Measured(0, "d", reading, reading, Phase("measuring", 1.0)))
         run.commit(step)
@@ -369,3 +372,16 @@ def test_weights_beside_a_network_that_are_nowhere_are_told(tmp_path, key, value
     path.write_bytes(model.SerializeToString())
     with pytest.raises(UsageError, match="cannot be read as ONNX: "):
         read_onnx(path)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda text: parse_budget(f"{text}=60%"), lambda text: read_circumstances(region=text),
+        open_platform, lambda text: read_config({text: 1}),
+        lambda text: read_config({"screening": text}),
+    ],
+)  # fmt: skip
+def test_a_name_of_any_length_is_compared_with_no_other(read):
+    with pytest.raises(NetAdaptError):
+        read("é" * 1_000_000)

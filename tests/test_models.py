@@ -3,17 +3,21 @@ import json
 import math
 import os
 import pickle
+import re
 import urllib.error
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models import WeightsEnum, squeezenet1_1
+from torchvision.models import DenseNet, WeightsEnum, googlenet, squeezenet1_1
 
+from netadapt.assembly import Source, assemble
 from netadapt.errors import ModelError, RunError, UnknownName, UsageError
-from netadapt.models import ModelSpec, build, known_models, mobilenet_v1
+from netadapt.models import ModelSpec, build, known_models, mobilenet_v1, restore
 from netadapt.models.weights import load_weights, save_weights
 
 
@@ -290,3 +294,43 @@ def test_published_weights_without_a_network(monkeypatch):
 def test_a_path_object_is_always_a_file():
     with pytest.raises(ModelError, match="There is no weight file pretrained"):
         build("squeezenet1_1", num_classes=5, weights=Path("pretrained"))
+
+
+def test_a_network_is_built_anew_as_its_published_weights_were_trained(monkeypatch, tmp_path):
+    published = googlenet(weights=None, init_weights=False)
+    monkeypatch.setattr(
+        WeightsEnum, "get_state_dict", lambda _self, **_: dict(published.state_dict())
+    )
+    source = Source("googlenet", {}, "pretrained", 32)
+    subject = assemble(source)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = subject.module.eval()
+        for norm in [m for m in model.modules() if isinstance(m, nn.BatchNorm2d)]:
+            norm.weight.data.uniform_(0.8, 1.2)
+    images = torch.rand(1, 3, 32, 32)
+    save_weights(model, tmp_path / "w.safetensors")
+    again = ModelSpec.from_json(json.loads(json.dumps(subject.spec.to_json()))).build().eval()
+    elsewhere = assemble(replace(source, weights=None, seen_by="pretrained")).module.eval()
+    for other in (again, elsewhere):
+        restore(other, tmp_path / "w.safetensors")
+        assert torch.equal(other(images), model(images))
+    asked = assemble(replace(source, args={"transform_input": False})).spec.args
+    assert asked == {"transform_input": False}
+    assert assemble(replace(source, weights=None)).spec.args == {}
+
+
+def test_a_densenet_takes_its_published_weights_under_their_old_names(monkeypatch, tmp_path):
+    args = {"growth_rate": 4, "block_config": (2, 2), "num_init_features": 8}
+    published = DenseNet(**args)
+    names = {n: re.sub(r"(denselayer\d+\.(norm|conv))(\d)", r"\1.\3", n)
+             for n in published.state_dict()}  # fmt: skip
+    assert "features.denseblock1.denselayer2.norm.1.weight" in names.values()
+    old = {names[name]: tensor for name, tensor in published.state_dict().items()}
+    torch.save({"state_dict": old}, tmp_path / "old.pth")
+    other = DenseNet(**args)
+    load_weights(other, tmp_path / "old.pth")
+    assert_same(other, published)
+    monkeypatch.setattr(WeightsEnum, "get_state_dict", lambda _self, **_: dict(old))
+    monkeypatch.setattr(torchvision.models, "densenet121", lambda **_: DenseNet(**args))
+    assert_same(build("densenet121", num_classes=1000, weights="pretrained"), published)

@@ -212,3 +212,10 @@ def test_settings_that_a_run_did_not_know_yet_are_their_defaults():
     unsaid = RunConfig.unsaid()
     assert not {"devices", "budgets", "model"} & unsaid.keys()
     assert unsaid["tuning"]["recipe"]["distill"] is False
+
+
+def test_a_run_of_the_first_format_is_told_as_such_and_not_as_damaged(tmp_path):
+    line = '{"event":"run","format":1,"settings":{"config":{"model":"mobilenet_v1"}}}\n'
+    (tmp_path / "journal.jsonl").write_text(line + '{"event":"step"}\n')
+    with pytest.raises(RunError, match="was written by another program or version"):
+        read_journal(tmp_path)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from netadapt.errors import ModelError, ShapeError
 from netadapt.network import Network, shrinkable
 from netadapt.pruning.check import verify_groups
 from netadapt.tracing import trace
@@ -279,3 +280,15 @@ def test_what_cannot_be_followed_is_fixed_with_a_reason(run: Callable[[Tensor], 
     network = checked(run)
     assert units(network) == 0
     assert "feeds" in {fixed.layer: fixed.reason for fixed in network.fixed}["a"]
+
+
+@pytest.mark.parametrize("inputs", [None, 3, "abc", (), (-1, 8, 8), (3, 0, 8), (3.5, 8, 8), ("a",)])
+def test_what_is_no_shape_is_told(inputs):
+    with pytest.raises(ShapeError, match=r"is no shape of an image; give sizes"):
+        trace(nn.Conv2d(3, 8, 3), inputs)
+
+
+@pytest.mark.parametrize("model", [None, len, "resnet18", nn.Conv2d])
+def test_what_is_no_module_is_told(model):
+    with pytest.raises(ModelError, match=r"cannot be traced; give a torch\.nn\.Module"):
+        trace(model, (3, 8, 8))

@@ -1,6 +1,5 @@
 """What is wrong with the settings of a run: all of it at once, before anything runs."""
 
-import difflib
 import math
 import re
 from collections import Counter
@@ -8,10 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from netadapt.config.kinds import of_wrong_kind
 from netadapt.config.run import RunConfig
 from netadapt.config.rungs import RUNGS, faults_of
 from netadapt.config.workers import parse_workers
-from netadapt.errors import Fault, SettingsError, UsageError
+from netadapt.errors import Fault, SettingsError, UsageError, nearest
 from netadapt.units import RESOURCES, Budget
 
 
@@ -107,6 +107,9 @@ def check(config: RunConfig, *, budgeted: bool = True) -> list[Fault]:
         config: the settings.
         budgeted: whether a budget is needed.
     """
+    kinds = list(of_wrong_kind(config, RunConfig))
+    if kinds:
+        return kinds  # what values are can be asked of the right kinds alone
     return [
         *_missing(config, budgeted),
         *_budgets(config),
@@ -191,7 +194,7 @@ def _rungs(config: RunConfig) -> Iterator[Fault]:
 
 
 def _no_choice(value: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(value, known, n=1)
+    near = nearest(value, known, cutoff=0.6)
     hint = f"did you mean {near[0]}?" if near else f"it must be {' or '.join(known)}."
     return f"is {value!r}; {hint}"
 

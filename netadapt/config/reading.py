@@ -1,6 +1,5 @@
 """Settings from TOML and flags: unknown names, wrong types and wrong units, all told at once."""
 
-import difflib
 import json
 import re
 import tomllib
@@ -13,7 +12,7 @@ from netadapt.config.check import RANGES, check
 from netadapt.config.run import RunConfig
 from netadapt.config.rungs import Rung, parse_rung
 from netadapt.config.settings import NOTHING, Setting, settings
-from netadapt.errors import Fault, SettingsError, UsageError
+from netadapt.errors import Fault, SettingsError, UsageError, nearest
 from netadapt.units import Budget, parse_budget, parse_share
 
 
@@ -46,6 +45,8 @@ def read_config(values: Mapping[str, Any], source: str = "", *, budgeted: bool =
         SettingsError: something is wrong; it tells all.
     """
     faults: list[Fault] = []
+    if not isinstance(values, Mapping):
+        raise SettingsError([Fault("settings", f"are {_shown(values)}; they must be a table.")])
     config = _table(NOTHING, values, "", faults)
     told = [fault.setting for fault in faults]
     later = check(config, budgeted=budgeted)
@@ -198,7 +199,7 @@ def _unknown(name: str, table: str, known: list[str]) -> str:
     places = list(_places(name))
     if places:
         return f"is no setting of {where}; it belongs to {' or '.join(places)}."
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    near = nearest(str(name), known)
     hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}."
     return f"is no setting of {where}; {hint}"
 

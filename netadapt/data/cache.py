@@ -6,6 +6,7 @@ damaged or of another version is made anew, and where nothing can be written all
 """
 
 import os
+import re
 import tempfile
 import time
 import zlib
@@ -20,7 +21,8 @@ LIMIT_BYTES = 8 * 1024**3
 """All files together take no more; those not used for longest go first."""
 
 _OURS = "netadapt-"
-"""How the names of the files begin; no other file is deleted."""
+_KEPT = re.compile(r"netadapt-((index|decoded|repeats)-[\w-]+\.np[yz]|\w+\.part)")
+"""Names of the files that are written here; no other file is deleted."""
 
 _STALE_S = 86400
 
@@ -70,13 +72,14 @@ def read_bytes(name: str, shape: tuple[int, ...]) -> np.ndarray[Any, np.dtype[np
 
     Writing to it changes no file. Its checksum is part of the file's name.
     """
-    folder = cache_folder()
-    for found in sorted(folder.glob(_OURS + f"{name}-*.npy")) if folder else []:
-        path = _plain(found.name)
+    for found in _names():
+        if not re.fullmatch(_OURS + f"{name}-[0-9a-f]{{8}}\\.npy", found):
+            continue
+        path = _plain(found)
         try:
             content = np.lib.format.open_memmap(path, mode="c") if path else None
             fits = content is not None and content.shape == shape and content.dtype == np.uint8
-            if path is not None and fits and found.name == _bytes_name(name, content):
+            if path is not None and fits and found == _bytes_name(name, content):
                 _used(path)
                 return content
         except Exception:  # as above
@@ -95,6 +98,15 @@ def write_bytes(name: str, content: np.ndarray[Any, np.dtype[np.uint8]]) -> None
 
 def _bytes_name(name: str, content: Any) -> str:
     return _OURS + f"{name}-{zlib.crc32(np.ascontiguousarray(content).data):08x}.npy"
+
+
+def _names() -> list[str]:
+    """Names of all files of ours; none where the folder cannot be read."""
+    folder = cache_folder()
+    try:
+        return sorted(filter(_KEPT.fullmatch, os.listdir(folder))) if folder else []
+    except OSError:
+        return []
 
 
 def _plain(name: str) -> Path | None:
@@ -125,16 +137,16 @@ def _write(fill: Callable[[IO[bytes]], None], name: Callable[[], str]) -> None:
             temporary = Path(file.name)
             fill(file)
         temporary.replace(folder / name())
-        _prune(folder)
+        _prune()
     except OSError:
         if temporary is not None:
             with suppress(OSError):
                 temporary.unlink()
 
 
-def _prune(folder: Path) -> None:
+def _prune() -> None:
     """Delete what was never finished, and what was not used for longest, down to the limit."""
-    states = [(path.stat(), path) for path in folder.glob(f"{_OURS}*")]
+    states = [(path.stat(), path) for path in map(_plain, _names()) if path]
     total = sum(state.st_size for state, _ in states)
     for state, path in sorted(states, key=lambda pair: pair[0].st_mtime):
         unfinished = path.suffix == ".part" and time.time() - state.st_mtime > _STALE_S

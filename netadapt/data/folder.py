@@ -39,6 +39,18 @@ def scan(root: Path, known: frozenset[str]) -> ImageFolder:
         DataError: there are fewer than two classes, one has no images, or a folder or file cannot
             be read.
     """
+    try:
+        return _scanned(root, known)
+    except OSError as error:  # a link in a circle, or what has gone since its folder was read
+        place = error.filename or root
+        raise DataError(
+            f"Cannot look through {root}: {place}: {error.strerror}. If it was being changed, try "
+            "again; otherwise repair or remove that entry."
+        ) from error
+
+
+def _scanned(root: Path, known: frozenset[str]) -> ImageFolder:
+    """See :func:`scan`."""
     entries = _entries(root)
     classes = tuple(entry.name for entry in entries if entry.is_dir())
     if len(classes) < 2:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from netadapt.data.cache import read_arrays, write_arrays
+from netadapt.data.cache import Arrays, read_arrays, write_arrays
 from netadapt.data.file_split import FileSplit
 from netadapt.data.images import unreadable
 from netadapt.data.index import FEWEST, SETTLED_NS
@@ -69,7 +69,7 @@ def _same_listed(known: Files, others: Files) -> list[tuple[int, int]]:
     both = hashlib.sha256((known.digest + others.digest).encode()).hexdigest()[:32]
     worthwhile = len(known) + len(others) >= FEWEST
     kept = read_arrays(f"repeats-{both}") if worthwhile else None
-    if kept is not None and kept.keys() == {"pairs"} and kept["pairs"].shape[1:] == (2,):
+    if kept is not None and _fits(kept, len(known), len(others)):
         return [(first, second) for first, second in kept["pairs"].tolist()]
     begun_ns = time.time_ns()
     pairs = _same_files(known, others)
@@ -77,6 +77,17 @@ def _same_listed(known: Files, others: Files) -> list[tuple[int, int]]:
         array = np.array(pairs, np.int64).reshape(-1, 2)
         write_arrays(f"repeats-{both}", {"pairs": array})
     return pairs
+
+
+def _fits(kept: Arrays, known: int, others: int) -> bool:
+    """Whether what is kept are pairs of indices into so many files each."""
+    pairs = kept.get("pairs")
+    return (
+        pairs is not None
+        and pairs.dtype == np.int64
+        and pairs.shape[1:] == (2,)
+        and bool((pairs >= 0).all() and (pairs < (known, others)).all())
+    )
 
 
 def _same_files(known: Sequence[Path], others: Sequence[Path]) -> list[tuple[int, int]]:

@@ -1,5 +1,6 @@
 """Where data sets come from: embedded, downloaded, a folder, or the user's own function."""
 
+import os
 import urllib.error
 from collections.abc import Callable
 from dataclasses import replace
@@ -57,10 +58,15 @@ def load(
     options = LoadOptions(input_size, holdout, seed, root, reading)
     if name in SOURCES:
         return SOURCES[name](options)
-    if Path(name).is_dir():
+    if os.path.isdir(name):
         return folder_task(Path(name), options)
     if ":" in name:
         return _own(name, options)
+    if os.path.isfile(name):
+        raise DataError(
+            f"{name} is a file; expected is a folder with train/ and test/. Unpack an archive, and "
+            "sort the images of a list into a folder per class, or read it in a function of yours."
+        )
     if "/" in name or "\\" in name:
         raise DataError(f"There is no folder {name}; check the path.")
     raise UnknownName("data set", name, SOURCES, _HINT)

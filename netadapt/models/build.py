@@ -16,6 +16,7 @@ from torch import nn
 
 from netadapt.errors import ModelError, UnknownName
 from netadapt.models.mobilenet_v1 import mobilenet_v1
+from netadapt.models.states import today
 from netadapt.models.weights import load_state, load_weights
 from netadapt.plugins import accepted, user_callable
 
@@ -108,7 +109,7 @@ def build(
     """
     published = None if weights is None or is_file(weights) else str(weights)
     factory, arguments = _factory(name, num_classes, input_shape, published)
-    arguments |= args or {}
+    arguments |= {**trained_with(name, weights), **(args or {})}
     # Only the CPU's generator: torch.manual_seed would also reseed every GPU.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -133,6 +134,20 @@ def is_file(weights: str | Path) -> bool:
     return isinstance(weights, Path) or "." in weights or Path(weights).is_file()
 
 
+def trained_with(name: str, weights: str | Path | None) -> dict[str, Any]:
+    """Arguments of the model that published weights were trained with, where they are not usual.
+
+    They are part of the architecture: without them the same weights compute something else.
+
+    Args:
+        name: of the model, as for :func:`build`.
+        weights: as there.
+    """
+    if name not in ("googlenet", "inception_v3") or weights is None or is_file(weights):
+        return {}
+    return {"transform_input": True}
+
+
 def _factory(
     name: str, num_classes: int, input_shape: ImageShape, published: str | None
 ) -> tuple[Callable[..., Any], dict[str, Any]]:
@@ -154,7 +169,6 @@ def _factory(
     arguments: dict[str, Any] = {"num_classes": num_classes, "weights": None}
     if name in ("googlenet", "inception_v3"):
         arguments["init_weights"] = published is None  # said aloud, or torchvision warns
-        arguments["transform_input"] = published is not None  # as its published weights expect
     return getattr(torchvision.models, name), arguments
 
 
@@ -218,4 +232,5 @@ def _load_published(model: nn.Module, name: str, weights: str) -> None:
     for tensor in [t for t in state if t in own and state[t].shape != own[t].shape]:
         if state[tensor].shape[0] == classes and state[tensor].shape[1:] == own[tensor].shape[1:]:
             state[tensor] = own[tensor]  # the classifier, freshly initialized
+    state = {today(tensor): value for tensor, value in state.items()}
     load_state(model, state, source=f"{name} {weights}")

@@ -25,6 +25,9 @@ _PROFILER = re.compile(r"(.*\.)?(total_ops|total_params)")
 _INSIDE = ("_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
 """What torch.compile, FSDP and activation checkpointing put into names, at any depth."""
 
+_DENSENET = re.compile(r"(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..+)")
+"""Names in torchvision's published DenseNets, which are older than its modules of today."""
+
 _AVERAGED = re.compile(r"(.*_)?(ema|swa|avg|averaged?)(_.*)?", re.IGNORECASE)
 _USUAL = frozenset(
     {"model", "model_state", "model_state_dict", "module", "net", "network", "params",
@@ -72,6 +75,8 @@ def find(content: Any, own: Mapping[str, Tensor], twins: Mapping[str, str]) -> F
         raise ModelError("it holds no state dict, which is tensors by name")
     if not any(part in name for part in _INSIDE for name in own):
         names = {_outside(name): tensor for name, tensor in names.items()}
+    if not any(map(_DENSENET.fullmatch, own)):
+        names = {today(name): tensor for name, tensor in names.items()}
     counts = Counter(
         name[: len(name) - len(rest)] for name in names for rest in _endings(name) if rest in own
     )
@@ -111,6 +116,11 @@ def _outside(name: str) -> str:
     for part in _INSIDE:
         name = name.replace(part, "")
     return name
+
+
+def today(name: str) -> str:
+    """A tensor's name as torchvision has it today."""
+    return _DENSENET.sub(r"\1\2", name)
 
 
 def _endings(name: str) -> Iterator[str]:

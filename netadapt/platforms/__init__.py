@@ -5,13 +5,12 @@ A platform is anything with the methods of :class:`Platform`; nothing needs to b
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from importlib import import_module
 from inspect import signature
 from typing import Protocol, runtime_checkable
 from urllib.parse import parse_qsl
 
-from netadapt.errors import UnknownName, UsageError
+from netadapt.errors import UnknownName, UsageError, nearest
 from netadapt.network import Cost, LayerShape
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 from netadapt.plugins import accepted, user_callable
@@ -238,7 +237,7 @@ def open_platform(uri: str) -> Platform:
 def _users_own(reference: str, options: Mapping[str, str]) -> Platform:
     """What the user's own code makes of the options."""
     scheme, _, rest = reference.partition(":")
-    if not rest or get_close_matches(scheme, _OPENERS):
+    if not rest or nearest(scheme, _OPENERS, cutoff=0.6):
         raise UnknownName(
             "platform", scheme, _OPENERS,
             f"Platforms look like {URI_EXAMPLES}, or package.module:callable.",

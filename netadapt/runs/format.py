@@ -12,6 +12,7 @@ BEGINS = b'{"event":"Started",'
 """The first bytes of a journal."""
 
 _SUM = b',"crc":"'
+_MOST_CORES = 10**6
 _YEAR_9999_S = 253_370_764_800
 
 
@@ -62,6 +63,9 @@ def _require_told(data: Mapping[str, Any]) -> None:
         machine, devices = data.get("machine"), data["settings"].get("devices", {})
         if machine is not None and not {"processor", "cores"} <= set(machine):
             raise ValueError("a machine of no processor")
+        counts = [n for name, n in (machine or {}).items() if name in ("cores", "threads")]
+        if not all(isinstance(n, int) and 0 < n < _MOST_CORES for n in counts):
+            raise ValueError("a machine of no such number of cores")
         if not all(isinstance(told, dict) for told in devices.values()):
             raise ValueError("a device that tells nothing")
 

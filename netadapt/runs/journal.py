@@ -42,6 +42,9 @@ from netadapt.runs.step import Step
 from netadapt.units import Budget
 
 FORMAT = 2
+_FIRST_FORMAT = b'{"event":"run","format":1,'
+"""How journals of format 1 begin, which had neither times nor checksums."""
+
 _RESULTS = (
     "adapted.onnx", "adapted.int8.onnx", "adapted.pt2", "adapted.pt", "arch.json",
     "load_adapted.py", "preprocessing.json", "weights", "report.html",
@@ -73,14 +76,13 @@ def read_journal(folder: Path) -> list[Record]:
         raise RunError(f"Cannot read {path}: {error.strerror}.") from error
     records: list[Record] = []
     keys: set[str] = set()
+    if lines[0].startswith(_FIRST_FORMAT):
+        raise _of_another_version(folder)
     for number, line in enumerate(lines[:-1], start=1):  # what follows the last newline is torn
         try:
             data = values_of(line)
             if number == 1 and (data["event"], data["format"]) != ("Started", FORMAT):
-                raise RunError(
-                    f"{folder} was written by another program or version; name another folder, or "
-                    "start afresh."
-                )
+                raise _of_another_version(folder)
             records.append(from_json(data))
             require_costs(records[-1].event, keys)
             keys |= {records[-1].event.key} if isinstance(records[-1].event, BoundSet) else set()
@@ -91,6 +93,12 @@ def read_journal(folder: Path) -> list[Record]:
     if not records and lines[-1] and not lines[-1].startswith(BEGINS[: len(lines[-1])]):
         raise RunError(f"{path} was written by another program; name another folder.")
     return records
+
+
+def _of_another_version(folder: Path) -> RunError:
+    return RunError(
+        f"{folder} was written by another program or version; name another folder, or start afresh."
+    )
 
 
 def steps_of(records: Sequence[Record]) -> list[Step]:

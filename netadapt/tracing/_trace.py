@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from netadapt.errors import ModelError
+from netadapt.errors import ModelError, ShapeError
 from netadapt.network import AttrSpec, FixedLayer, Network, TensorSpec, Width
 from netadapt.plugins import blamed
 from netadapt.tracing._groups import SINGLE, Grouping, group_channels
@@ -39,7 +39,10 @@ def trace(
 
     Raises:
         ModelError: the model's code can be followed neither by torch.fx nor by torch.export.
+        ShapeError: the inputs are neither sizes nor tensors.
     """
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"A {type(model).__name__} cannot be traced; give a torch.nn.Module.")
     model = unwrap(model)
     examples = as_inputs(model, inputs)
     network, single = described(model, examples, training, frozenset())
@@ -92,9 +95,14 @@ def as_inputs(
     """Example inputs of one image each, on the meta device where only a shape is given."""
     if isinstance(inputs, torch.Tensor):
         return (inputs,)
-    tensors = tuple(x for x in inputs if isinstance(x, torch.Tensor))
+    listed = isinstance(inputs, Sequence) and not isinstance(inputs, str)
+    tensors = tuple(x for x in inputs if isinstance(x, torch.Tensor)) if listed else ()
     if tensors:
         return tensors
+    if not (listed and inputs and all(isinstance(x, int) and x > 0 for x in inputs)):
+        raise ShapeError(
+            f"{inputs!r} is no shape of an image; give sizes such as (3, 224, 224), or tensors."
+        )
     like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(0))
     sizes = [int(size) for size in inputs if isinstance(size, int)]
     return (torch.empty(1, *sizes, dtype=like.dtype, device=like.device),)
