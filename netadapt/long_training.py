@@ -61,15 +61,15 @@ class LongTraining:
             self.run.weights_path(name).with_suffix(".partial"),
             self.config.execution.checkpoint_every_s,
         )
+        original, tuning = self.subject.module, self.config.tuning
+        pruned = model is not original
         course = training.Course(
-            self.config.tuning.recipe,
+            tuning.long if pruned else tuning.recipe,
             epochs=epochs,
             seed=seed,
             trainer=self.config.execution.trainer,
             checkpoint=place,
         )
-        original = self.subject.module
-        pruned = model is not original
         teacher = original if pruned and course.recipe.distill else None
         there = training_on(scored_as(self.fleet.devices), model, course.recipe, seed)
         news = TrainingNews(self.run.notify, what, course.recipe.batch_size)

@@ -134,16 +134,24 @@ class Setting:
         """Of the original, on test images."""
         return training.accuracy(self.original.module, self.original.data, "test")
 
-    def trained(self, model: nn.Module, name: str, images: float) -> float:
-        """The test accuracy after training on so many images; goes on where it was cut off."""
+    def trained(self, model: nn.Module, name: str, images: float, *, new: bool = False) -> float:
+        """The test accuracy after training on so many images; goes on where it was cut off.
+
+        Args:
+            model: pruned; or with new weights, which are trained as the original was.
+            name: of its files.
+            images: as many as batches hold.
+            new: which of both.
+        """
         place, done = self.folder / f"{name}.partial", self.folder / f"{name}.safetensors"
         done.parent.mkdir(parents=True, exist_ok=True)
         task = self.original.data
+        tuning = Tuning().suited(task.pixels)
         if done.is_file():
             restore(model, done)
         else:
             course = training.Course(
-                Tuning().suited(task.pixels).recipe, steps=max(1, round(images / BATCH)),
+                tuning.recipe if new else tuning.long, steps=max(1, round(images / BATCH)),
                 seed=self.seed + 1, checkpoint=training.Checkpoint(place, 300.0),
             )  # fmt: skip
             training.fine_tune(model, task, course)
@@ -308,7 +316,7 @@ def _new(setting: Setting, model: nn.Module, name: str, share: float) -> Row:
     images = setting.counted(setting.epochs + setting.after)
     return {
         "latency": f"{share:.4f}",
-        "accuracy": f"{setting.trained(model, name, images):.4f}",
+        "accuracy": f"{setting.trained(model, name, images, new=True):.4f}",
         "path_trained": 0, "long_trained": round(images), "iterations": 0,
         "file": f"{name}.onnx", "search_trained": 0, "search_scored": 0,
     }  # fmt: skip

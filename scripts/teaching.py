@@ -6,6 +6,7 @@
 Adds to results/teaching.csv a row per seed, course and arm, as soon as it is done; those that are
 there are not repeated. All arms of a seed start from the same cut network and see the same images.
 A course is as long as in a run: short as a candidate's fine-tune, or long as that of the result.
+The long ones' learning rate is that of training, times what an arm says.
 """
 
 import argparse

@@ -119,7 +119,9 @@ def test_what_a_recipe_leaves_open_follows_from_the_size_of_the_images(pixels, l
     suited = Tuning().suited(pixels)
     assert (suited.recipe.lr, suited.recipe.weight_decay) == (lr, decay)
     assert (suited.short.lr, suited.short.weight_decay) == (pytest.approx(lr / 10), decay)
+    assert (suited.long.lr, suited.long.weight_decay) == (pytest.approx(0.3 * lr), decay)
     assert suited.suited(8) == suited
+    assert replace(suited, long_lr=0.7).long == replace(suited.recipe, lr=0.7)
     asked = Recipe(lr=0.3, weight_decay=0.0)
     assert asked.suited(pixels, share=0.1) == asked
 

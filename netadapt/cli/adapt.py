@@ -180,6 +180,11 @@ M:F        your own function F of module M
     help="Epochs of the long-term fine-tune at the end.  [default: 15]",
 )
 @click.option(
+    "--long-lr",
+    type=float,
+    help="Its highest learning rate.  [default: 0.3 of --lr]",
+)
+@click.option(
     "--distill/--no-distill",
     default=None,
     help="Whether fine-tunes learn from the unpruned network's outputs too, which must be logits "

@@ -40,6 +40,7 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "--long-epochs": ("tuning.long_epochs",),
     "--lr": ("tuning.recipe.lr",),
     "--short-lr": ("tuning.short.lr",),
+    "--long-lr": ("tuning.long_lr",),
     "--batch-size": ("tuning.recipe.batch_size", "tuning.short.batch_size"),
     "--bf16": ("tuning.recipe.bf16", "tuning.short.bf16"),
     "--distill": ("tuning.recipe.distill", "tuning.short.distill"),

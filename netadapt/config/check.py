@@ -75,6 +75,7 @@ RANGES: dict[str, Range] = {
     "tuning.train_epochs": _POSITIVE,
     "tuning.short_steps": _SOME,
     "tuning.long_epochs": _POSITIVE,
+    "tuning.long_lr": _POSITIVE,
     "tuning.screen_batches": _SOME,
     "execution.checkpoint_every_s": _POSITIVE,
     "execution.data_workers": _ANY_COUNT,

@@ -94,6 +94,10 @@ the weight decay of TF-slim's MobileNet."""
 SHORT_SHARE = 0.1
 """A short-term fine-tune's learning rate beside the long-term one (the same section)."""
 
+LONG_SHARE = 0.3
+"""A long-term fine-tune's learning rate beside that of a training from new weights: by measurement
+(``results/teaching.csv``). The paper takes the same for both, and trains for far longer."""
+
 SHORT_LIMIT = 500
 """Most steps of a short-term fine-tune by default; more change the choice little (Howard et al.,
 "Searching for MobileNetV3", ICCV 2019, section 4.2)."""
@@ -108,17 +112,26 @@ class Tuning:
         short_steps: optimizer steps of each candidate's short-term fine-tune; ``None`` takes two
             epochs, but no more than 500 steps.
         long_epochs: epochs of the long-term fine-tune at the end.
+        long_lr: highest learning rate of the long-term fine-tune; ``None`` takes 0.3 times that of
+            the recipe.
         screen_batches: training batches that re-estimate batch normalization at screening.
-        recipe: settings of training and of the long-term fine-tune.
+        recipe: settings of training and, but for the learning rate, of the long-term fine-tune.
         short: settings of the short-term fine-tune.
     """
 
     train_epochs: float = 30
     short_steps: int | None = None
     long_epochs: float = 15
+    long_lr: float | None = None
     screen_batches: int = 4
     recipe: Recipe = Recipe()
     short: Recipe = Recipe()
+
+    @property
+    def long(self) -> Recipe:
+        """Settings of the long-term fine-tune."""
+        lr = LONG_SHARE * self.recipe.peak_lr if self.long_lr is None else self.long_lr
+        return replace(self.recipe, lr=lr)
 
     def steps_for(self, images: int) -> int:
         """Steps of a short-term fine-tune on so many training images."""

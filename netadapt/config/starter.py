@@ -24,6 +24,7 @@ EXAMPLES: Mapping[str, Any] = {
     "schedule.initial": 0.05,
     "tuning.short_steps": 200,
     "execution.trial_limit_s": 600.0,
+    "tuning.long_lr": 0.03,
     "tuning.recipe.lr": 0.1,
     "tuning.recipe.weight_decay": 5e-4,
     "tuning.recipe.clip_norm": 1.0,
