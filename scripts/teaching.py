@@ -60,6 +60,8 @@ ARMS = {
     "rate x3": Arm({}, rate=3.0),
     "rate x0.3": Arm({}, rate=0.3),
     "rate x0.1": Arm({}, rate=0.1),
+    "longer, rate x0.3": Arm({}, longer=True, rate=0.3),
+    "distill, rate x0.3": Arm({}, taught=True, rate=0.3),
     "distill": Arm({}, taught=True),
     "distill, temperature 1": Arm({"temperature": 1.0}, taught=True),
     "distill, weight 0.9": Arm({"distill_weight": 0.9}, taught=True),
