@@ -263,6 +263,9 @@ def _adapt(
             run.append(Warned(f"{text}: {network.untrained}"))
         for layer, reason in unwatched(subject.module, network).items() if config.repair else ():
             run.warn(f"{layer} is not repaired after a cut: it {reason}.")
+        left_open = None in (config.tuning.recipe.distill, config.tuning.short.distill)
+        if left_open and (reason := training.obstacle(subject.module, subject.data)):
+            run.warn(f"Fine-tunes learn from labels alone, because {reason}.")
     asked = meters(config.budgets, [device.name for device in devices])
     watch = stopwatch_of(config.execution.trainer)
     fleet = Fleet(devices, tuple(asked), network, multiple, run, config.table, watch)

@@ -261,7 +261,7 @@ def _phases(
     images = len(task.train)
     epoch = max(1, images // tuning.recipe.batch_size)
     short_s, long_s = (
-        step_s + image_s * recipe.batch_size * recipe.distill
+        step_s + image_s * recipe.batch_size * training.distils(recipe, subject.module, task)
         for recipe in (tuning.short, tuning.recipe)
     )
     holdout_s = image_s * len(task.holdout)

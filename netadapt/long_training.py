@@ -70,7 +70,8 @@ class LongTraining:
             trainer=self.config.execution.trainer,
             checkpoint=place,
         )
-        teacher = original if pruned and course.recipe.distill else None
+        taught = pruned and training.distils(course.recipe, original, self.subject.data)
+        teacher = original if taught else None
         there = training_on(scored_as(self.fleet.devices), model, course.recipe, seed)
         news = TrainingNews(self.run.notify, what, course.recipe.batch_size)
         with self.fleet.watch.lap() as lap:

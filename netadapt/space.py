@@ -183,7 +183,7 @@ def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device], run:
     tuning, info = config.tuning, scored_as(devices)
     for recipe in (tuning.recipe, tuning.short):
         training_on(info, subject.module, recipe, config.seed)  # refuse before hours are spent
-        training.check_lessons(recipe, subject.module, subject.data)
+    taught = training.distils(tuning.short, subject.module, subject.data)
     return Job(
         model=subject.spec.to_json(),
         data=config.data,
@@ -196,7 +196,7 @@ def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device], run:
         seed=config.seed,
         trainer=config.execution.trainer,
         device=info.to_json(),
-        teacher=str(run.weights_path("original")) if tuning.short.distill else "",
+        teacher=str(run.weights_path("original")) if taught else "",
         limit=config.limit, seen_by=config.weights, data_workers=config.execution.data_workers,
         threads=torch.get_num_threads(),
         images=subject.data.describe()["fingerprint"],

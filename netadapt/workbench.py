@@ -58,7 +58,7 @@ def rehearse(config: RunConfig, subject: Assembly, folder: Path, *, fresh: bool)
     tuning, trainer = config.tuning, config.execution.trainer
     training.rehearse(subject.module, subject.data, tuning.recipe, trainer=trainer)
     for recipe in (tuning.recipe, tuning.short):
-        training.check_lessons(recipe, subject.module, subject.data)
+        training.distils(recipe, subject.module, subject.data)
     images = Samples(subject.data, batches=1, seed=config.seed, trainer=trainer)
     Scoring(subject.module, subject.network, images).scores(config.importance)
 

@@ -49,7 +49,7 @@ from netadapt import training
 from netadapt.adapt import adapt
 from netadapt.assembly import Assembly, Source, assemble
 from netadapt.cli.console import Console
-from netadapt.config import RunConfig, Tuning
+from netadapt.config import Recipe, RunConfig, Tuning
 from netadapt.export import to_onnx
 from netadapt.models import restore, save_weights
 from netadapt.platforms import Workload, open_platform
@@ -84,6 +84,8 @@ WIDTHS = (0.375, 0.25, 0.125)
 ARMS = (*SEARCHES, *PRUNERS, "scratch", "multiplier")
 JUDGED = replace(DECIDING, precision=0.003, spread_s=30.0, time_limit_s=90.0)
 BATCH = 128
+ALONE = Recipe(distill=False)
+"""No arm has a teacher, so that it is the choice of widths and filters that is compared."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,10 @@ class Setting:
 
     def config(self, budget: str, more: Mapping[str, Any]) -> RunConfig:
         """A run whose long fine-tune is a single step, since the script does that itself."""
-        tuning = Tuning(short_steps=self.steps, train_epochs=self.epochs, long_epochs=1e-6)
+        tuning = Tuning(
+            short_steps=self.steps, train_epochs=self.epochs, long_epochs=1e-6, recipe=ALONE,
+            short=ALONE,
+        )  # fmt: skip
         return RunConfig(
             self.model, self.data, (parse_budget(budget),), model_args=MODELS[self.model],
             weights=str(self.weights), tuning=tuning, seed=self.seed, **more,

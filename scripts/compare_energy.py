@@ -140,8 +140,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     """Run every arm that has no row yet."""
     args = arguments()
-    data = Path(args.data).name  # where a folder lies is nobody else's business
-    command = [data if word == args.data else word for word in sys.argv]
+    data = Path(args.data).name
     rows: list[dict[str, object]] = []
     if TARGET.is_file():
         with TARGET.open(newline="") as file:
@@ -161,7 +160,7 @@ def main() -> None:
             figures = run_arm(replace(config, weights=str(weights)), arm, folder / share)
             run = dict(zip(keys, (data, net, share, arm, seed), strict=True))
             rows.append({**run, **figures})
-            write_csv(TARGET, rows, command)
+            write_csv(TARGET, rows, sys.argv)
             print(rows[-1], flush=True)
             if float(str(figures["energy_ratio"])) < limit(share) - TOLERANCE:
                 print(f"{arm} ends clearly below {share}: not at equal energy.")

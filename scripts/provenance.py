@@ -27,10 +27,12 @@ def write_provenance(result: Path, argv: Sequence[str]) -> None:
 
     Args:
         result: the file that the experiment wrote.
-        argv: the command line, script first.
+        argv: the command line, script first; of paths from the root only the last name is kept,
+            for where a folder lies is nobody else's business.
     """
+    words = [Path(word).name if Path(word).is_absolute() else word for word in argv[1:]]
     facts = {
-        "command": " ".join(["python", f"scripts/{Path(argv[0]).name}", *argv[1:]]),
+        "command": " ".join(["python", f"scripts/{Path(argv[0]).name}", *words]),
         "date": datetime.date.today().isoformat(),
         "python": platform.python_version(),
         "packages": {name: version(name) for name in PACKAGES},

@@ -20,8 +20,8 @@ from netadapt.data import ArraySplit, Task
 from netadapt.data.splits import Pixels
 from netadapt.errors import TrainingError, UsageError
 from netadapt.runs import last, read_journal
-from netadapt.runs.events import Trained, Tried
-from netadapt.training import Course, check_lessons, fine_tune, rehearse
+from netadapt.runs.events import Trained, Tried, Warned
+from netadapt.training import Course, distils, fine_tune, obstacle, rehearse
 from netadapt.training.averaging import Average
 from netadapt.training.distillation import divergence
 from tests.examples import stripes
@@ -156,24 +156,29 @@ def test_a_teacher_that_does_not_fit_is_refused(task):
         tune(broken)
 
 
-def test_a_recipe_that_the_task_does_not_allow_is_refused_before_there_is_a_run(task):
-    model, own = net(2, 0), replace(task, loss=own_loss)
-    maps, smooth, taught = model[:3], Recipe(label_smoothing=0.1), Recipe(distill=True)
+def test_the_task_decides_whether_there_is_a_teacher(task):
+    model = net(2, 0)
     before, modes = values(model), [module.training for module in model.modules()]
-    for recipe in (Recipe(), smooth, taught):
-        check_lessons(recipe, model, task)
-    check_lessons(Recipe(), model, own)
-    check_lessons(smooth, maps, task)
-    with pytest.raises(UsageError, match="loss of its own, so label smoothing cannot apply"):
-        check_lessons(smooth, model, own)
-    with pytest.raises(UsageError, match="label smoothing cannot apply"):
-        rehearse(model, own, smooth)
-    with pytest.raises(UsageError, match="loss of its own, so distillation cannot apply"):
-        check_lessons(taught, model, own)
-    with pytest.raises(UsageError, match=r"'noise' are a tensor \[2, 2, 4, 4\] of float32"):
-        check_lessons(taught, maps, task)
+    assert obstacle(model, task) == ""
+    assert distils(Recipe(), model, task)
+    assert not distils(Recipe(distill=False), model, task)
+    own, maps = replace(task, loss=own_loss), model[:3]
+    assert obstacle(model, own) == "task 'noise' has a loss of its own"
+    assert "a tensor [2, 2, 4, 4] of float32, and not logits" in obstacle(maps, task)
+    for network, other in ((model, own), (maps, task)):
+        assert not distils(Recipe(), network, other)
+        with pytest.raises(UsageError, match="Distillation cannot apply, because"):
+            distils(Recipe(distill=True), network, other)
     assert_same(values(model), before)
     assert [module.training for module in model.modules()] == modes
+
+
+def test_smoothed_labels_of_another_loss_are_refused_before_there_is_a_run(task):
+    own = replace(task, loss=own_loss)
+    with pytest.raises(UsageError, match="label smoothing cannot apply"):
+        rehearse(net(2, 0), own, Recipe(label_smoothing=0.1))
+    with pytest.raises(UsageError, match="label smoothing cannot apply"):
+        distils(Recipe(label_smoothing=0.1), net(2, 0), own)
 
 
 def test_an_average_worked_out_by_hand():
@@ -225,11 +230,11 @@ def test_all_of_it_is_said_in_a_file():
             settings(short={name: value})
 
 
-def run(folder: Path, **recipe: object) -> None:
+def run(folder: Path, *, task: str = "tests.examples:stripes", **recipe: object) -> None:
     kind = Recipe(batch_size=32, **recipe)
     tuning = Tuning(train_epochs=1, short_steps=1, long_epochs=1, recipe=kind, short=kind)
     config = RunConfig(
-        "tests.examples:small_net", "tests.examples:stripes", (netadapt.parse_budget("60%"),),
+        "tests.examples:small_net", task, (netadapt.parse_budget("60%"),),
         devices={"synthetic:": "synthetic:"}, finalists=1, tuning=tuning,
         schedule=netadapt.Schedule(initial=0.4),
     )  # fmt: skip
@@ -247,6 +252,7 @@ def test_images_that_go_through_the_teacher_are_counted_as_only_forward(tmp_path
         tuned = [r.event.outcome for r in records if isinstance(r.event, Tried)]
         (phase,) = next(outcome for outcome in tuned if outcome.rung).phases
         assert (phase.images, phase.scored) == (32, 32 * distill + 32)
+        assert last(records, Warned) is None
 
 
 def of_ones_own(seed: int = 0) -> Task:
@@ -255,6 +261,17 @@ def of_ones_own(seed: int = 0) -> Task:
 
 
 OWN = "tests.test_distillation:of_ones_own"
+
+
+def test_without_logits_labels_alone_teach_and_that_is_said_once(tmp_path):
+    run(tmp_path / "run", task=OWN)
+    warned = [r.event for r in read_journal(tmp_path / "run") if isinstance(r.event, Warned)]
+    (text,) = (event.text for event in warned)
+    assert (
+        text == "Fine-tunes learn from labels alone, because task 'stripes' has a loss of its own."
+    )
+    run(tmp_path / "quiet", task=OWN, distill=False)
+    assert last(read_journal(tmp_path / "quiet"), Warned) is None
 
 
 def test_a_teacher_that_was_asked_for_and_cannot_be_is_refused_before_there_is_a_run(
@@ -267,10 +284,7 @@ def test_a_teacher_that_was_asked_for_and_cannot_be_is_refused_before_there_is_a
         with pytest.raises(SystemExit) as stop:
             main(words)
         assert stop.value.code == 2
-        assert (
-            "Task 'stripes' has a loss of its own, so distillation cannot apply"
-            in capsys.readouterr().err
-        )
+        assert "task 'stripes' has a loss of its own; switch it off" in capsys.readouterr().err
     assert not folder.exists()
 
 
@@ -279,4 +293,4 @@ def test_a_flag_holds_for_short_and_long_fine_tunes(flag, expected):
     given = {"distill": flag == "--distill", "budget": ("60%",), "data": "digits", "model": "m"}
     tuning = resolve(None, given).tuning
     assert tuning.recipe.distill is tuning.short.distill is expected
-    assert not resolve(None, {**given, "distill": None}).tuning.recipe.distill
+    assert resolve(None, {**given, "distill": None}).tuning.recipe.distill is None

@@ -160,7 +160,7 @@ def test_a_run_of_an_earlier_version_is_shown_and_gone_on_with(finished, tmp_pat
     assert code == 0, err
     code, _, err = adapt(capsys, folder, "--distill")
     assert code == 2
-    assert "config.tuning.recipe.distill: false -> true" in err
+    assert "config.tuning.recipe.distill: null -> true" in err
 
 
 def test_a_run_cannot_go_on_from_itself(finished, tmp_path, capsys):

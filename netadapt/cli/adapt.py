@@ -187,8 +187,8 @@ M:F        your own function F of module M
 @click.option(
     "--distill/--no-distill",
     default=None,
-    help="Whether fine-tunes learn from the unpruned network's outputs too, which must be logits "
-    "of classes.  [default: no]",
+    help="Whether fine-tunes learn from the unpruned network's outputs too.  [default: where they "
+    "are logits of classes]",
 )
 @click.option(
     "--noise-aware-training",

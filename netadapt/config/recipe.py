@@ -21,7 +21,8 @@ class Recipe:
         augment: whether training images are moved and mirrored at random.
         bf16: whether to compute in bfloat16 where that is safe (autocast).
         distill: whether a fine-tune of a pruned network learns from the outputs of the unpruned one
-            too, and not from labels alone. The unpruned network itself has no teacher.
+            too, and not from labels alone; ``None`` does where the task's outputs are logits of
+            classes. The unpruned network itself has no teacher.
         distill_weight: share of the loss that is the distance from the teacher's outputs.
         temperature: what logits are divided by before they are compared with the teacher's.
         ema: share of a running average of the weights that stays at each step; the average is what
@@ -41,7 +42,7 @@ class Recipe:
     clip_norm: float | None = None
     augment: bool = True
     bf16: bool = False
-    distill: bool = False
+    distill: bool | None = None
     distill_weight: float = 0.5
     temperature: float = 4.0
     ema: float = 0.0

@@ -28,9 +28,11 @@ EXAMPLES: Mapping[str, Any] = {
     "tuning.recipe.lr": 0.1,
     "tuning.recipe.weight_decay": 5e-4,
     "tuning.recipe.clip_norm": 1.0,
+    "tuning.recipe.distill": True,
     "tuning.short.lr": 0.01,
     "tuning.short.weight_decay": 5e-4,
     "tuning.short.clip_norm": 1.0,
+    "tuning.short.distill": True,
     "execution.data_workers": 4,
 }
 """What to write for settings that have no default, or none that a file can say."""

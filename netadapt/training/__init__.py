@@ -2,7 +2,7 @@
 
 from netadapt.training.batchnorm import recalibrate_bn
 from netadapt.training.checkpoint import Checkpoint
-from netadapt.training.distillation import check_lessons
+from netadapt.training.distillation import distils, obstacle
 from netadapt.training.loops import Course, Progress, TrainResult, fine_tune
 from netadapt.training.placement import open_trainer, placed
 from netadapt.training.rehearsal import rehearse
@@ -15,8 +15,9 @@ __all__ = [
     "Score",
     "TrainResult",
     "accuracy",
-    "check_lessons",
+    "distils",
     "fine_tune",
+    "obstacle",
     "open_trainer",
     "placed",
     "recalibrate_bn",

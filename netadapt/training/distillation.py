@@ -35,37 +35,43 @@ def loss_of(task: Task, recipe: Recipe) -> Loss:
     return partial(cross_entropy, label_smoothing=recipe.label_smoothing)
 
 
-def check_lessons(recipe: Recipe, model: nn.Module, task: Task) -> None:
-    """Refuse a recipe whose labels or teacher do not suit the task, before anything is trained.
+def obstacle(model: nn.Module, task: Task) -> str:
+    """Why no network can learn from this one's outputs, as a clause; empty if one can.
 
-    Networks can learn from the unpruned one where the loss is cross entropy and its outputs, in
-    evaluation mode, are one tensor of logits [N, classes].
+    It can where the loss is cross entropy and the outputs, in evaluation mode, are one tensor of
+    logits [N, classes].
+    """
+    if task.loss is not cross_entropy:
+        return f"task {task.name!r} has a loss of its own"
+    with arranged(model, torch.device("cpu")) as (device, dtype), torch.inference_mode():
+        model.eval()
+        inputs, _ = moved(next(iter(task.batches("holdout", batch_size=2))), device, dtype)
+        outputs = model(inputs)
+    if _are_logits(outputs):
+        return ""
+    return f"the outputs for task {task.name!r} are {_shown(outputs)}, and not logits [N, classes]"
+
+
+def distils(recipe: Recipe, model: nn.Module, task: Task) -> bool:
+    """Whether fine-tunes by a recipe have the unpruned network for a teacher.
 
     Args:
-        recipe: how fine-tunes learn.
+        recipe: of which ``distill`` may leave it to the task.
         model: the unpruned network; it stays as it was.
-        task: what it is trained for.
+        task: what it was trained for.
 
     Raises:
         UsageError: the recipe asks for what the task's loss or outputs do not allow.
     """
     loss_of(task, recipe)
-    if not recipe.distill:
-        return
-    if task.loss is not cross_entropy:
+    if recipe.distill is False:
+        return False
+    reason = obstacle(model, task)
+    if reason and recipe.distill:
         raise UsageError(
-            f"Task {task.name!r} has a loss of its own, so distillation cannot apply; switch it "
-            "off."
+            f"Distillation cannot apply, because {reason}; switch it off, or leave it to the task."
         )
-    with arranged(model, torch.device("cpu")) as (device, dtype), torch.inference_mode():
-        model.eval()
-        inputs, _ = moved(next(iter(task.batches("holdout", batch_size=2))), device, dtype)
-        outputs = model(inputs)
-    if not _are_logits(outputs):
-        raise UsageError(
-            f"Distillation needs logits [N, classes], and the outputs for task {task.name!r} are "
-            f"{_shown(outputs)}; switch it off."
-        )
+    return not reason
 
 
 def divergence(outputs: Tensor, told: Tensor, temperature: float) -> Tensor:
