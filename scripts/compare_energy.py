@@ -73,8 +73,8 @@ NETS = {
 }
 MULTIPLE = 4
 LONG_EPOCHS = 8
-FOLDER_EPOCHS, FOLDER_LONG_EPOCHS = 12, 4
-"""Of a folder's many images: what an hour of one core has room for."""
+FOLDER = Tuning(train_epochs=12, short_steps=50, long_epochs=4)
+"""For a folder's many images: what an hour of one core has room for."""
 TOLERANCE = 0.03
 """How far below the share an arm may end; one that ends lower is named, as unfairly treated."""
 
@@ -115,13 +115,11 @@ def run_arm(config: RunConfig, arm: str, folder: Path) -> dict[str, object]:
 def config_for(net: str, data: str, share: str, seed: int) -> RunConfig:
     """What all arms of a network have in common."""
     chosen = NETS[net]
-    epochs, long_epochs = chosen.epochs, LONG_EPOCHS
-    if data != "digits":
-        epochs, long_epochs = FOLDER_EPOCHS, FOLDER_LONG_EPOCHS
+    tuning = Tuning(train_epochs=chosen.epochs, long_epochs=LONG_EPOCHS)
     return RunConfig(
         chosen.model, data, (parse_budget(f"energy={share}"),), {DEVICE: DEVICE}, seed=seed,
         model_args=chosen.arguments, input_size=chosen.pixels if data == "digits" else 32,
-        multiple=MULTIPLE, tuning=Tuning(train_epochs=epochs, long_epochs=long_epochs),
+        multiple=MULTIPLE, tuning=tuning if data == "digits" else FOLDER,
     )  # fmt: skip
 
 
