@@ -31,7 +31,7 @@ from provenance import write_csv
 from torch import nn
 
 from netadapt.adapt import Result, adapt
-from netadapt.config import RunConfig, Tuning
+from netadapt.config import Recipe, RunConfig, Tuning
 from netadapt.runs import read_journal
 from netadapt.runs.works import works
 from netadapt.train import train
@@ -73,7 +73,10 @@ NETS = {
 }
 MULTIPLE = 4
 LONG_EPOCHS = 8
-FOLDER = Tuning(train_epochs=12, short_steps=50, long_epochs=4)
+ALONE = Recipe(distill=False)
+"""No arm has a teacher."""
+
+FOLDER = Tuning(train_epochs=12, short_steps=50, long_epochs=4, recipe=ALONE, short=ALONE)
 """For a folder's many images: what an hour of one core has room for."""
 TOLERANCE = 0.03
 """How far below the share an arm may end; one that ends lower is named, as unfairly treated."""
@@ -115,7 +118,7 @@ def run_arm(config: RunConfig, arm: str, folder: Path) -> dict[str, object]:
 def config_for(net: str, data: str, share: str, seed: int) -> RunConfig:
     """What all arms of a network have in common."""
     chosen = NETS[net]
-    tuning = Tuning(train_epochs=chosen.epochs, long_epochs=LONG_EPOCHS)
+    tuning = replace(FOLDER, train_epochs=chosen.epochs, short_steps=None, long_epochs=LONG_EPOCHS)
     return RunConfig(
         chosen.model, data, (parse_budget(f"energy={share}"),), {DEVICE: DEVICE}, seed=seed,
         model_args=chosen.arguments, input_size=chosen.pixels if data == "digits" else 32,
