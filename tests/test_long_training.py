@@ -64,7 +64,10 @@ def test_a_fine_tune_that_does_harm_is_undone_and_told(subject, tmp_path):
         assert torch.equal(model.state_dict()[name], tensor)
     (text,) = said
     assert "from 100.00% before it" in text
-    assert (phase.images, phase.scored) == (3 * 128, 2 * 32)
+    assert (phase.images, phase.scored) == (
+        3 * 128,
+        3 * 128 + 2 * 32,
+    )  # of the teacher, of the holdout
 
 
 def test_a_fine_tune_that_does_none_is_kept(subject, tmp_path):

@@ -257,8 +257,10 @@ cli.main(["wait"])
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_signals_end_a_command_as_ctrl_c_does(number):
-    child = subprocess.Popen([sys.executable, "-c", CHILD], text=True, stdout=subprocess.PIPE,
-                             stderr=subprocess.PIPE)  # fmt: skip
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # nohup may have it ignored here
+    )  # fmt: skip
     assert child.stdout.readline() == "ready\n"
     time.sleep(0.05)
     child.send_signal(number)

@@ -211,7 +211,7 @@ def test_settings_that_a_run_did_not_know_yet_are_their_defaults():
     assert changed(lr=0.1) == ["config.tuning.recipe.lr: null -> 0.1"]  # which it did know
     unsaid = RunConfig.unsaid()
     assert not {"devices", "budgets", "model"} & unsaid.keys()
-    assert unsaid["tuning"]["recipe"]["distill"] is False
+    assert unsaid["tuning"]["recipe"]["distill"] is None
 
 
 def test_a_run_of_the_first_format_is_told_as_such_and_not_as_damaged(tmp_path):
