@@ -29,7 +29,7 @@ class Rank:
             UsageError: they contradict each other.
         """
         told = {name: environment.get(name, "") for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK")}
-        if told["WORLD_SIZE"] in ("", "1") or not told["RANK"]:
+        if not among_others(environment):
             return cls()
         try:
             size, number = int(told["WORLD_SIZE"]), int(told["RANK"])
@@ -53,6 +53,11 @@ class Rank:
     def several(self) -> bool:
         """Whether there are others."""
         return self.size > 1
+
+
+def among_others(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this is to be one of several processes, whatever else the environment says of it."""
+    return environment.get("WORLD_SIZE", "") not in ("", "1") and bool(environment.get("RANK"))
 
 
 ALONE = Rank()

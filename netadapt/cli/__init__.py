@@ -29,7 +29,7 @@ from netadapt.cli.voice import speaks
 from netadapt.cli.when import when
 from netadapt.cli.where import where
 from netadapt.errors import NetAdaptError, RunError, UsageError
-from netadapt.ranks import Rank
+from netadapt.ranks import Rank, among_others
 
 _EPILOG = """\b
 Examples:
@@ -76,7 +76,7 @@ for _command in (
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave the process with a documented exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    several = os.environ.get("WORLD_SIZE", "1") != "1"
+    several = among_others()
     if several:
         as_one_interrupt()
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch warns of all that it can do
