@@ -99,6 +99,7 @@ class Setting:
     after: float
     steps: int
     work: Path
+    widths: Sequence[float] = WIDTHS
 
     @property
     def folder(self) -> Path:
@@ -307,14 +308,14 @@ def from_scratch(setting: Setting, budgets: Sequence[str]) -> Iterator[tuple[str
         yield budget, row | _counts(subject, sizes)
 
 
-def multiplied(setting: Setting, _: Sequence[str]) -> Iterator[tuple[str, Row]]:
+def multiplied(setting: Setting, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:
     """The model with smaller width multipliers, trained from new weights."""
-    for width in WIDTHS:
-        args = {**MODELS[setting.model], "width": width}
+    for budget in budgets:
+        args = {**MODELS[setting.model], "width": float(budget.removeprefix("width "))}
         found = assemble(Source(setting.model, args, data=setting.data, seed=setting.seed))
         share = beside(setting, setting.onnx(found.module)).value
-        row = _new(setting, found.module, f"multiplier/{width}", share)
-        yield f"width {width}", row | _counts(found, {})
+        row = _new(setting, found.module, f"multiplier/{args['width']}", share)
+        yield budget, row | _counts(found, {})
 
 
 def _new(setting: Setting, model: nn.Module, name: str, share: float) -> Row:
@@ -363,16 +364,17 @@ def results(setting: Setting, arm: str, budgets: Sequence[str]) -> Iterator[tupl
     return (from_scratch if arm == "scratch" else multiplied)(setting, budgets)
 
 
-def run(setting: Setting, arms: Sequence[str], budgets: Sequence[str], rows: list[Row]) -> None:
+def run(setting: Setting, arms: Sequence[str], budgets: Sequence[str]) -> None:
     """Add the rows that are missing."""
+    rows = known()
     before = setting.accuracy  # of the original, which is trained first
     for arm in arms:
         head = {"model": setting.model, "arm": arm, "seed": str(setting.seed)}
         have = {row["budget"] for row in rows if head.items() <= row.items()}
-        expected = {f"width {w}" for w in WIDTHS} if arm == "multiplier" else set(budgets)
-        if expected <= have:
+        wanted = [f"width {w}" for w in setting.widths] if arm == "multiplier" else budgets
+        if set(wanted) <= have:
             continue
-        for budget, row in results(setting, arm, budgets):
+        for budget, row in results(setting, arm, wanted):
             if budget in have:
                 continue
             told = {
@@ -380,8 +382,7 @@ def run(setting: Setting, arms: Sequence[str], budgets: Sequence[str], rows: lis
                 "accuracy_before": f"{before:.4f}", "epochs": setting.epochs,
                 "after": setting.after,
             }  # fmt: skip
-            rows.append(told)
-            write_csv(TARGET, rows, sys.argv)
+            write_csv(TARGET, [*known(), told], sys.argv)  # another start may have added some
             print(json.dumps(told), flush=True)
 
 
@@ -442,21 +443,22 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=100, help="of the original's training")
     parser.add_argument("--after", type=float, default=20, help="epochs after it, in all")
     parser.add_argument("--steps", type=int, default=100, help="of a short fine-tune")
+    parser.add_argument("--widths", type=float, nargs="+", default=WIDTHS, help="of multiplier")
     parser.add_argument("--work", type=Path, default=Path("runs/cifar"))
     parser.add_argument("--judge", action="store_true", help="measure what is there anew")
     args = parser.parse_args()
     settings = [
-        Setting(args.model, args.data, seed, args.epochs, args.after, args.steps, args.work)
+        Setting(args.model, args.data, seed, args.epochs, args.after, args.steps, args.work,
+                args.widths)
         for seed in args.seeds
-    ]
-    rows = known()
+    ]  # fmt: skip
     if args.judge:
-        judge(rows, settings)
+        judge(known(), settings)
     else:
         budgets = sorted(args.budgets, key=lambda text: -parse_budget(text).value)
         for setting in settings:
-            run(setting, args.arms, budgets, rows)
-    plot(rows, args.model, TARGET.with_suffix(".png"))
+            run(setting, args.arms, budgets)
+    plot(known(), args.model, TARGET.with_suffix(".png"))
 
 
 if __name__ == "__main__":
