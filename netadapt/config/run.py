@@ -71,8 +71,8 @@ class RunConfig:
         screening: what decides who goes on to the next rung: ``loss``, of as many holdout images as
             it takes to tell candidates apart, or ``selection``, of all of them. Where the selection
             is neither accuracy nor loss, it decides at every rung.
-        screening_error: chance per iteration that one of the best by their loss is taken for a
-            lesser one because not all images were scored; 0 scores all.
+        screening_error: chance per iteration that one of the best by their loss is taken for one
+            that is no better than others because not all images were scored; 0 scores all.
         importance: which channels are kept, by name or as ``package.module:callable``.
         repair: whether, after a cut, the layers that read the channels which went take what they
             lack from those that stayed, by least squares on training images.

@@ -2,7 +2,7 @@
 
 All see the same images in the same random order, so that what is hard about an image weighs on all
 of them alike, and the difference of two is far steadier than either score. After each look, who is
-clearly worse than as many others as may go on is out, and is scored no further.
+clearly no better than as many others as may go on is out, and is scored no further.
 """
 
 import itertools
@@ -25,21 +25,26 @@ class Race:
 
     Attributes:
         looks: images that each candidate in it has seen by each look; the last is all of them.
-        error: chance that one of the truly best, by the mean loss over all images of the last look,
-            is out; over all looks.
+        error: chance that at some look one of the truly best, by the mean loss over all images of
+            the last look, is out although it is better by more than ``slack``.
+        slack: differences up to this share of the lowest mean loss do not matter: of two that are
+            so close, either may go on (the indifference zone of Bechhofer, Annals of Mathematical
+            Statistics 25, 1954).
     """
 
     looks: tuple[int, ...]
     error: float = 0.05
+    slack: float = 0.03
 
     def survivors(self, losses: Mapping[int, Sequence[float]], field: int, keep: int) -> list[int]:
         """Who goes on after a look.
 
-        A candidate is out if at least ``keep`` others are better by a paired, one-sided t-test. The
-        errors of all tests that could put out one of the ``keep`` best, at any look, add up to
-        ``error`` (Bonferroni). Images are drawn without replacement from those of the last look, so
-        the variance of a mean difference is ``s² / n`` times the part that is still unseen
-        (Cochran, Sampling Techniques, 1977, section 2.6).
+        From the worst to the best, a candidate is out if ``keep`` or more of those still in are no
+        worse than it, but for the slack, by a paired, one-sided t-test. The errors of all tests
+        that could put out one of the ``keep`` best, at any look, add up to ``error`` (Bonferroni).
+        Images are drawn without replacement from those of the last look, so the variance of a mean
+        difference is ``s² / n`` times the part that is still unseen (Cochran, Sampling Techniques,
+        1977, section 2.6).
 
         Args:
             losses: of each candidate in the race, the mean of each block of images seen so far; the
@@ -61,14 +66,16 @@ class Race:
         values = np.array(
             [losses[name] for name in names], dtype=np.float64
         )  # [candidates, blocks]
-        kept = []
-        for name, own in zip(names, values, strict=True):
-            worse = own - values
-            spread = np.sqrt(worse.var(axis=1, ddof=1) / seen * unseen)
-            beaten_by = int((worse.mean(axis=1) > bar * spread).sum())
-            if beaten_by < keep:
-                kept.append(name)
-        return kept
+        means = values.mean(axis=1)
+        slack = self.slack * abs(means.min())
+        left = np.full(len(names), True)
+        for place in np.argsort(-means, kind="stable"):
+            left[place] = False
+            behind = values[place] - values[left]
+            spread = np.sqrt(behind.var(axis=1, ddof=1) / seen * unseen)
+            no_worse = behind.mean(axis=1) + slack > bar * spread
+            left[place] = no_worse.sum() < keep
+        return [name for name, stays in zip(names, left, strict=True) if stays]
 
 
 def tests_of(field: int, keep: int) -> int:
