@@ -6,8 +6,8 @@
 Each parser gets inputs for so many minutes of the processor, in a process of its own with bounded
 memory. Printed is what ends in anything but a NetAdaptError, takes more than ten seconds (of the
 processor, or 100 by the clock), or gives a number that is none; such an input is kept in a folder,
-and the exit status is 1. An input hangs on the seed and its number alone. Each parser is a row of the result as soon as its time is up, in place of an
-earlier one of the same seed.
+and the exit status is 1. An input hangs on the seed and its number alone. Each parser is a row of
+the result as soon as its time is up, in place of an earlier one of the same seed.
 """
 
 import argparse
