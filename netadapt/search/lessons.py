@@ -33,7 +33,7 @@ LOOSE = 0.1
 """Standard deviation of a factor's logarithm before any network was measured."""
 
 _QUANTILE_95 = 1.96
-_DIGITS = 3  # of a factor, so that the last bits of another machine change no proposal
+_DIGITS = 3  # of a logarithm, so that the last bits of another machine change no proposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def learned(cost: Cost, lessons: Sequence[Lesson]) -> dict[str, float]:
         return np.concatenate([off / noises, logs / LOOSE])
 
     logs = least_squares(residuals, np.zeros(len(names))).x
-    return {name: round(math.exp(log), _DIGITS) for name, log in zip(names, logs, strict=True)}
+    return {name: math.exp(round(log, _DIGITS)) for name, log in zip(names, logs, strict=True)}
 
 
 def corrected(
