@@ -88,7 +88,7 @@ prices = st.floats(0.5, 8.0)
 networks = st.lists(st.tuples(prices, prices, st.floats(0.2, 5.0)), min_size=1, max_size=12)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(networks, st.floats(1e-6, 1e6))
 def test_factors_are_above_zero_and_those_of_any_common_scale(networks, scale):
     told = [lesson(d, p, (d + p) * off) for d, p, off in networks]
@@ -98,7 +98,7 @@ def test_factors_are_above_zero_and_those_of_any_common_scale(networks, scale):
     assert scaled == pytest.approx(factors, abs=2e-3)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(networks)
 def test_factors_go_no_further_from_1_than_they_mend(networks):
     """Their share of the sum of squares is at most what all of it is where each is 1."""
