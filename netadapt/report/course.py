@@ -91,8 +91,8 @@ def predictions(facts: Facts) -> Section:
         tables.append(_error_table(bound, facts, errors))
     words = Prose(
         "A table or a model steers the search, and the device decides. Each iteration's "
-        "measurement rescales the next predictions; scaled on the unpruned network alone, they "
-        "would have been off by the other figure."
+        "measurement corrects prices by class of layer and rescales the next predictions; scaled "
+        "on the unpruned network alone, they would have been off by the other figure."
     )
     return Section("predictions", title, (words, Figures(tuple(charts)), *tables))
 

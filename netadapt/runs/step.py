@@ -12,7 +12,7 @@ class StepCost:
 
     Attributes:
         measured: on the device, or counted.
-        predicted: by the table or model that steers, not rescaled.
+        predicted: by what steered when it was proposed, not rescaled.
         target: what the iteration aimed at; for the unpruned network, what it measured.
         spread: interquartile range of the measurement over its median.
         uncertainty: half of the 95 % interval of what was measured, relative to it; None where
@@ -34,7 +34,11 @@ class StepCost:
 
     @property
     def bias(self) -> float:
-        """Measured over predicted: what to rescale the next predictions by."""
+        """Measured over predicted: what to rescale the next predictions by.
+
+        They are made by prices under which this network still costs what was predicted of it,
+        whatever has been measured since.
+        """
         return self.measured / self.predicted if self.predicted > 0 else 1.0
 
 

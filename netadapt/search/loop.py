@@ -20,6 +20,7 @@ from netadapt.runs.events import IterationStarted
 from netadapt.search.budgets import Bound, binding, load
 from netadapt.search.confirmation import Taking, pooled, remeasured, settled, take
 from netadapt.search.judge import Judge
+from netadapt.search.lessons import corrected
 from netadapt.search.pricing import Loads, Scale, comfortable_reduction
 from netadapt.search.race import Race
 from netadapt.search.schedule import Schedule, even_target
@@ -35,7 +36,10 @@ class Workshop(Protocol):
     """Does the work on real networks."""
 
     def costs(self, sizes: Sizes) -> Mapping[str, Cost]:
-        """What prices, by the key of each bound, the network at ``sizes`` and smaller ones."""
+        """What prices, by the key of each bound, the network at ``sizes`` and smaller ones.
+
+        Those of earlier steps too, as well as it can.
+        """
         ...
 
     def scores(self, step: Step) -> Scores:
@@ -146,8 +150,8 @@ def search(space: Space, workshop: Workshop, run: Run) -> Step:
 
     Args:
         space: network, bounds, strategy, schedule and rules.
-        workshop: prices, trains, scores, measures. What its costs get wrong is rescaled away at
-            each iteration.
+        workshop: prices, trains, scores, measures. What its costs get wrong is corrected by class
+            of layer and rescaled at each iteration, see :mod:`.lessons`.
         run: the journal; holds the unpruned network as step 0.
 
     Returns:
@@ -171,7 +175,7 @@ def search(space: Space, workshop: Workshop, run: Run) -> Step:
 
 def _iterate(step: Step, space: Space, workshop: Workshop, run: Run) -> Step:
     """Propose, try, keep the best, measure it, record it."""
-    costs = workshop.costs(step.sizes)
+    costs = corrected(space.network, workshop.costs(step.sizes), space.bounds, run.steps)
     aim = aims(step, space, costs)
     targets = {key: scale.target for key, scale in aim.items()}
     passed_over = [passed for earlier in run.steps for passed in earlier.passed_over]
