@@ -168,7 +168,7 @@ def test_screening_fine_tunes_the_finalists_only(tmp_path):
     assert end.name == "conv2"
 
 
-RACE = Race((500, 1000, 2000), error=0.05)
+RACE = Race((500, 1000, 2000), error=0.05, slack=0.0)
 
 
 class RacingWorkshop(MockWorkshop):
