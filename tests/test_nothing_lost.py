@@ -167,6 +167,21 @@ def test_a_full_disk_at_any_line_loses_that_line_alone(run, monkeypatch):
     assert [r.event for r in read_journal(run)][-1] == Warned("kept")
 
 
+def test_a_run_that_is_moved_while_it_works_ends_there_and_goes_on_elsewhere(run):
+    elsewhere = run.with_name("elsewhere")
+    with Run(run, started(seed=1)) as opened:
+        run.rename(elsewhere)
+        with pytest.raises(RunError, match=r"Cannot write .*journal.jsonl \(No such file"):
+            opened.append(Warned("lost"))
+        run.mkdir()  # as whoever writes weights does
+        with pytest.raises(RunError, match=r"Cannot write .*journal.jsonl \(No such file"):
+            opened.append(Warned("lost"))
+    assert not list(run.iterdir())
+    with Run(elsewhere, started(seed=1)) as opened:
+        opened.append(Warned("kept"))
+    assert [r.event for r in read_journal(elsewhere)][-1] == Warned("kept")
+
+
 def test_a_second_fresh_start_keeps_what_the_first_set_aside(run):
     first = (run / "journal.jsonl").read_bytes()
     for seed in (2, 3):

@@ -79,7 +79,8 @@ def doubt(name: str, weights: str | Path | None, args: Mapping[str, Any]) -> str
     if name not in _TRANSFORMING or weights is None or "transform_input" in args:
         return ""
     return (
-        f"{weights} does not tell whether it was trained with transform_input, as torchvision's "
-        f"own weights of {name} were; it is taken without. If the accuracy is too low, give the model "
-        "the argument transform_input=true, or else false to hear no more of it."
+        f"{weights} does not tell whether it was trained with transform_input, as "
+        f"torchvision's own weights of {name} were; it is taken without. If the accuracy is too "
+        "low, give the model the argument transform_input=true; or else false, to hear no more of "
+        "it."
     )
