@@ -15,6 +15,7 @@ import pytest
 from netadapt.carbon.run import use_of
 from netadapt.cli import main
 from netadapt.cli.signals import continuing
+from netadapt.compare import compare
 from netadapt.errors import RunError, UsageError
 from netadapt.files import check_output, sole_writer, write_atomically
 from netadapt.runs import Phase, Run, Step, StepCost, check_weights, read_journal
@@ -333,3 +334,18 @@ def test_two_writers_of_a_table_or_of_weights_do_not_mix(tmp_path, capsys):
         with sole_writer(out):
             pass  # and the next may
     assert not list(tmp_path.iterdir())
+
+
+def test_links_in_a_circle_are_no_run(tmp_path, capsys):
+    circle, other = tmp_path / "circle", tmp_path / "other"
+    circle.symlink_to(other)
+    other.symlink_to(circle)
+    with pytest.raises(RunError, match="Cannot read"):
+        compare([circle, tmp_path])
+    words = ["adapt", "mobilenet_v1", "-a", "width=0.25", "--data", "digits", "--input-size", "16",
+             "--on", "synthetic:", "--budget", "60%", "--run", str(tmp_path / "run")]  # fmt: skip
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--after", str(circle)])
+    assert end.value.code == 5
+    assert "Cannot read" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
