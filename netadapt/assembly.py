@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from netadapt import data
 from netadapt.errors import ShapeError, UsageError
 from netadapt.models import ImageShape, ModelSpec
-from netadapt.models.build import trained_with
 from netadapt.models.presets import preset_of
+from netadapt.models.published import published_as, trained_with
 from netadapt.network import Network
 from netadapt.tracing import trace
 
@@ -84,6 +84,7 @@ class Assembly:
         spec: what rebuilds the architecture.
         module: the model, in training mode on the CPU.
         input_shapes: of each input, of a model of several.
+        seen_by: the published weights whose preset says how images are prepared; None for none.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Assembly:
     spec: ModelSpec
     module: nn.Module
     input_shapes: tuple[ImageShape, ...] = ()
+    seen_by: str | None = None
 
     @property
     def data(self) -> data.Task:
@@ -131,7 +133,7 @@ def assemble(source: Source) -> Assembly:
     """
     task = None
     classes = source.num_classes
-    seen_by = source.seen_by or source.weights
+    seen_by = published_as(source.model, source.seen_by or source.weights)
     if source.data is None:
         shape = source.image_shape()
     else:
@@ -146,7 +148,7 @@ def assemble(source: Source) -> Assembly:
     spec = ModelSpec(source.model, classes, shape, args)
     module = spec.build(source.weights, seed=source.seed)
     shapes = tuple(source.input_shapes.values()) if task is None else ()
-    return Assembly(source.model, task, spec, module, shapes)
+    return Assembly(source.model, task, spec, module, shapes, seen_by)
 
 
 def default_input_shape(name: str, input_size: int | None) -> ImageShape:

@@ -1,5 +1,6 @@
 """Compare finished runs, from their journals alone: ``netadapt compare``."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def compare(folders: Sequence[Path], resource: str = "latency") -> Comparison:
         UsageError: a folder holds no run or is given twice, or runs cannot be compared.
         RunError: a journal is damaged.
     """
-    given = [folder.resolve() for folder in folders]
+    given = [os.path.realpath(folder) for folder in folders]  # resolve() fails where links circle
     twice = next((f for f, real in zip(folders, given, strict=True) if given.count(real) > 1), None)
     if twice is not None:
         raise UsageError(f"The run {twice} is given twice; give each run once.")

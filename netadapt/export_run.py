@@ -46,12 +46,12 @@ def export_run(run: Path, out: Path, *, step: int | None = None) -> dict[str, An
     subject = assemble(
         Source(
             config["model"],
-            config["model_args"],
+            started.settings["model"]["args"],
             input_size=config["input_size"],
             data=config["data"],
             seed=config["seed"],
             limit=config.get("limit"),
-            seen_by=config["weights"],
+            seen_by=started.settings.get("seen_by", config["weights"]),
         )
     )
     model = shrink(subject.module, subject.network, chosen.keep)

@@ -89,7 +89,7 @@ def origin(
     Raises:
         UsageError: there is no finished run to go on from, or its search is another.
     """
-    if after.resolve() == folder.resolve():
+    if os.path.realpath(after) == os.path.realpath(folder):  # resolve() fails where links circle
         raise UsageError(f"The run in {folder} cannot go on from itself; name another folder.")
     records = [] if fresh else read_journal(folder)
     told = _told_by(records)
@@ -191,6 +191,6 @@ def _copy(source: Path, target: Path) -> None:
     """Another name for a file that nothing changes in place, or a copy on another disk."""
     target.unlink(missing_ok=True)
     try:
-        os.link(source.resolve(), target)
+        os.link(os.path.realpath(source), target)
     except OSError:
         shutil.copyfile(source, target)

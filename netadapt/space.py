@@ -82,6 +82,8 @@ def settings_of(
         "config": config.result_json(), "model": subject.spec.to_json(),
         "data": subject.data.describe(), "devices": infos(devices),
     }  # fmt: skip
+    if subject.seen_by not in (None, config.weights):
+        settings["seen_by"] = subject.seen_by  # the file that they are in need not stay
     if config.after is not None:
         asked = meters(config.budgets, list(config.devices))
         settings["after"] = origin(config.after, folder, settings, asked, fresh=fresh)
@@ -197,7 +199,7 @@ def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device], run:
         trainer=config.execution.trainer,
         device=info.to_json(),
         teacher=str(run.weights_path("original")) if taught else "",
-        limit=config.limit, seen_by=config.weights, data_workers=config.execution.data_workers,
+        limit=config.limit, seen_by=subject.seen_by, data_workers=config.execution.data_workers,
         threads=torch.get_num_threads(),
         images=subject.data.describe()["fingerprint"],
     )  # fmt: skip

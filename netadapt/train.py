@@ -45,7 +45,7 @@ def _trained(config: RunConfig, out: Path, team: Team, notify: Listener) -> dict
         config.model, config.model_args, config.weights, config.input_size, data=config.data,
         seed=config.seed, limit=config.limit, data_workers=config.execution.data_workers,
     )  # fmt: skip
-    assembly, trainer = assemble(source), config.execution.trainer
+    assembly, trainer = team.in_turn(lambda: assemble(source)), config.execution.trainer
     task, module, first = assembly.data, assembly.module, team.rank.first
     config = config.suited(task.pixels)
     if first:

@@ -128,6 +128,13 @@ def main(folder: Path) -> None:
             )
         except UsageError as error:
             (folder / f"told-{team.rank.number}").write_text(str(error))
+        try:
+            course = Course(RECIPE, STEPS, seed=team.rank.number, team=team)
+            fine_tune(built(Plain), noise(), course)
+        except UsageError as error:
+            (folder / f"differing-{team.rank.number}").write_text(str(error))
+        seen = team.in_turn(lambda: (folder / "kept").exists() or (folder / "kept").touch())
+        assert bool(seen) is not team.rank.first
         for name, values in results.items():
             tensors = {key: value.contiguous() for key, value in values.items()}
             save_file(tensors, folder / f"{name}-{team.rank.number}.safetensors")

@@ -16,6 +16,7 @@ from netadapt.errors import RunError, UsageError
 from netadapt.runs.events import Progress
 from netadapt.train import train
 from netadapt.training import Checkpoint, Course, TrainResult, fine_tune
+from netadapt.training.checkpoint import Place
 from netadapt.units import parse_duration
 
 STEPS = 11  # of 4 to an epoch, so that it ends within the third
@@ -189,3 +190,12 @@ def test_times_have_units(text: str, seconds: float):
 def test_what_is_no_time_is_refused(text: str):
     with pytest.raises(UsageError, match="no time above zero"):
         parse_duration(text)
+
+
+def test_a_folder_that_was_moved_while_a_training_goes_on_is_not_made_anew(tmp_path: Path):
+    place = Checkpoint(tmp_path / "run" / "out.partial")
+    place.write("course", Place(), [], {"weight": torch.zeros(1)})
+    (tmp_path / "run").rename(tmp_path / "elsewhere")
+    with pytest.raises(RunError, match="was moved or removed"):
+        place.write("course", Place(1), [1.0], {"weight": torch.ones(1)})
+    assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]

@@ -1,4 +1,5 @@
 import json
+import math
 import urllib.error
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from PIL import Image
 
 from netadapt import data
 from netadapt.data import folder_task
-from netadapt.data.division import stratified
+from netadapt.data.division import limited, stratified
 from netadapt.data.file_split import FileSplit, decode_all
 from netadapt.data.splits import ArraySplit, DatasetSplit, Pixels
 from netadapt.errors import DataError, UnknownName
@@ -52,6 +53,15 @@ def test_the_description_is_json_and_changes_with_the_data(digits):
     assert described == data.load("digits").describe()
     assert described["fingerprint"] != data.load("digits", seed=1).describe()["fingerprint"]
     assert described["fingerprint"] != data.load("digits", input_size=16).describe()["fingerprint"]
+
+
+@pytest.mark.parametrize("part", [math.nan, math.inf, 0, -1, 1797])
+def test_a_part_that_cannot_be_is_refused(part):
+    with pytest.raises(DataError, match="A holdout of"):
+        stratified(torch.tensor([0, 1] * 10), part, seed=0)
+    if not part > 0:
+        with pytest.raises(DataError, match="A limit of"):
+            limited(torch.tensor([0, 1] * 10), part, seed=0, what="photos")
 
 
 def test_stratified_divides_each_class_alike_and_adds_up():

@@ -63,6 +63,14 @@ def test_a_device_of_absurd_size_is_refused(uri):
         open_platform(uri)
 
 
+@pytest.mark.parametrize(
+    "uri", ["replay:a\0b.csv", "ssh://pi@raspberrypi?config=%00", "own:code\0"]
+)
+def test_an_address_with_a_character_that_no_path_has_is_refused(uri):
+    with pytest.raises(UsageError, match="has a NUL character in it"):
+        open_platform(uri)
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_reading_that_is_no_number_is_no_measurement(value):
     with pytest.raises(DeviceError, match="NaN or infinite"):
@@ -385,3 +393,30 @@ def test_weights_beside_a_network_that_are_nowhere_are_told(tmp_path, key, value
 def test_a_name_of_any_length_is_compared_with_no_other(read):
     with pytest.raises(NetAdaptError):
         read("é" * 1_000_000)
+
+
+@pytest.mark.parametrize("flag", ["--seed", "--limit", "--batch-size", "--short-steps"])
+def test_a_number_that_no_float_holds_is_refused(capsys, flag):
+    with pytest.raises(SystemExit) as end:
+        main(["adapt", "m:f", "--data", "d", "--budget", "60%", flag, "-" + "9" * 400])
+    assert end.value.code == 2
+    assert "Internal" not in capsys.readouterr().err
+
+
+def test_whole_numbers_of_any_size_in_a_settings_file_are_refused(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text(
+        f'model = "m"\ndata = "d"\nbudgets = ["60%"]\nseed = {10**400}\n'
+        f"schedule.initial = {10**400}\nmodel_args.width = {2**63}\n"
+    )
+    with pytest.raises(UsageError) as refused:
+        read_config(load_toml(path))
+    for setting in ("seed is a whole", "schedule.initial is a whole", "model_args.width is 9223"):
+        assert setting in str(refused.value)
+
+
+def test_a_model_without_a_name_is_no_model(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["measure", ""])
+    assert end.value.code == 2
+    assert "There is no model" in capsys.readouterr().err

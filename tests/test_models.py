@@ -1,3 +1,4 @@
+import hashlib
 import itertools
 import json
 import math
@@ -13,12 +14,16 @@ import torch
 import torchvision
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-from torchvision.models import DenseNet, WeightsEnum, googlenet, squeezenet1_1
+from torchvision.models import DenseNet, WeightsEnum, get_model_weights, googlenet, squeezenet1_1
 
 from netadapt.assembly import Source, assemble
+from netadapt.config import RunConfig
 from netadapt.errors import ModelError, RunError, UnknownName, UsageError
 from netadapt.models import ModelSpec, build, known_models, mobilenet_v1, restore
+from netadapt.models.presets import preset_of
+from netadapt.models.published import published_as
 from netadapt.models.weights import load_weights, save_weights
+from netadapt.space import settings_of
 
 
 def parameters(model: nn.Module) -> int:
@@ -318,6 +323,54 @@ def test_a_network_is_built_anew_as_its_published_weights_were_trained(monkeypat
     asked = assemble(replace(source, args={"transform_input": False})).spec.args
     assert asked == {"transform_input": False}
     assert assemble(replace(source, weights=None)).spec.args == {}
+
+
+@pytest.fixture
+def published_file(monkeypatch, tmp_path):
+    """Writes weights as a file that torchvision publishes for a model, under another name."""
+
+    def write(name, model):
+        path = tmp_path / "mine.bin"
+        torch.save(model.state_dict(), path)
+        begins = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+        member = get_model_weights(name).IMAGENET1K_V1
+        url = f"https://download.pytorch.org/models/{name}-{begins}.pth"
+        monkeypatch.setattr(member, "_value_", replace(member.value, url=url))
+        return str(path)
+
+    return write
+
+
+def test_a_published_file_is_known_by_its_content(published_file, tmp_path, caplog):
+    model = googlenet(num_classes=10, init_weights=False, transform_input=True)
+    path = published_file("googlenet", model)
+    assert published_as("googlenet", path) == "IMAGENET1K_V1"
+    assert published_as("inception_v3", path) is None
+    assert preset_of("googlenet", path) == preset_of("googlenet", "pretrained") is not None
+    subject = assemble(Source("googlenet", {}, path, 32, data="digits"))
+    assert subject.spec.args == {"transform_input": True}
+    images = torch.rand(1, 3, 32, 32)
+    assert torch.equal(subject.module.eval()(images), model.eval()(images))
+    assert not caplog.records
+    config = RunConfig("googlenet", "digits", (), weights=path)
+    settings = settings_of(config, subject, (), tmp_path / "run", fresh=False)
+    Path(path).unlink()  # what goes on from the run needs the file no more
+    assert settings["seen_by"] == "IMAGENET1K_V1"
+    assert settings["model"]["args"] == subject.spec.args
+
+
+def test_weights_that_do_not_tell_how_they_were_trained_are_warned_of(
+    published_file, tmp_path, caplog
+):
+    model = googlenet(weights=None, init_weights=False)
+    path = tmp_path / "anew.safetensors"
+    save_weights(model, path)
+    build("googlenet", num_classes=1000, weights=path, args={"transform_input": False})
+    assert not caplog.records
+    build("googlenet", num_classes=1000, weights=path)
+    (record,) = caplog.records
+    assert "does not tell whether it was trained with transform_input" in record.getMessage()
+    assert str(path) in record.getMessage()
 
 
 def test_a_densenet_takes_its_published_weights_under_their_old_names(monkeypatch, tmp_path):

@@ -15,6 +15,7 @@ import pytest
 from netadapt.carbon.run import use_of
 from netadapt.cli import main
 from netadapt.cli.signals import continuing
+from netadapt.compare import compare
 from netadapt.errors import RunError, UsageError
 from netadapt.files import check_output, sole_writer, write_atomically
 from netadapt.runs import Phase, Run, Step, StepCost, check_weights, read_journal
@@ -165,6 +166,21 @@ def test_a_full_disk_at_any_line_loses_that_line_alone(run, monkeypatch):
         monkeypatch.undo()
         opened.append(Warned("kept"))
     assert [r.event for r in read_journal(run)][-1] == Warned("kept")
+
+
+def test_a_run_that_is_moved_while_it_works_ends_there_and_goes_on_elsewhere(run):
+    elsewhere = run.with_name("elsewhere")
+    with Run(run, started(seed=1)) as opened:
+        run.rename(elsewhere)
+        with pytest.raises(RunError, match=r"Cannot write .*journal.jsonl \(No such file"):
+            opened.append(Warned("lost"))
+        run.mkdir()  # as whoever writes weights does
+        with pytest.raises(RunError, match=r"Cannot write .*journal.jsonl \(No such file"):
+            opened.append(Warned("lost"))
+    assert not list(run.iterdir())
+    with Run(elsewhere, started(seed=1)) as opened:
+        opened.append(Warned("kept"))
+    assert [r.event for r in read_journal(elsewhere)][-1] == Warned("kept")
 
 
 def test_a_second_fresh_start_keeps_what_the_first_set_aside(run):
@@ -318,3 +334,18 @@ def test_two_writers_of_a_table_or_of_weights_do_not_mix(tmp_path, capsys):
         with sole_writer(out):
             pass  # and the next may
     assert not list(tmp_path.iterdir())
+
+
+def test_links_in_a_circle_are_no_run(tmp_path, capsys):
+    circle, other = tmp_path / "circle", tmp_path / "other"
+    circle.symlink_to(other)
+    other.symlink_to(circle)
+    with pytest.raises(RunError, match="Cannot read"):
+        compare([circle, tmp_path])
+    words = ["adapt", "mobilenet_v1", "-a", "width=0.25", "--data", "digits", "--input-size", "16",
+             "--on", "synthetic:", "--budget", "60%", "--run", str(tmp_path / "run")]  # fmt: skip
+    with pytest.raises(SystemExit) as end:
+        main([*words, "--after", str(circle)])
+    assert end.value.code == 5
+    assert "Cannot read" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

@@ -64,6 +64,10 @@ class Gives:
     def fingerprint(self):
         return "x"
 
+class Short(list):
+    def __len__(self):
+        return super().__len__() + 10
+
 def changed(**parts):
     return replace(data.load("digits", input_size=8), **parts)
 
@@ -90,6 +94,9 @@ def metric_none(): return changed(metric=lambda pairs: None)
 def metric_percent(): return changed(metric=lambda pairs: 87.5)
 def no_batch(): return changed(holdout=Gives(lambda n: ()))
 def no_pair(): return changed(test=Gives(lambda n: [images(n)]))
+def too_short():
+    pairs = [(image, 0) for image in images(20)]
+    return changed(test=data.DatasetSplit(Short(pairs), workers=0))
 def empty(): return changed(holdout=Gives(lambda n: (), 0))
 def batch_raises(): return changed(test=Gives(fails))
 def nan_images():
@@ -171,6 +178,10 @@ def test_a_model_that_fails_is_told_before_there_is_a_run(capfd, tmp_path, net, 
         ("metric_percent", "is 87.5, and is said to be a share of 1"),
         ("no_batch", "The holdout split of task 'digits' gave no batch of 8 examples, of 30"),
         ("no_pair", "The test split of task 'digits' gave a Tensor as a batch"),
+        (
+            "too_short",
+            "The test split of task 'digits' says that it has 30 examples, and has none at 29",
+        ),
         ("empty", "The holdout split of task 'digits' is empty"),
         ("batch_raises", task_line('raise RuntimeError("my loss")')),
         ("nan_images", "has inputs that are NaN or infinite"),

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file
 
-from netadapt.cli import main
+from netadapt.cli import main, voice
+from netadapt.cli.voice import GRACE_S, speaks, spoken_once
 from netadapt.data import DatasetSplit, FileSplit, View, skipped
 from netadapt.data.batches import Share
 from netadapt.data.splits import ArraySplit, Pixels
@@ -132,7 +133,8 @@ def results(tmp_path_factory):
     torch.set_num_threads(threads)
     two = {name: load_file(folder / f"{name}-0.safetensors") for name in one}
     other = {name: load_file(folder / f"{name}-1.safetensors") for name in one}
-    return one, two, other, [(folder / f"told-{n}").read_text() for n in range(2)]
+    told = [(folder / f"{name}-{n}").read_text() for name in ("told", "differing") for n in (0, 1)]
+    return one, two, other, told
 
 
 def close(one, two):
@@ -172,10 +174,35 @@ def test_any_number_of_processes_goes_on_from_a_checkpoint(results):
 
 @pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_is_refused_by_all(results):
-    assert set(results[3]) == {
+    assert set(results[3][:2]) == {
         "A step of 3 images cannot be shared by 2 processes, which need 2 each; take larger "
         "batches, or fewer processes."
     }
+
+
+@pytest.mark.slow
+def test_processes_with_other_settings_are_refused_by_all(results):
+    (said,) = set(results[3][2:])
+    assert said.startswith("Process 1 of 2 has other settings or another number of images")
+
+
+@pytest.mark.parametrize(("number", "heard"), [(None, "said"), ("0", "said"), ("1", "")])
+def test_the_first_process_alone_is_heard(capsys, number, heard):
+    with spoken_once({} if number is None else {"RANK": number}):
+        print("said")
+        print("said", file=sys.stderr)
+    assert [text.strip() for text in capsys.readouterr()] == [heard, heard]
+
+
+def test_who_only_saw_others_end_lets_them_say_why(monkeypatch):
+    waited = []
+    monkeypatch.setattr(voice.time, "sleep", waited.append)
+    for name in ("MASTER_ADDR", "MASTER_PORT", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert speaks(UsageError("a reason"))
+    assert not waited
+    assert speaks(WorkerError("others have ended"))
+    assert waited == [GRACE_S]
 
 
 TRAIN = ["train", "mobilenet_v1", "-a", "width=0.25", "--input-size", "16", "--data", "digits",
@@ -207,7 +234,7 @@ def test_a_process_that_dies_ends_the_others_with_one_sentence_and_the_command_g
     assert first.returncode == WorkerError.exit_code
     assert ours(said) == [
         "Error: Another process of this training has ended before its time, and so do all; the "
-        "same command goes on from the last checkpoint."
+        "same command goes on from the last checkpoint, if there was one yet."
     ]
     assert partial.exists()
     assert not out.exists()

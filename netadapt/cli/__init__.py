@@ -25,7 +25,7 @@ from netadapt.cli.statement import statement
 from netadapt.cli.status import status
 from netadapt.cli.table import table
 from netadapt.cli.train import train
-from netadapt.cli.voice import speaks
+from netadapt.cli.voice import speaks, spoken_once
 from netadapt.cli.when import when
 from netadapt.cli.where import where
 from netadapt.errors import NetAdaptError, RunError, UsageError
@@ -83,14 +83,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         as_interrupts()
     try:
-        code = cli.main(given, prog_name="netadapt", standalone_mode=False, obj=given)
+        with spoken_once() if several else nullcontext():
+            code = cli.main(given, prog_name="netadapt", standalone_mode=False, obj=given)
         sys.stdout.flush()
     except (Exception, SystemExit, KeyboardInterrupt) as error:
         if several:
             deaf()
         if "--debug" in given and not isinstance(error, _PLAIN):
             raise
-        with nullcontext() if not several or speaks() else redirect_stderr(io.StringIO()):
+        with nullcontext() if not several or speaks(error) else redirect_stderr(io.StringIO()):
             code = _told(error, given)
     sys.exit(code if isinstance(code, int) else 0)
 

@@ -73,7 +73,7 @@ def measure(
     sources = [
         Source(name, dict(model_args), weights, input_size, data=data,
                input_shapes=dict(input_shapes))
-        for name in (model, compare) if name
+        for name in (model, compare) if name is not None
     ]  # fmt: skip
     try:
         with redirect_stdout(sys.stderr):

@@ -2,6 +2,7 @@
 
 import math
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,17 +37,31 @@ class Range:
 
     def __str__(self) -> str:
         """Such as ``above 0 and at most 1``."""
-        text = f"{'above' if self.open_least else 'at least'} {self.least:g}"
-        if math.isfinite(self.most):
-            text += f" and {'below' if self.open_most else 'at most'} {self.most:g}"
+        text = f"{'above' if self.open_least else 'at least'} {number_text(self.least)}"
+        if is_finite(self.most):
+            text += f" and {'below' if self.open_most else 'at most'} {number_text(self.most)}"
         return text
+
+
+def is_finite(value: float) -> bool:
+    """Whether a number is finite; also of whole numbers that no float holds."""
+    return isinstance(value, int) or math.isfinite(value)
+
+
+def number_text(value: float) -> str:
+    """A number for people; a whole number with all its digits, if they can be read."""
+    if not isinstance(value, int):
+        return f"{value:g}"
+    return str(value) if abs(value) < 10**20 else f"a whole number of {value.bit_length()} bits"
 
 
 _ANY_COUNT = Range()
 _SOME = Range(1)
 _POSITIVE = Range(open_least=True)
 _PART = Range(0, 1, open_least=True)
+_LARGEST = sys.float_info.max
 _LESS_THAN_ALL = Range(0, 1, open_most=True)
+_WHOLE = Range(-(2**63), 2**63 - 1)  # what TOML, PyTorch and NumPy take
 _RECIPE = {
     "lr": _POSITIVE,
     "batch_size": Range(2),  # batch normalization cannot learn from one image
@@ -147,7 +162,7 @@ def _missing(config: RunConfig, budgeted: bool) -> Iterator[Fault]:
 
 
 def _limit(limit: float | None) -> Iterator[Fault]:
-    if limit is not None and math.isfinite(limit) and limit > 1 and limit != int(limit):
+    if isinstance(limit, float) and limit > 1 and not limit.is_integer():
         yield Fault("limit", f"is {limit:g}; it must be a whole number, or a share up to 1.")
 
 
@@ -176,9 +191,9 @@ def _budget(budget: Budget, devices: Mapping[str, str]) -> Iterator[str]:
         known = ", ".join(devices) or "none"
         yield f"holds on {budget.device!r}, which is no device of this run; its devices: {known}."
     allowed = _PART if budget.share else _POSITIVE
-    if not math.isfinite(budget.value) or budget.value not in allowed:
+    if not is_finite(budget.value) or budget.value not in allowed or budget.value > _LARGEST:
         what = "share" if budget.share else "value"
-        yield f"has the {what} {budget.value:g}; it must be finite and {allowed}."
+        yield f"has the {what} {number_text(budget.value)}; it must be finite and {allowed}."
 
 
 def _rungs(config: RunConfig) -> Iterator[Fault]:
@@ -218,19 +233,25 @@ def _devices(devices: Mapping[str, str]) -> Iterator[Fault]:
 
 
 def _numbers(values: Mapping[str, Any]) -> Iterator[Fault]:
-    """Numbers out of range, and any that are not finite."""
+    """Numbers out of range, any that are not finite, and values that are nothing of the kind."""
     for path, value in leaves(values):
         if path.startswith("budgets") or isinstance(value, bool):
             continue
         if isinstance(value, (int, float)):
             allowed = RANGES.get(path)
-            if allowed is not None and not (math.isfinite(value) and value in allowed):
-                yield Fault(path, f"is {value:g}; it must be {allowed}.")
+            said = number_text(value)
+            if allowed is not None and not (is_finite(value) and value in allowed):
+                yield Fault(path, f"is {said}; it must be {allowed}.")
             elif path in MOST and value > MOST[path]:
-                yield Fault(path, f"is {value:g}; it can be {MOST[path]:g} at most.")
-            elif not math.isfinite(value):
-                yield Fault(path, f"is {value:g}; it must be a finite number.")
-        elif value is not None and not isinstance(value, str):
+                yield Fault(path, f"is {said}; it can be {number_text(MOST[path])} at most.")
+            elif not is_finite(value):
+                yield Fault(path, f"is {said}; it must be a finite number.")
+            elif isinstance(value, int) and value not in _WHOLE:
+                yield Fault(path, f"is {said}; it must be of 64 bits at most.")
+        elif isinstance(value, str):
+            if "\0" in value:
+                yield Fault(path, "has a NUL character in it, as no name or path may; remove it.")
+        elif value is not None:
             kind = type(value).__name__
             yield Fault(
                 path,

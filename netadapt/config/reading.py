@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from netadapt.config.check import RANGES, check
+from netadapt.config.check import RANGES, check, number_text
 from netadapt.config.run import RunConfig
 from netadapt.config.rungs import Rung, parse_rung
 from netadapt.config.settings import NOTHING, Setting, settings
@@ -129,7 +129,7 @@ def _plain(setting: Setting, value: Any, faults: list[Fault]) -> Any:
     # A schedule refuses what it cannot be, without telling which: its numbers are told here.
     allowed = RANGES.get(setting.path) if setting.table == "schedule" else None
     if allowed is not None and number not in allowed:
-        raise _Wrong(f"is {number:g}; it must be {allowed}.")
+        raise _Wrong(f"is {number_text(number)}; it must be {allowed}.")
     return number
 
 

@@ -1,6 +1,7 @@
 """Drawing images by class: a holdout out of those to learn from, or a part of them all."""
 
 import heapq
+import math
 
 import torch
 from torch import Tensor
@@ -53,7 +54,7 @@ def stratified(labels: Tensor, part: float | int, *, seed: int) -> tuple[Tensor,
         DataError: the second part would be empty, or the first one lack a class.
     """
     total = len(labels)
-    count = max(1, round(part * total)) if part < 1 else int(part)
+    count = max(1, round(part * total)) if part < 1 else int(part) if part < math.inf else 0
     sizes = torch.bincount(labels)
     sizes = sizes[sizes > 0]
     if not 0 < count <= total - len(sizes) or part <= 0:
@@ -83,7 +84,7 @@ def limited(labels: Tensor, limit: float | int | None, *, seed: int, what: str) 
     total, classes = len(labels), len(torch.unique(labels))
     if limit is None or limit == 1 or limit >= total:
         return torch.arange(total)
-    count = round(limit * total) if limit <= 1 else int(limit)
+    count = round(limit * total) if limit <= 1 else int(limit) if limit < total else 0
     if count < classes:
         raise DataError(
             f"A limit of {limit:g} leaves {count} of the {total} images of {what}, which are of "

@@ -4,6 +4,7 @@ A name is one of :func:`known_models`, ``timm:NAME``, or ``package.module:callab
 """
 
 import importlib
+import logging
 import urllib.error
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,16 +17,16 @@ from torch import nn
 
 from netadapt.errors import ModelError, UnknownName
 from netadapt.models.mobilenet_v1 import mobilenet_v1
+from netadapt.models.published import PRETRAINED, doubt, is_file, trained_with
 from netadapt.models.states import today
 from netadapt.models.weights import load_state, load_weights
 from netadapt.plugins import accepted, user_callable
 
+_log = logging.getLogger(__name__)
+
 ImageShape = tuple[int, ...]
 
 _NOT_CNN = ("maxvit", "swin", "vit_")
-PRETRAINED = ("pretrained", "DEFAULT")
-"""Names of the published weights that are recommended."""
-
 _HINT = "Also accepted: timm:NAME, and package.module:callable for your own model."
 
 ZOO: dict[str, Callable[..., nn.Module]] = {"mobilenet_v1": mobilenet_v1}
@@ -110,6 +111,8 @@ def build(
     published = None if weights is None or is_file(weights) else str(weights)
     factory, arguments = _factory(name, num_classes, input_shape, published)
     arguments |= {**trained_with(name, weights), **(args or {})}
+    if open_question := doubt(name, weights, arguments):
+        _log.warning("%s", open_question)
     # Only the CPU's generator: torch.manual_seed would also reseed every GPU.
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
@@ -127,25 +130,6 @@ def build(
     elif published is None and weights is not None:
         load_weights(model, Path(weights))
     return model
-
-
-def is_file(weights: str | Path) -> bool:
-    """Whether weights are a file, and not the name of published ones."""
-    return isinstance(weights, Path) or "." in weights or Path(weights).is_file()
-
-
-def trained_with(name: str, weights: str | Path | None) -> dict[str, Any]:
-    """Arguments of the model that published weights were trained with, where they are not usual.
-
-    They are part of the architecture: without them the same weights compute something else.
-
-    Args:
-        name: of the model, as for :func:`build`.
-        weights: as there.
-    """
-    if name not in ("googlenet", "inception_v3") or weights is None or is_file(weights):
-        return {}
-    return {"transform_input": True}
 
 
 def _factory(

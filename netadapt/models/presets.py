@@ -8,7 +8,8 @@ from typing import Any
 import torchvision
 
 from netadapt.data.views import Preset
-from netadapt.models.build import PRETRAINED, ZOO, is_file, known_models
+from netadapt.models.build import ZOO, known_models
+from netadapt.models.published import PRETRAINED, published_as
 
 
 def preset_of(name: str, weights: str | Path | None) -> Preset | None:
@@ -20,14 +21,15 @@ def preset_of(name: str, weights: str | Path | None) -> Preset | None:
         name: of the model, as there.
         weights: as there.
     """
-    if weights is None or is_file(weights):
+    known_as = published_as(name, weights)
+    if known_as is None:
         return None
     if name.startswith("timm:"):
         return _timm(name.removeprefix("timm:"))
     if name in ZOO or name not in known_models():
         return None
     published = torchvision.models.get_model_weights(name)
-    key = "DEFAULT" if weights in PRETRAINED else str(weights)
+    key = "DEFAULT" if known_as in PRETRAINED else known_as
     if key not in published.__members__:
         return None
     made = published[key].transforms()

@@ -224,6 +224,8 @@ def open_platform(uri: str) -> Platform:
             f"Cannot read the options of {uri}; write them like ?threads=2&level=all, each "
             "once and with a value."
         ) from None
+    if any("\0" in part for part in (address, *options.values())):
+        raise UsageError(f"{uri!r} has a NUL character in it, as no name or path may; remove it.")
     if scheme not in _OPENERS:
         return _users_own(address, options)
     module, function, known = _OPENERS[scheme]

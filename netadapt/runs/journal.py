@@ -279,7 +279,7 @@ class Run:
         """Write one event and wait until it is on disk.
 
         Raises:
-            RunError: the disk is full or the folder cannot be written.
+            RunError: the disk is full, or the folder cannot be written or has gone.
         """
         name = weights_of(event)
         stored = _stored(self.folder, name) if name else None
@@ -290,7 +290,9 @@ class Run:
         whole = path.stat().st_size if path.exists() else 0
         with writing(path):
             try:
-                with open(path, "ab") as file:
+                # Only the first line makes the file: a folder that was moved is not begun anew.
+                with open(path, "r+b" if self.records else "ab") as file:
+                    file.seek(0, os.SEEK_END)
                     file.write(line_of(record))
                     file.flush()
                     os.fsync(file.fileno())

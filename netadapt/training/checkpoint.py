@@ -52,6 +52,7 @@ class Checkpoint:
     path: Path
     every_s: float = 600.0
     _last: float = field(default_factory=time.monotonic, init=False, repr=False)
+    _folder_was_there: bool = field(default=False, init=False, repr=False)
 
     @property
     def due(self) -> bool:
@@ -70,8 +71,14 @@ class Checkpoint:
             tensors: what :func:`state_of` gives.
 
         Raises:
-            RunError: the file cannot be written; the one before is as it was.
+            RunError: the file cannot be written, and the one before is as it was; or its folder
+                has gone, and is not made anew.
         """
+        if self._folder_was_there and not self.path.parent.is_dir():
+            raise RunError(
+                f"The folder {self.path.parent} was moved or removed while a training kept its "
+                "place there; put it back, then repeat the command."
+            )
         values = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         values["losses"] = torch.tensor(losses, dtype=torch.float64)
         told = {name: getattr(place, name) for name in place.__slots__}
@@ -79,6 +86,7 @@ class Checkpoint:
             self.path, save(values, metadata={"course": course, "place": json.dumps(told)})
         )
         self._last = time.monotonic()
+        self._folder_was_there = True
 
     def read(self, course: str) -> tuple[Place, list[float], dict[str, Tensor]] | None:
         """What was written last, if anything was.

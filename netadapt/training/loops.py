@@ -118,6 +118,7 @@ def fine_tune(
     if teacher is model:
         raise UsageError("A model cannot be its own teacher; give another, or none.")
     total = _step_count(task, course)
+    team.agree(f"{total} steps, {len(task.train)} images, seed {course.seed}, {recipe}")
     stop = min(total, course.until or total)
     started = time.perf_counter()
     pending: list[Tensor] = []

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from netadapt.config import Recipe
+from netadapt.data.loading import seeds_apart
+from netadapt.data.splits import DatasetSplit
 from netadapt.data.task import Batch, SplitName, Task
 from netadapt.errors import DataError, MetricError, NetAdaptError
 from netadapt.plugins import blamed, own_code
@@ -44,6 +46,8 @@ def rehearse(model: nn.Module, task: Task, recipe: Recipe, *, trainer: str = "cp
     """
     names: tuple[SplitName, ...] = get_args(SplitName)
     batches = {name: _first(task, name, recipe) for name in names}
+    for name in names:
+        _read_last(task, name)
     device = open_trainer(trainer)
     with _told(f"The model for task {task.name!r}, in being copied,"):
         model = copy.deepcopy(model)
@@ -94,6 +98,21 @@ def _first(task: Task, name: SplitName, recipe: Recipe) -> Batch:
     if isinstance(inputs, Tensor) and inputs.is_floating_point() and not _finite(inputs):
         raise DataError(f"{what} has inputs that are NaN or infinite; repair or remove them.")
     return batch[0], batch[1]
+
+
+def _read_last(task: Task, name: SplitName) -> None:
+    """Read the last example of a user's data set, which may say that it has more than it has."""
+    split, what = task.split(name), f"The {name} split of task {task.name!r}"
+    if not isinstance(split, DatasetSplit):
+        return
+    with _told(f"{what}, asked for its last example,"), seeds_apart():
+        try:
+            split.dataset[len(split) - 1]
+        except IndexError as error:
+            raise DataError(
+                f"{what} says that it has {len(split)} examples, and has none at {len(split) - 1} "
+                f"(IndexError: {error}); its __len__ and __getitem__ must agree."
+            ) from error
 
 
 def _finite(tensor: Tensor) -> bool:

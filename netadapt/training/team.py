@@ -92,6 +92,33 @@ class Team:
         dist.broadcast_object_list(found, device=torch.device("cpu"))
         return found[0]  # type: ignore[return-value]
 
+    def agree(self, told: str) -> None:
+        """Refuse processes that were started for different trainings.
+
+        Args:
+            told: what decides the course of the training, as this process has it.
+
+        Raises:
+            UsageError: others have it otherwise.
+        """
+        if not self.rank.several:
+            return
+        found: list[Any] = [None] * self.rank.size
+        dist.all_gather_object(found, told)
+        odd = next((number for number, other in enumerate(found) if other != found[0]), None)
+        if odd is not None:
+            raise UsageError(
+                f"Process {odd} of {self.rank.size} has other settings or another number of images "
+                "than the first; give all of them the same command and the same data."
+            )
+
+    def in_turn(self, what: Callable[[], T]) -> T:
+        """Something that keeps files for the next time, by one process of a machine at first."""
+        early = self.rank.local == 0
+        result = what() if early else None
+        self.mean(torch.zeros(1))  # all have come so far
+        return result if early else what()  # type: ignore[return-value]
+
     def reseed(self, seed: int, step: int, device: torch.device) -> None:
         """Seed what dropout draws from; by the step, so that any number of processes may go on.
 
@@ -142,7 +169,7 @@ def joined(rank: Rank, trainer: str) -> Iterator[tuple[Team, str]]:
             raise
         raise WorkerError(
             "Another process of this training has ended before its time, and so do all; the same "
-            "command goes on from the last checkpoint."
+            "command goes on from the last checkpoint, if there was one yet."
         ) from error
     finally:
         dist.destroy_process_group()
