@@ -5,12 +5,17 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import functools
+import io
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
+
+from netadapt.cli import main
+from tests.command import MODEL, TINY
 
 pytest.register_assert_rewrite("netadapt.testing")
 
@@ -36,3 +41,14 @@ def _one_list_for_all_exports() -> Iterator[None]:
                 once = functools.cache(getattr(home, name))
                 patch.setattr(home, name, staticmethod(once) if outer else once)
         yield
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder of a finished run, for tests that leave it as it is; and what it printed."""
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    out = io.StringIO()
+    with redirect_stdout(out), pytest.raises(SystemExit) as stop:
+        main(["adapt", MODEL, *TINY, "--budget", "70%", "--run", str(folder), "--json"])
+    assert stop.value.code == 0
+    return folder, out.getvalue()

@@ -1,8 +1,6 @@
 """The command line as a user meets it: output, exit codes, and what happens to bad input."""
 
-import contextlib
 import dataclasses
-import io
 import json
 import os
 import time
@@ -22,43 +20,13 @@ from netadapt.tables.lookup import LookupTable
 from netadapt.training import accuracy
 from netadapt.units import Budget
 from tests.children import Child
+from tests.command import MODEL, TINY, adapt, run
 from tests.examples import stripes
-
-TINY = [
-    "--task", "tests.examples:stripes", "--on", "synthetic:", "--epochs", "2", "--batch-size", "32",
-    "--short-steps", "2", "--long-epochs", "1", "--finalists", "2", "--initial-reduction", "15%",
-    "-q",
-]  # fmt: skip
-MODEL = "tests.examples:small_net"
-
-
-def run(capsys, *arguments):
-    """Exit code, stdout and stderr of a command."""
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    out, err = capsys.readouterr()
-    return stop.value.code, out, err
-
-
-def adapt(capsys, folder, *more, budget="70%", model=MODEL):
-    tiny = [*TINY[:2], *TINY[4:]] if "--on" in more else TINY  # a second --on adds a device
-    return run(capsys, "adapt", model, *tiny, "--budget", budget, "--run", folder, *more)
 
 
 def adapt_data(capsys, folder, data):
     without_task = ["--data", data, *TINY[2:]]
     return run(capsys, "adapt", MODEL, *without_task, "--budget", "70%", "--run", folder)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """The folder of a finished run, for tests that leave it as it is; and what it printed."""
-    folder = tmp_path_factory.mktemp("finished") / "run"
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as stop:
-        main(["adapt", MODEL, *TINY, "--budget", "70%", "--run", str(folder), "--json"])
-    assert stop.value.code == 0
-    return folder, out.getvalue()
 
 
 def test_adapt_reaches_the_budget_and_says_what_it_measured(finished, tmp_path, capsys):
@@ -418,9 +386,10 @@ def test_the_help_tells_the_defaults_that_hold(capsys):
 
 def test_a_torchvision_model_with_concatenations_adapts_end_to_end(tmp_path, capsys):
     code, out, err = run(
-        capsys, "adapt", "squeezenet1_1", "--data", "digits", "--input-size", 32, "--on",
-        "synthetic:", "--budget", "95%", "--epochs", 0.1, "--short-steps", 1, "--long-epochs", 0.1,
-        "--finalists", 1, "--batch-size", 32, "--run", tmp_path / "run", "--json", "-q",
+        capsys, "adapt", "squeezenet1_1", "--data", "digits", "--limit", "20%", "--input-size", 32,
+        "--on", "synthetic:", "--budget", "95%", "--epochs", 0.1, "--short-steps", 1,
+        "--long-epochs", 0.1, "--finalists", 1, "--batch-size", 32, "--run", tmp_path / "run",
+        "--json", "-q",
     )  # fmt: skip
     assert code == 0, err
     assert json.loads(out)["met"]
