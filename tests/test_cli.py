@@ -308,13 +308,13 @@ def test_adapting_in_8_bits_scores_and_keeps_what_is_deployed(finished, tmp_path
     recorded = LookupTable.load(finished[0] / "table.csv")
     info = dataclasses.replace(recorded.info, precision="int8", saturates=True)
     dataclasses.replace(recorded, info=info).save(tmp_path / "int8.csv")
-    code, out, err = adapt(capsys, tmp_path / "run", "--on", f"replay:{tmp_path / 'int8.csv'}")
+    given = ["--on", f"replay:{tmp_path / 'int8.csv'}"]
+    code, out, err = adapt(capsys, tmp_path / "run", *given, budget="85%")
     assert code == 0, err
     assert "adapted.int8.onnx, quantized after training, is what was measured" in out
     written = (tmp_path / "run" / "adapted.int8.onnx").read_bytes()
     assert is_quantized(written)
-    code, out, _ = adapt(capsys, tmp_path / "run", "--on", f"replay:{tmp_path / 'int8.csv'}",
-                         "--json")  # fmt: skip
+    code, out, _ = adapt(capsys, tmp_path / "run", *given, "--json", budget="85%")
     result = json.loads(out)
     assert result["after"]["onnx_bytes"] == len(written)
     assert result["after"]["accuracy"] == accuracy(as_computed(written, info), stripes(), "test")
