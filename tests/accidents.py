@@ -2,12 +2,11 @@
 
 The folder that ``ACCIDENTS`` names holds a file for each accident to come, and ``head``: the
 process of the run, which meets with none itself. Without the variable it is the task of
-tests.examples. ``python -m tests.accidents`` is netadapt, with itself for the head.
+tests.examples.
 """
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
-from netadapt.cli import main
 from netadapt.data import ArraySplit, Batch, Task
 from tests import examples
 
@@ -70,7 +68,3 @@ def _orphaned(folder: Path, head: int) -> None:
 
 
 ACCIDENTS = {"killed": _killed, "hangs": _hangs, "orphaned": _orphaned}
-
-if __name__ == "__main__":
-    plan(Path(os.environ[VARIABLE]))
-    main(sys.argv[1:])

@@ -24,10 +24,11 @@ class Child:
         self.process = CONTEXT.Process(target=_become, args=(words, environment, self._said))
         self.process.start()
 
-    def ended(self, within_s: float = 300) -> tuple[int, str, str]:
+    def ended(self, within_s: float = 600) -> tuple[int, str, str]:
         """Its exit code, or minus the signal that ended it, and what it said on both streams."""
         self.process.join(within_s)
         code = self.process.exitcode
+        self.process.kill()  # where it goes on
         out, err = (path.read_text() if path.exists() else "" for path in self._said)
         assert code is not None, (out, err)
         return code, out, err

@@ -3,6 +3,8 @@
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -15,7 +17,6 @@ from netadapt.runs import last, read_journal
 from netadapt.runs.events import Finished, Started, Warned
 from netadapt.workers.cluster import connected
 from tests import accidents, raynodes
-from tests.children import Child
 
 SETTINGS = [
     "adapt", accidents.MODEL, "--task", accidents.TASK, "--budget", "70%", "--quiet",
@@ -96,11 +97,11 @@ def test_a_head_that_dies_leaves_no_orphans_and_the_same_command_continues(
 ):
     monkeypatch.setenv(accidents.VARIABLE, str(tmp_path))
     folder = tmp_path / "run"
+    command = [sys.executable, "-c", _HEAD, *words(folder, "--workers", "2")]
     (tmp_path / "orphaned").touch()
-    head = Child(
-        tmp_path, ["tests.accidents", *words(folder, "--workers", "2")], dict(os.environ)
-    ).ended()
-    assert head[0] == -signal.SIGKILL, head
+    cwd = Path(__file__).parent.parent
+    head = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert head.returncode == -signal.SIGKILL, head.stderr
     orphan = int((tmp_path / "orphan").read_text())
     assert orphan != os.getpid()
     until_s = time.monotonic() + 60
@@ -110,6 +111,16 @@ def test_a_head_that_dies_leaves_no_orphans_and_the_same_command_continues(
     accidents.plan(tmp_path)
     run(folder)  # who tries candidates may change midway
     assert result(folder) == serial
+
+
+_HEAD = """
+import os, sys
+from pathlib import Path
+if __name__ == "__main__":
+    (Path(os.environ["ACCIDENTS"]) / "head").write_text(str(os.getpid()))
+    from netadapt.cli import main
+    main(sys.argv[1:])
+"""
 
 
 def _runs(pid):
