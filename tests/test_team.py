@@ -278,21 +278,10 @@ def test_torchrun_trains_and_an_interrupt_is_told_once(tmp_path):
 
 
 def test_a_command_that_cannot_be_shared_is_told_so_by_the_first_process_alone(tmp_path):
-    words = [
-        "adapt",
-        "mobilenet_v1",
-        "--data",
-        "digits",
-        "--budget",
-        "60%",
-        "--run",
-        tmp_path / "r",
-    ]
+    words = ["adapt", "mobilenet_v1", "--data", "digits", "--budget", "60%"]
+    command = [sys.executable, "-m", "netadapt", *words, "--run", tmp_path / "run"]
     team = [
-        subprocess.Popen(
-            [sys.executable, "-m", "netadapt", *words], env=told, stderr=subprocess.PIPE, text=True
-        )
-        for told in meeting()
+        subprocess.Popen(command, env=told, stderr=subprocess.PIPE, text=True) for told in meeting()
     ]
     first, second = (process.communicate(timeout=60)[1] for process in team)
     assert [process.returncode for process in team] == [2, 2]
