@@ -98,11 +98,12 @@ def test_fresh_starts_over_and_keeps_the_old_run_aside(tmp_path):
 
 OPEN = """
 import sys
+from pathlib import Path
 from netadapt.errors import RunError
 from netadapt.runs import Run
 from netadapt.runs.events import Started
 try:
-    Run(sys.argv[1], Started(2, {}, {"trainer": "cpu"}, {"netadapt": "1"}))
+    Run(Path(sys.argv[1]), Started(2, {}, {"trainer": "cpu"}, {"netadapt": "1"}))
 except RunError as error:
     sys.exit(str(error))
 """
