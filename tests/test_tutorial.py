@@ -10,7 +10,6 @@ from netadapt.cli import main
 
 DOCS = Path(__file__).parent.parent / "docs"
 LESS_WORK = {
-    "--data digits": "--data digits --limit 20%",
     "--epochs 15": "--epochs 0.2",
     "--long-epochs 5": "--long-epochs 0.2 --short-steps 1 --finalists 1 --on synthetic: "
     "--initial-reduction 100%",
