@@ -121,7 +121,7 @@ def main(folder: Path) -> None:
             (folder / f"told-{team.rank.number}").write_text(str(error))
         try:
             course = Course(RECIPE, STEPS, seed=team.rank.number, team=team)
-            fine_tune(built(Plain), noise(), course)
+            fine_tune(built(Plain), TASK, course)
         except UsageError as error:
             (folder / f"differing-{team.rank.number}").write_text(str(error))
         seen = team.in_turn(lambda: (folder / "kept").exists() or (folder / "kept").touch())
