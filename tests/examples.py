@@ -48,6 +48,18 @@ def stripes(seed: int = 0) -> Task:
     return Task("stripes", split(128, 1), split(32, 2), split(32, 3), 2, (3, 16, 16), seed=seed)
 
 
+def noise(train: int, held_out: int, classes: int = 2) -> Task:
+    """Images of 6x6 pixels that say nothing of their classes, for what only has to be the same."""
+
+    def split(count: int, seed: int) -> ArraySplit:
+        images = torch.rand(count, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
+        pixels = Pixels((0.5,) * 3, (0.25,) * 3, pad=1)
+        return ArraySplit(images, torch.arange(count) % classes, pixels)
+
+    splits = split(train, 0), split(held_out, 1), split(held_out, 2)
+    return Task("noise", *splits, classes, (3, 6, 6))
+
+
 def waves_net(num_classes: int) -> nn.Module:
     """A network of one dimension, for three channels of 64 samples."""
     return nn.Sequential(

@@ -9,13 +9,15 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from netadapt.config import Recipe
-from netadapt.data import ArraySplit, Pixels, Task
+from netadapt.data import ArraySplit
 from netadapt.errors import UsageError
 from netadapt.ranks import Rank
 from netadapt.training import Checkpoint, Course, fine_tune
 from netadapt.training.team import Team, joined
+from tests.examples import noise
 
 STEPS = 9  # of 3 to an epoch
+TASK = noise(35, 8)
 
 
 class Plain(nn.Module):
@@ -51,15 +53,6 @@ def built(kind: type[nn.Module]) -> nn.Module:
         return kind()
 
 
-def noise() -> Task:
-    def split(count: int, seed: int) -> ArraySplit:
-        random = torch.Generator().manual_seed(seed)
-        images = torch.rand(count, 3, 6, 6, generator=random)
-        return ArraySplit(images, torch.arange(count) % 2, Pixels((0.5,) * 3, (0.25,) * 3, pad=1))
-
-    return Task("noise", split(35, 0), split(8, 1), split(8, 2), 2, (3, 6, 6))
-
-
 class Foreign:
     """A split of a user's own making."""
 
@@ -82,7 +75,7 @@ RECIPES = {
 
 def trained(kind: type[nn.Module], recipe: str, team: Team, **course) -> dict[str, Tensor]:
     """All values of a network after its training, and the losses."""
-    model, task = built(kind), noise()
+    model, task = built(kind), TASK
     if course.pop("foreign", False):
         task = replace(task, train=Foreign(task.train))
     result = fine_tune(model, task, Course(RECIPES[recipe], STEPS, seed=3, team=team, **course))
@@ -123,14 +116,12 @@ def main(folder: Path) -> None:
         assert trainer == "cpu"
         results = work(folder, team) | {"continued": continued(folder, team)}
         try:
-            fine_tune(
-                built(Plain), noise(), Course(replace(RECIPE, batch_size=3), STEPS, team=team)
-            )
+            fine_tune(built(Plain), TASK, Course(replace(RECIPE, batch_size=3), STEPS, team=team))
         except UsageError as error:
             (folder / f"told-{team.rank.number}").write_text(str(error))
         try:
             course = Course(RECIPE, STEPS, seed=team.rank.number, team=team)
-            fine_tune(built(Plain), noise(), course)
+            fine_tune(built(Plain), TASK, course)
         except UsageError as error:
             (folder / f"differing-{team.rank.number}").write_text(str(error))
         seen = team.in_turn(lambda: (folder / "kept").exists() or (folder / "kept").touch())

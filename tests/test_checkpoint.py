@@ -10,14 +10,14 @@ from torch import nn
 
 from netadapt.config import Recipe, RunConfig, Tuning
 from netadapt.config.run import Execution
-from netadapt.data import ArraySplit, Task
-from netadapt.data.splits import Pixels
+from netadapt.data import Task
 from netadapt.errors import RunError, UsageError
 from netadapt.runs.events import Progress
 from netadapt.train import train
 from netadapt.training import Checkpoint, Course, TrainResult, fine_tune
 from netadapt.training.checkpoint import Place
 from netadapt.units import parse_duration
+from tests.examples import noise
 
 STEPS = 11  # of 4 to an epoch, so that it ends within the third
 
@@ -45,12 +45,7 @@ class Odd(nn.Module):
 
 @pytest.fixture(scope="module")
 def task() -> Task:
-    def split(count: int, seed: int) -> ArraySplit:
-        random = torch.Generator().manual_seed(seed)
-        images = torch.rand(count, 3, 6, 6, generator=random)
-        return ArraySplit(images, torch.arange(count) % 2, Pixels((0.5,) * 3, (0.25,) * 3, pad=1))
-
-    return Task("noise", split(32, 0), split(8, 1), split(8, 2), 2, (3, 6, 6))
+    return noise(32, 8)
 
 
 def model(seed: int = 0) -> nn.Module:

@@ -1,12 +1,8 @@
 """The command line as a user meets it: output, exit codes, and what happens to bad input."""
 
-import contextlib
 import dataclasses
-import io
 import json
-import signal
-import subprocess
-import sys
+import os
 import time
 
 import numpy as np
@@ -23,43 +19,14 @@ from netadapt.runs.events import Trained
 from netadapt.tables.lookup import LookupTable
 from netadapt.training import accuracy
 from netadapt.units import Budget
+from tests.children import Child
+from tests.command import MODEL, TINY, adapt, run
 from tests.examples import stripes
-
-TINY = [
-    "--task", "tests.examples:stripes", "--on", "synthetic:", "--epochs", "2", "--batch-size", "32",
-    "--short-steps", "2", "--long-epochs", "1", "--finalists", "2", "--initial-reduction", "15%",
-    "-q",
-]  # fmt: skip
-MODEL = "tests.examples:small_net"
-
-
-def run(capsys, *arguments):
-    """Exit code, stdout and stderr of a command."""
-    with pytest.raises(SystemExit) as stop:
-        main([str(a) for a in arguments])
-    out, err = capsys.readouterr()
-    return stop.value.code, out, err
-
-
-def adapt(capsys, folder, *more, budget="70%", model=MODEL):
-    tiny = [*TINY[:2], *TINY[4:]] if "--on" in more else TINY  # a second --on adds a device
-    return run(capsys, "adapt", model, *tiny, "--budget", budget, "--run", folder, *more)
 
 
 def adapt_data(capsys, folder, data):
     without_task = ["--data", data, *TINY[2:]]
     return run(capsys, "adapt", MODEL, *without_task, "--budget", "70%", "--run", folder)
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """The folder of a finished run, for tests that leave it as it is; and what it printed."""
-    folder = tmp_path_factory.mktemp("finished") / "run"
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), pytest.raises(SystemExit) as stop:
-        main(["adapt", MODEL, *TINY, "--budget", "70%", "--run", str(folder), "--json"])
-    assert stop.value.code == 0
-    return folder, out.getvalue()
 
 
 def test_adapt_reaches_the_budget_and_says_what_it_measured(finished, tmp_path, capsys):
@@ -104,16 +71,15 @@ def assert_same(first, second):
 
 def test_a_killed_run_resumes_to_the_same_bits(finished, tmp_path, capsys):
     """The oracle of crash safety: SIGKILL at some moment, then the same command."""
-    command = [sys.executable, "-m", "netadapt", "adapt", MODEL, *TINY, "--budget", "70%",
-               "--run", str(tmp_path / "cut")]  # fmt: skip
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = ["netadapt", "adapt", MODEL, *TINY, "--budget", "70%", "--run", str(tmp_path / "cut")]
+    child = Child(tmp_path, command, dict(os.environ))
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and child.process.is_alive():
         if any(step.iteration == 1 for step in steps_of(_events(tmp_path / "cut"))):
             break
         time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    child.process.kill()
+    child.ended()
     killed_at = len(_events(tmp_path / "cut"))
     assert adapt(capsys, tmp_path / "cut")[0] == 0
     assert len(_events(tmp_path / "cut")) > killed_at
@@ -305,9 +271,12 @@ def test_table_verify_passes_or_fails_by_its_exit_code(tmp_path, capsys):
     assert "block: 16 vs. 8" in err
 
 
+SMALL = [MODEL, "--input-size", 16, "--classes", 2, "--multiple", 32, "-q"]
+
+
 def test_a_verification_on_a_real_device_compares_single_layers_too(tmp_path, capsys):
     table = tmp_path / "t.csv"
-    given = [*V1, "--on", "ort:cpu", "--multiple", 64, "-q"]
+    given = [*SMALL, "--on", "ort:cpu"]
     code, out, err = run(capsys, "table", "build", *given, "-o", table)
     assert code == 0, err
     assert "1/2" in out
@@ -326,7 +295,7 @@ def test_in_8_bits_a_network_is_measured_and_its_tables_are_kept_apart(tmp_path,
     assert code == 0, err
     assert "int8" in out
     table = tmp_path / "t.csv"
-    build = ["table", "build", *V1, "--multiple", 64, "-o", table, "-q"]
+    build = ["table", "build", *SMALL, "-o", table]
     code, out, err = run(capsys, *build, *int8)
     assert code == 0, err
     assert "int8" in out
@@ -339,13 +308,13 @@ def test_adapting_in_8_bits_scores_and_keeps_what_is_deployed(finished, tmp_path
     recorded = LookupTable.load(finished[0] / "table.csv")
     info = dataclasses.replace(recorded.info, precision="int8", saturates=True)
     dataclasses.replace(recorded, info=info).save(tmp_path / "int8.csv")
-    code, out, err = adapt(capsys, tmp_path / "run", "--on", f"replay:{tmp_path / 'int8.csv'}")
+    given = ["--on", f"replay:{tmp_path / 'int8.csv'}"]
+    code, out, err = adapt(capsys, tmp_path / "run", *given, budget="85%")
     assert code == 0, err
     assert "adapted.int8.onnx, quantized after training, is what was measured" in out
     written = (tmp_path / "run" / "adapted.int8.onnx").read_bytes()
     assert is_quantized(written)
-    code, out, _ = adapt(capsys, tmp_path / "run", "--on", f"replay:{tmp_path / 'int8.csv'}",
-                         "--json")  # fmt: skip
+    code, out, _ = adapt(capsys, tmp_path / "run", *given, "--json", budget="85%")
     result = json.loads(out)
     assert result["after"]["onnx_bytes"] == len(written)
     assert result["after"]["accuracy"] == accuracy(as_computed(written, info), stripes(), "test")
@@ -417,9 +386,10 @@ def test_the_help_tells_the_defaults_that_hold(capsys):
 
 def test_a_torchvision_model_with_concatenations_adapts_end_to_end(tmp_path, capsys):
     code, out, err = run(
-        capsys, "adapt", "squeezenet1_1", "--data", "digits", "--input-size", 32, "--on",
-        "synthetic:", "--budget", "95%", "--epochs", 0.1, "--short-steps", 1, "--long-epochs", 0.1,
-        "--finalists", 1, "--batch-size", 32, "--run", tmp_path / "run", "--json", "-q",
+        capsys, "adapt", "squeezenet1_1", "--data", "digits", "--limit", "20%", "--input-size", 32,
+        "--on", "synthetic:", "--budget", "95%", "--epochs", 0.1, "--short-steps", 1,
+        "--long-epochs", 0.1, "--finalists", 1, "--batch-size", 32, "--run", tmp_path / "run",
+        "--json", "-q",
     )  # fmt: skip
     assert code == 0, err
     assert json.loads(out)["met"]

@@ -16,27 +16,21 @@ import netadapt
 from netadapt.cli import main
 from netadapt.cli.settings import resolve
 from netadapt.config import Recipe, RunConfig, Tuning, read_config
-from netadapt.data import ArraySplit, Task
-from netadapt.data.splits import Pixels
+from netadapt.data import Task
 from netadapt.errors import TrainingError, UsageError
 from netadapt.runs import last, read_journal
 from netadapt.runs.events import Trained, Tried, Warned
 from netadapt.training import Course, distils, fine_tune, obstacle, rehearse
 from netadapt.training.averaging import Average
 from netadapt.training.distillation import divergence
-from tests.examples import stripes
+from tests.examples import noise, stripes
 
 PLAIN = Recipe(lr=0.05, batch_size=8, warmup=0.0, augment=False)
 
 
 @pytest.fixture(scope="module")
 def task() -> Task:
-    def split(count: int, seed: int) -> ArraySplit:
-        random = torch.Generator().manual_seed(seed)
-        images = torch.rand(count, 3, 6, 6, generator=random)
-        return ArraySplit(images, torch.arange(count) % 3, Pixels((0.5,) * 3, (0.25,) * 3, pad=1))
-
-    return Task("noise", split(16, 0), split(6, 1), split(6, 2), 3, (3, 6, 6))
+    return noise(16, 6, classes=3)
 
 
 def net(width: int, seed: int, classes: int = 3) -> nn.Sequential:

@@ -16,9 +16,7 @@ from netadapt.runs.step import Step, StepCost
 from netadapt.search.budgets import Bound, Meter
 from netadapt.space import _rounds
 from netadapt.units import Budget, family_of, parse_budget
-from tests.test_cli import adapt, finished, run
-
-__all__ = ["finished"]
+from tests.command import adapt, run
 
 
 @pytest.mark.parametrize(
@@ -113,19 +111,7 @@ def test_a_family_is_one_search(tmp_path, capsys):
     assert [member["met"] for member in json.loads(out)["family"]] == [True, True]
 
 
-def test_a_run_goes_on_though_the_one_before_it_is_gone(finished, tmp_path, capsys, monkeypatch):
-    """Once it has begun, it has all that it needs."""
-    earlier = tmp_path / "earlier"
-    earlier.symlink_to(finished[0])
-    code, _, err = adapt(capsys, tmp_path / "lower", "--after", earlier, budget="60%")
-    assert code == 0, err
-    earlier.unlink()
-    code, out, err = adapt(capsys, tmp_path / "lower", "--after", earlier, budget="60%")
-    assert code == 0, err
-    assert "within the budget" in out
-
-
-def test_a_run_goes_on_though_the_one_before_it_was_renamed(finished, tmp_path, capsys):
+def test_a_run_goes_on_though_the_one_before_it_was_renamed_and_is_gone(finished, tmp_path, capsys):
     """What it is told by are its weights; its name is a note for people."""
     earlier, renamed, lower = (tmp_path / name for name in ("earlier", "renamed", "lower"))
     earlier.symlink_to(finished[0])
@@ -135,6 +121,11 @@ def test_a_run_goes_on_though_the_one_before_it_was_renamed(finished, tmp_path, 
     assert code == 0, err
     first = read_journal(lower)[0].event
     assert first.settings["after"]["run"] == "earlier"
+    # Once it has begun, it has all that it needs.
+    renamed.unlink()
+    code, out, err = adapt(capsys, lower, "--after", earlier, budget="60%")
+    assert code == 0, err
+    assert "within the budget" in out
     # Without the run before it, it would be another one.
     code, _, err = adapt(capsys, lower, budget="60%")
     assert code == 2

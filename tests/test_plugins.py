@@ -1,10 +1,10 @@
 """The user's own code in the place of a name of ours, and what is told when it fails."""
 
-import subprocess
 import sys
 
 import pytest
 
+from netadapt.cli import main
 from netadapt.errors import UnknownName, UsageError
 from netadapt.platforms import open_platform
 from netadapt.platforms.synthetic import open_synthetic
@@ -100,10 +100,11 @@ def test_a_platform_may_be_the_users_own():
         open_platform("orc:cpu")
 
 
-def test_code_that_raises_ends_the_command_line_in_one_sentence():
-    command = [sys.executable, "-m", "netadapt", "measure", "mobilenet_v1", "--on", "own_raises:f"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert done.stderr.startswith("Error: The platform 'own_raises:f' cannot be imported: ")
-    assert "own_raises.py, line 2" in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_code_that_raises_ends_the_command_line_in_one_sentence(capfd):
+    with pytest.raises(SystemExit) as left:
+        main(["measure", "mobilenet_v1", "--on", "own_raises:f"])
+    assert left.value.code == 2
+    said = capfd.readouterr().err
+    assert said.startswith("Error: The platform 'own_raises:f' cannot be imported: ")
+    assert "own_raises.py, line 2" in said
+    assert said.count("\n") == 1

@@ -1,7 +1,8 @@
 import copy
 import errno
 import json
-import multiprocessing
+import subprocess
+import sys
 from dataclasses import asdict, replace
 
 import pytest
@@ -95,23 +96,25 @@ def test_fresh_starts_over_and_keeps_the_old_run_aside(tmp_path):
     assert json.loads((tmp_path / "run.old" / "journal.jsonl").read_text().splitlines()[1])
 
 
-def _try_to_open(folder, answers):
-    try:
-        Run(folder, started())
-    except RunError as error:
-        answers.put(str(error))
-    else:
-        answers.put("opened")
+OPEN = """
+import sys
+from pathlib import Path
+from netadapt.errors import RunError
+from netadapt.runs import Run
+from netadapt.runs.events import Started
+try:
+    Run(Path(sys.argv[1]), Started(2, {}, {"trainer": "cpu"}, {"netadapt": "1"}))
+except RunError as error:
+    sys.exit(str(error))
+"""
 
 
 def test_a_second_writer_is_refused(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    answers = context.Queue()
+    command = [sys.executable, "-c", OPEN, tmp_path / "run"]
     with Run(tmp_path / "run", started()):
-        process = context.Process(target=_try_to_open, args=(tmp_path / "run", answers))
-        process.start()
-        assert "Another process" in answers.get(timeout=60)
-        process.join()
+        second = subprocess.run(command, capture_output=True, text=True)
+    assert second.returncode == 1
+    assert "Another process" in second.stderr
 
 
 def test_weights_round_trip_and_a_damaged_file_is_named(tmp_path):

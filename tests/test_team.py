@@ -24,6 +24,7 @@ from netadapt.errors import UsageError, WorkerError
 from netadapt.ranks import ALONE, Rank
 from netadapt.training.team import SOLO, Team
 from tests import teamwork
+from tests.children import Child
 
 
 @given(st.integers(0, 300), st.integers(1, 9))
@@ -104,19 +105,22 @@ def environment(**values):
     return {**ours, "OMP_NUM_THREADS": "1", **{name: str(value) for name, value in values.items()}}
 
 
-def started(*words):
-    """Two processes of one training, as torchrun would start them."""
+def meeting():
+    """What torchrun would tell each of two processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    meeting = {"WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-    return [
-        subprocess.Popen(
-            [sys.executable, *map(str, words)], env=environment(RANK=n, LOCAL_RANK=n, **meeting),
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )
-        for n in range(2)
-    ]  # fmt: skip
+    both = {"WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return [environment(RANK=n, LOCAL_RANK=n, **both) for n in range(2)]
+
+
+def started(folder, *words):
+    """Two processes of one training, and what each says in a folder of its own."""
+    team = []
+    for number, told in enumerate(meeting()):
+        (folder / f"said-{number}").mkdir()
+        team.append(Child(folder / f"said-{number}", [str(word) for word in words], told))
+    return team
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +130,8 @@ def results(tmp_path_factory):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     one = teamwork.work(folder, SOLO)
-    team = started("-m", "tests.teamwork", folder)
-    said = [process.communicate(timeout=300)[1] for process in team]
-    assert [process.returncode for process in team] == [0, 0], said
+    ended = [child.ended() for child in started(folder, "tests.teamwork", folder)]
+    assert [code for code, _, _ in ended] == [0, 0], ended
     one["continued"] = teamwork.continued(folder, SOLO)
     torch.set_num_threads(threads)
     two = {name: load_file(folder / f"{name}-0.safetensors") for name in one}
@@ -226,12 +229,12 @@ def test_a_process_that_dies_ends_the_others_with_one_sentence_and_the_command_g
     tmp_path, capsys
 ):
     out, partial = tmp_path / "w.safetensors", tmp_path / "w.safetensors.partial"
-    first, second = started("-m", "netadapt", *TRAIN, out)
+    first, second = started(tmp_path, "netadapt", *TRAIN, out)
     wait_for(partial)
-    second.kill()
-    _, said = first.communicate(timeout=120)
-    second.communicate()
-    assert first.returncode == WorkerError.exit_code
+    second.process.kill()
+    code, _, said = first.ended()
+    assert second.ended()[0] == -signal.SIGKILL
+    assert code == WorkerError.exit_code
     assert ours(said) == [
         "Error: Another process of this training has ended before its time, and so do all; the "
         "same command goes on from the last checkpoint, if there was one yet."
@@ -250,9 +253,9 @@ def test_a_process_that_dies_ends_the_others_with_one_sentence_and_the_command_g
 def test_bad_use_is_told_by_the_first_process_alone(tmp_path):
     out = tmp_path / "w.safetensors"
     out.write_text("theirs")
-    team = started("-m", "netadapt", *TRAIN, out)
-    first, second = (process.communicate(timeout=120)[1] for process in team)
-    assert all(process.returncode for process in team)
+    ended = [child.ended() for child in started(tmp_path, "netadapt", *TRAIN, out)]
+    assert all(code > 0 for code, _, _ in ended)
+    first, second = (said for _, _, said in ended)
     (line,) = ours(first)
     assert "is there already and is a file of another kind" in line
     assert ours(second) == []
@@ -276,7 +279,10 @@ def test_torchrun_trains_and_an_interrupt_is_told_once(tmp_path):
 
 def test_a_command_that_cannot_be_shared_is_told_so_by_the_first_process_alone(tmp_path):
     words = ["adapt", "mobilenet_v1", "--data", "digits", "--budget", "60%"]
-    team = started("-m", "netadapt", *words, "--run", tmp_path / "run")
+    command = [sys.executable, "-m", "netadapt", *words, "--run", tmp_path / "run"]
+    team = [
+        subprocess.Popen(command, env=told, stderr=subprocess.PIPE, text=True) for told in meeting()
+    ]
     first, second = (process.communicate(timeout=60)[1] for process in team)
     assert [process.returncode for process in team] == [2, 2]
     assert first.startswith("Error: netadapt adapt works in one process, and 2 were started")

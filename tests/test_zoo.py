@@ -3,6 +3,7 @@
 import random
 import warnings
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from netadapt.network import Network, shrinkable
 from netadapt.pruning.check import verify_groups, verify_together
 from netadapt.pruning.surgery import shrink
 from netadapt.tracing import trace
+from tests.thin import thin
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # fvcore scripts functions as it is imported
@@ -32,12 +34,19 @@ GROUPS = {
     "inception_v3": 94 + 2, "shufflenet_v2_x1_0": 19,
 }  # fmt: skip
 SIZES = {"alexnet": 64, "googlenet": 64, "inception_v3": 299}
+LARGE = {
+    "alexnet", "vgg11", "vgg11_bn", "resnet50", "wide_resnet50_2", "efficientnet_v2_s",
+    "densenet121", "googlenet", "inception_v3", "deeplabv3_resnet50",
+}  # fmt: skip
 
 
 def build(name: str, **options: object) -> nn.Module:
-    """A model with random statistics and scales, so that no channel is neutral."""
+    """A model with random statistics and scales, so that no channel is neutral.
+
+    Of large ones a quarter of the channels, in the same graph.
+    """
     torch.manual_seed(0)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), thin() if name in LARGE else nullcontext():
         warnings.simplefilter("ignore")  # GoogLeNet and Inception announce a change
         model = torchvision.models.get_model(name, weights=None, **options)
     return lively(model)
