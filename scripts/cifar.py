@@ -404,32 +404,40 @@ def plot(rows: Sequence[Row], model: str, path: Path) -> None:
     """Accuracy over measured latency, a line for each arm; a bar where there are several seeds."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 6), layout="constrained")
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.subplots()
     chosen = [row for row in rows if row["model"] == model]
-    for number, arm in enumerate(arm for arm in ARMS if any(r["arm"] == arm for r in chosen)):
-        points: dict[object, list[tuple[float, float]]] = {}
-        for row in chosen:
-            if row["arm"] == arm:
-                at = float(str(row["judged"] or row["latency"]))
-                points.setdefault(row["budget"], []).append((at, float(str(row["accuracy"]))))
-        middles = sorted(
-            (statistics.mean(x for x, _ in found), 100 * statistics.mean(y for _, y in found),
-             100 * (statistics.stdev(y for _, y in found) if len(found) > 1 else 0.0))
-            for found in points.values()
-        )  # fmt: skip
-        xs, ys, spreads = zip(*middles, strict=True)
-        axes.errorbar(
-            [100 * x for x in xs], ys, yerr=spreads, marker="osD^v<>pP*Xh"[number % 12],
-            color=f"C{number % 10}", label=arm, capsize=2, linewidth=1,
-        )  # fmt: skip
     original = 100 * statistics.mean(float(str(row["accuracy_before"])) for row in chosen)
-    axes.axhline(original, color="grey", linewidth=0.8, linestyle="--", label="original, as given")
+    for number, arm in enumerate(arm for arm in ARMS if any(r["arm"] == arm for r in chosen)):
+        xs, ys, spreads = zip(*points_of([r for r in chosen if r["arm"] == arm]), strict=True)
+        axes.errorbar(
+            xs, ys, yerr=spreads if any(spreads) else None, marker="osD^v<>pP*Xh"[number % 12],
+            color=f"C{number % 10}", label=arm, capsize=2, linewidth=1.2, markersize=6,
+        )  # fmt: skip
+        if arm not in ("scratch", "multiplier"):  # which start from new weights
+            axes.plot(
+                (xs[-1], 100), (ys[-1], original), color=f"C{number % 10}", linewidth=0.6, alpha=0.4
+            )
+    axes.plot(100, original, "*", color="black", markersize=12, label="original", linestyle="")
+    axes.set_xlim(right=103)
     axes.set_xlabel("measured latency, % of the original")
     axes.set_ylabel("test accuracy, %")
     axes.grid(alpha=0.3)
-    axes.legend(ncols=2, fontsize="small")
+    axes.legend(loc="lower right")
     figure.savefig(path, format="png", dpi=110)
+
+
+def points_of(rows: Sequence[Row]) -> list[tuple[float, float, float]]:
+    """Latency, accuracy and its deviation over seeds of each budget of an arm, in per cent."""
+    found: dict[object, list[tuple[float, float]]] = {}
+    for row in rows:
+        at = float(str(row["judged"] or row["latency"]))
+        found.setdefault(row["budget"], []).append((100 * at, 100 * float(str(row["accuracy"]))))
+    return sorted(
+        (statistics.mean(x for x, _ in of), statistics.mean(y for _, y in of),
+         statistics.stdev(y for _, y in of) if len(of) > 1 else 0.0)
+        for of in found.values()
+    )  # fmt: skip
 
 
 def main() -> None:
