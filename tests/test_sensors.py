@@ -132,6 +132,28 @@ def test_a_counter_that_was_set_back_is_not_one_that_went_round(before, now, spa
     assert meter.read() == pytest.approx(7e-6)  # and goes on from there
 
 
+def test_a_counter_that_leapt_ahead_is_no_reading():
+    values, seconds = iter([0, 10**13, 10**13 + 7]), iter([0.0, 0.05, 0.1])
+    meter = Meter(COUNTER, [Channel(lambda: next(values), 0)], lambda: next(seconds))
+    with pytest.raises(NoSensor, match="leapt ahead midway"):  # 10 MJ within 50 ms
+        meter.read()
+    assert meter.read() == pytest.approx(7e-6)  # and goes on from there
+
+
+def test_a_counter_tells_at_once_what_was_drawn_since_it_last_moved():
+    values, seconds = iter([0, 70_000]), iter([0.0, 1e-5])
+    gpu = Sensor("nvml", "GPU", "mJ", "counter")
+    meter = Meter(gpu, [Channel(lambda: next(values))], lambda: next(seconds))
+    assert meter.read() == pytest.approx(70.0)  # 700 W for the 0.1 s between its updates
+
+
+def test_a_power_that_no_device_draws_is_no_reading():
+    values, seconds = iter([10_000, 2**63, 10_000, 10_000]), count()
+    meter = Meter(POWER, [Channel(lambda: next(values))], lambda: float(next(seconds)))
+    with pytest.raises(NoSensor, match="more power than any device draws"):
+        meter.read()
+
+
 def test_a_counter_that_may_not_be_read_tells_how_to_allow_it_and_is_not_0(tmp_path, monkeypatch):
     root = tree(tmp_path, LAPTOP)
 
