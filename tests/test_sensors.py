@@ -225,6 +225,25 @@ def test_of_an_agx_xavier_all_rails_are_added(tmp_path):
     assert meter.read() == pytest.approx(11.4)
 
 
+def test_of_a_board_without_an_input_a_rail_that_cannot_be_read_is_not_left_out(tmp_path):
+    files = rails("class/hwmon/hwmon2", GPU=(19000, 100), CPU=(19000, 200), SOC=(19000, 300))
+    files["class/hwmon/hwmon2/in2_input"] = "none"
+    with pytest.raises(NoSensor, match="sum of its rails, and of CPU nothing can be read"):
+        open_hwmon(tree(tmp_path, files))
+
+
+def test_what_is_not_connected_is_no_rail(tmp_path):
+    files = rails("class/hwmon/hwmon2", VDD_GPU_SOC=(20000, 100), NC=(20000, 7))
+    files["class/hwmon/hwmon2/in2_input"] = "none"
+    assert open_hwmon(tree(tmp_path, files)).sensor.domain == "VDD_GPU_SOC"
+
+
+def test_a_power_below_zero_is_no_reading(tmp_path):
+    files = rails("class/hwmon/hwmon1", VDD_IN=(5000, -1200))
+    with pytest.raises(NoSensor, match=r"VDD_IN cannot be read any more \(it is below zero\)"):
+        open_hwmon(tree(tmp_path, files))
+
+
 def test_of_jetpack_4_the_input_is_told_in_milliwatts(tmp_path):
     chip = "bus/i2c/drivers/ina3221x/6-0040/iio:device0"
     files = {f"{chip}/rail_name_0": "POM_5V_IN", f"{chip}/in_power0_input": 2500,

@@ -93,7 +93,10 @@ class Meter:
 
     def _values(self) -> list[int]:
         try:
-            return [channel.read() for channel in self.channels]
+            values = [channel.read() for channel in self.channels]
+            if sum(values) < 0:
+                raise ValueError("it is below zero")
+            return values
         except (OSError, ValueError) as error:
             raise NoSensor(
                 f"the energy sensor {self.sensor} cannot be read any more ({error}); see what "
