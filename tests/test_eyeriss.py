@@ -168,6 +168,16 @@ def test_zeros_compress_only_from_a_quarter_on():
     assert compressed(0.625) == 0.5
 
 
+def test_an_image_is_read_from_dram_as_it_is():
+    shape = conv(3, 64, 14)
+    dense, image, coded = (
+        accesses(loops_of(shape), RowStationary(7, 16, 1, 1, 1, 16, 1, 1), 1, zeros)
+        for zeros in (Zeros(), Zeros(0.625, coded=False), Zeros(0.625))
+    )
+    assert image.dram_ifmap == dense.dram_ifmap == 2 * coded.dram_ifmap
+    assert image.nonzero_macs == coded.nonzero_macs
+
+
 def test_zero_inputs_gate_arithmetic_but_not_their_own_reading():
     shape = conv(64, 64, 14)
     dense = {(p.level, p.data): p.energy_j for p in layer_energy(shape).parts}
@@ -252,7 +262,7 @@ def test_cost_sets_differ_and_name_themselves():
 
 def test_a_layers_output_has_the_zeros_of_the_next_layers_input():
     found = zeros_by_layer({"a": 0.0, "b": 0.5}, ("a", "b", "c"), default=Zeros(0.25, 0.25))
-    assert found == (Zeros(0.0, 0.5), Zeros(0.5, 0.25), Zeros(0.25, 0.0))
+    assert found == (Zeros(0.0, 0.5, coded=False), Zeros(0.5, 0.25), Zeros(0.25, 0.0))
 
 
 @settings(max_examples=30, deadline=None)
