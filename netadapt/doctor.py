@@ -10,6 +10,7 @@ from typing import Any
 
 from netadapt.errors import NetAdaptError
 from netadapt.platforms import open_platform
+from netadapt.platforms.accelerators.platform import ModelledPlatform
 from netadapt.platforms.bench.energy import NO, survey
 from netadapt.platforms.ort.hygiene import disturbances
 from netadapt.platforms.ort.platform import OrtPlatform
@@ -102,6 +103,9 @@ def _device(uri: str) -> list[Check]:
         info = platform.describe()
     except NetAdaptError as error:
         return [Check("device", False, f"{uri} does not answer", str(error))]
+    if isinstance(platform, ModelledPlatform):  # no runtime, layout or cache there to be told
+        priced = " and ".join(platform.resources)
+        return [Check("device", True, f"{uri}: {info.device}; {priced} by formulas")]
     checks = [
         Check("device", True, f"{uri}: {info.device} ({info.machine})"),
         Check("runtime", True, info.runtime),

@@ -17,6 +17,7 @@ from netadapt.adapt import needs_training, opened
 from netadapt.assembly import Assembly
 from netadapt.config import RunConfig
 from netadapt.config.rungs import Rung, applicable
+from netadapt.export.analog import analog_of
 from netadapt.network import MACS, Cost, cost_of
 from netadapt.platforms import LayerTimer, Platform, Workload, open_platform
 from netadapt.platforms.ort.platform import ENERGY_ROUNDS, ENERGY_WINDOW_S, OrtPlatform
@@ -24,7 +25,7 @@ from netadapt.provenance import machine, versions
 from netadapt.runs import Run, Step, StepCost
 from netadapt.runs.events import Started
 from netadapt.search.budgets import load, meters
-from netadapt.search.fleet import WHOLE, Device, Fleet, modelled
+from netadapt.search.fleet import WHOLE, Device, Fleet, modelled, scored_as
 from netadapt.search.loop import Space, aims, check_reachable, proposed
 from netadapt.search.pricing import Loads
 from netadapt.search.strategies import Proposal, Situation
@@ -117,7 +118,10 @@ def plan_run(config: RunConfig) -> Preview:
     rungs = applicable(space.rungs, len(proposals))
     thinned = next(iter(rungs.values())).keep < len(proposals)
     screened = measured | ({_key(p) for p in proposals} if thinned else set())
-    phases = _phases(config, subject, iterations, len(screened), rungs)
+    analog = analog_of(scored_as(devices))
+    phases = _phases(
+        config, subject, iterations, len(screened), rungs, chips=analog[1] if analog else 1
+    )
     phases["tables"] = sum(table.seconds for table in tables)
     trials = len(screened) + sum(rung.keep for rung in rungs.values())
     return Preview(
@@ -251,10 +255,13 @@ def _phases(
     iterations: int,
     screened: int,
     rungs: Mapping[int, Rung],
+    *,
+    chips: int,
 ) -> dict[str, float]:
     """Seconds of each phase, from a timed training step and a timed forward pass.
 
-    Every candidate is taken to be scored on all images, though a race may need fewer.
+    Every candidate is taken to be scored on all images, though a race may need fewer; on analog
+    hardware those of the last rung are scored on each of the chips.
     """
     task, tuning = subject.data, config.tuning
     step_s, image_s = _timed(config, subject)
@@ -266,7 +273,7 @@ def _phases(
     )
     holdout_s = image_s * len(task.holdout)
     screen_s = image_s * tuning.screen_batches * 128 + holdout_s
-    scored = sum(rung.keep for rung in rungs.values())
+    scored = _scored(rungs, chips)
     tune_s = short_s * _steps(rungs, tuning.steps_for(images)) + scored * holdout_s
     training_s = tuning.train_epochs * epoch * step_s if needs_training(config, task) else 0.0
     return {
@@ -286,6 +293,12 @@ def _steps(rungs: Mapping[int, Rung], total: int) -> int:
     ends = [0, *(rung.steps(total) for rung in rungs.values())]
     keeps = [rung.keep for rung in rungs.values()]
     return sum(k * (e - b) for k, b, e in zip(keeps, ends[:-1], ends[1:], strict=True))
+
+
+def _scored(rungs: Mapping[int, Rung], chips: int) -> int:
+    """How often candidates of an iteration are scored: after each rung, after the last by chip."""
+    *earlier, last = (rung.keep for rung in rungs.values())
+    return sum(earlier) + last * chips
 
 
 def _stored(rungs: Mapping[int, Rung]) -> int:

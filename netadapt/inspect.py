@@ -138,7 +138,8 @@ def inspect_energy(source: Source, platform_uri: str) -> EnergyReport:
 
     Raises:
         UsageError: the platform is measured, so that nobody knows which level spends its energy.
-        UnmappableLayer: the hardware cannot compute one of the layers that multiply.
+        UnmappableLayer: the hardware cannot compute one of the layers that multiply, or there are
+            none.
     """
     platform = open_platform(platform_uri)
     if not isinstance(platform, ModelledPlatform):

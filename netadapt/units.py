@@ -35,8 +35,10 @@ _COUNTS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 RESOURCES: dict[str, Resource] = {
     resource.name: resource
     for resource in (
-        Resource("latency", "s", {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}, by_device=True),
-        Resource("energy", "J", {"J": 1.0, "mJ": 1e-3, "uJ": 1e-6, "µJ": 1e-6, "nJ": 1e-9},
+        Resource("latency", "s", {"s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9,
+                                  "ps": 1e-12}, by_device=True),
+        Resource("energy", "J", {"J": 1.0, "mJ": 1e-3, "uJ": 1e-6, "µJ": 1e-6, "nJ": 1e-9,
+                                "pJ": 1e-12},
                  by_device=True),
         Resource("size", "B", {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10,
                                "MiB": 2.0**20, "GiB": 2.0**30}, by_device=True, counted=True),
@@ -215,6 +217,8 @@ def parse_duration(text: str) -> float:
 
 
 def _scaled(value: float, unit: str, steps: tuple[tuple[float, str], ...]) -> str:
+    if not value:
+        return f"0 {unit}"
     for scale, prefix in steps:
         if abs(value) >= scale:
             return f"{value / scale:.4g} {prefix}{unit}"
@@ -222,14 +226,17 @@ def _scaled(value: float, unit: str, steps: tuple[tuple[float, str], ...]) -> st
     return f"{value / scale:.3g} {prefix}{unit}"
 
 
+_SMALL = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"), (1e-12, "p"))
+
+
 def format_seconds(value: float) -> str:
     """Seconds for a person: ``12.3 ms``."""
-    return _scaled(value, "s", ((1.0, ""), (1e-3, "m"), (1e-6, "µ")))
+    return _scaled(value, "s", _SMALL)
 
 
 def format_joules(value: float) -> str:
     """Joules for a person: ``3.1 mJ``."""
-    return _scaled(value, "J", ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n")))
+    return _scaled(value, "J", _SMALL)
 
 
 def format_count(value: float) -> str:

@@ -34,6 +34,13 @@ def test_what_a_network_costs_is_the_sum_of_what_its_layers_cost(uri):
 
 
 @pytest.mark.parametrize("uri", ALL)
+def test_a_network_of_which_nothing_is_modelled_costs_no_0(uri):
+    pooling = Workload("pooling", b"", (POOL,))
+    with pytest.raises(UnmappableLayer, match="pooling has no convolution or linear layer"):
+        open_platform(uri).measure_networks([NET, pooling])
+
+
+@pytest.mark.parametrize("uri", ALL)
 def test_every_device_says_that_it_is_modelled_with_technology_precision_and_batch(uri):
     platform = open_platform(uri)
     info = platform.describe()

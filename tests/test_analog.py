@@ -9,6 +9,8 @@ from torch import nn
 
 from netadapt.cli import main
 from netadapt.config import Recipe
+from netadapt.config.rungs import Rung
+from netadapt.dry_run import _scored
 from netadapt.export.analog import (
     AnalogLayer,
     analog_score,
@@ -178,6 +180,13 @@ def test_a_layer_used_twice_is_on_the_chip_once():
     chip = on_chip(nn.Sequential(shared, nn.ReLU(), shared), AnalogHardware(), 0)
     assert isinstance(chip[0], AnalogLayer)
     assert chip[0] is chip[2]
+
+
+def test_a_dry_run_counts_the_scores_on_every_chip():
+    """Six are scored as they are after a part of their steps, the best two then on ten chips."""
+    rungs = {0: Rung(6, 0.25), 1: Rung(2)}
+    assert _scored(rungs, chips=10) == 6 + 2 * 10
+    assert _scored({0: Rung(3)}, chips=1) == 3
 
 
 def test_inputs_are_rounded_to_signed_steps():

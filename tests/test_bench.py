@@ -2,6 +2,7 @@
 
 import ast
 import base64
+import builtins
 import json
 import subprocess
 import sys
@@ -67,6 +68,39 @@ def test_all_modules_travel_word_for_word_in_a_file_for_python_3_8():
     folder = Path(bench.__file__).parent
     assert {p.stem for p in folder.glob("*.py")} - {"__init__", "program"} == set(MODULES)
     assert all((folder / f"{name}.py").read_text() in text for name in MODULES)
+
+
+class Evaluated(ast.NodeVisitor):
+    """Collects the built-in types that a module subscripts where it runs: not in annotations."""
+
+    def __init__(self):
+        self.subscripted = set()
+
+    def visit_FunctionDef(self, node):
+        for part in (*node.decorator_list, node.args.defaults, node.args.kw_defaults, node.body):
+            for child in part if isinstance(part, list) else [part]:
+                if child is not None:
+                    self.visit(child)
+
+    def visit_AnnAssign(self, node):
+        if node.value is not None:
+            self.visit(node.value)
+
+    def visit_Subscript(self, node):
+        if isinstance(node.value, ast.Name) and hasattr(builtins, node.value.id):
+            self.subscripted.add(node.value.id)
+        self.generic_visit(node)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_built_in_type_is_subscripted_which_python_3_8_cannot(name):
+    tree = ast.parse(Path(bench.__file__).with_name(f"{name}.py").read_text())
+    evaluated = Evaluated()
+    evaluated.visit(tree)
+    assert not evaluated.subscripted
+    first = next(node for node in tree.body if not isinstance(node, ast.Expr))
+    assert isinstance(first, ast.ImportFrom)
+    assert first.module == "__future__"
 
 
 def test_the_file_runs_alone_as_it_does_over_a_connection(tmp_path):

@@ -31,6 +31,14 @@ def test_a_device_that_does_not_answer_fails_with_its_remedy(capsys):
     assert "-> This machine has no such execution provider" in out
 
 
+def test_of_hardware_on_paper_no_runtime_layout_or_cache_is_told(capsys):
+    code, out = run(capsys, "doctor", "--on", "optical:?kind=link", "--json")
+    found = {check["name"]: check["found"] for check in json.loads(out)["checks"]}
+    assert code == 0
+    assert found["device"].endswith("convolutions and linear layers alone; energy by formulas")
+    assert not {"runtime", "layout", "cache"} & set(found)
+
+
 def test_disturbances_are_told_one_by_one_and_do_not_fail():
     found = {"load": 9.0, "processors": 2, "governor": "powersave", "temperature_c": 91.0,
              "providers": ["cpu"]}  # fmt: skip

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from netadapt.cli import main
-from netadapt.errors import UsageError
+from netadapt.errors import UnmappableLayer, UsageError
 from netadapt.network import LayerShape
 from netadapt.platforms.accelerators.crossbar import Crossbar
 from netadapt.platforms.accelerators.eyeriss import Eyeriss
@@ -40,9 +40,9 @@ def test_a_report_is_drawn_as_png():
     assert energy_bars(energy_report("net", LAYERS, Eyeriss())).startswith(b"\x89PNG")
 
 
-def test_nothing_is_drawn_of_a_network_without_weights():
-    with pytest.raises(UsageError, match="nothing to draw"):
-        energy_bars(energy_report("net", LAYERS[1:2], Eyeriss()))
+def test_a_network_of_which_nothing_is_modelled_is_refused_and_is_not_0():
+    with pytest.raises(UnmappableLayer, match="net has no convolution or linear layer"):
+        energy_report("net", LAYERS[1:2], Eyeriss())
 
 
 def test_without_matplotlib_the_remedy_is_named(monkeypatch):

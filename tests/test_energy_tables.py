@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from netadapt.errors import DeviceError, TableError, UsageError
 from netadapt.models import mobilenet_v1
@@ -51,6 +52,17 @@ def built(network, tmp_path_factory):
 
 def row(joules, **seconds):
     return NetworkEnergy("net", "0", joules, 0.0, 3, "rapl:package-0", seconds)
+
+
+def test_no_network_is_measured_twice_where_widths_have_few_choices():
+    """Two widths of 16 or 32 channels: four networks, and not 30."""
+    small = nn.Sequential(
+        nn.Conv2d(3, 32, 3), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.ReLU(), nn.Conv2d(32, 4, 3)
+    )
+    network = trace(small, (3, 16, 16))
+    widths = [tuple(network.complete(s).values()) for s in energy_sizes(network, 16).values()]
+    assert sorted(widths) == sorted(set(widths))
+    assert len(widths) == 4
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,28 @@ def test_a_counter_that_was_set_back_is_not_one_that_went_round(before, now, spa
     assert meter.read() == pytest.approx(7e-6)  # and goes on from there
 
 
+def test_a_counter_that_leapt_ahead_is_no_reading():
+    values, seconds = iter([0, 10**13, 10**13 + 7]), iter([0.0, 0.05, 0.1])
+    meter = Meter(COUNTER, [Channel(lambda: next(values), 0)], lambda: next(seconds))
+    with pytest.raises(NoSensor, match="leapt ahead midway"):  # 10 MJ within 50 ms
+        meter.read()
+    assert meter.read() == pytest.approx(7e-6)  # and goes on from there
+
+
+def test_a_counter_tells_at_once_what_was_drawn_since_it_last_moved():
+    values, seconds = iter([0, 70_000]), iter([0.0, 1e-5])
+    gpu = Sensor("nvml", "GPU", "mJ", "counter")
+    meter = Meter(gpu, [Channel(lambda: next(values))], lambda: next(seconds))
+    assert meter.read() == pytest.approx(70.0)  # 700 W for the 0.1 s between its updates
+
+
+def test_a_power_that_no_device_draws_is_no_reading():
+    values, seconds = iter([10_000, 2**63, 10_000, 10_000]), count()
+    meter = Meter(POWER, [Channel(lambda: next(values))], lambda: float(next(seconds)))
+    with pytest.raises(NoSensor, match="more power than any device draws"):
+        meter.read()
+
+
 def test_a_counter_that_may_not_be_read_tells_how_to_allow_it_and_is_not_0(tmp_path, monkeypatch):
     root = tree(tmp_path, LAPTOP)
 
@@ -201,6 +223,25 @@ def test_of_an_agx_xavier_all_rails_are_added(tmp_path):
     meter = open_hwmon(tree(tmp_path, files), lambda: float(next(ticks)))
     assert meter.sensor.domain == "GPU+CPU+SOC"
     assert meter.read() == pytest.approx(11.4)
+
+
+def test_of_a_board_without_an_input_a_rail_that_cannot_be_read_is_not_left_out(tmp_path):
+    files = rails("class/hwmon/hwmon2", GPU=(19000, 100), CPU=(19000, 200), SOC=(19000, 300))
+    files["class/hwmon/hwmon2/in2_input"] = "none"
+    with pytest.raises(NoSensor, match="sum of its rails, and of CPU nothing can be read"):
+        open_hwmon(tree(tmp_path, files))
+
+
+def test_what_is_not_connected_is_no_rail(tmp_path):
+    files = rails("class/hwmon/hwmon2", VDD_GPU_SOC=(20000, 100), NC=(20000, 7))
+    files["class/hwmon/hwmon2/in2_input"] = "none"
+    assert open_hwmon(tree(tmp_path, files)).sensor.domain == "VDD_GPU_SOC"
+
+
+def test_a_power_below_zero_is_no_reading(tmp_path):
+    files = rails("class/hwmon/hwmon1", VDD_IN=(5000, -1200))
+    with pytest.raises(NoSensor, match=r"VDD_IN cannot be read any more \(it is below zero\)"):
+        open_hwmon(tree(tmp_path, files))
 
 
 def test_of_jetpack_4_the_input_is_told_in_milliwatts(tmp_path):

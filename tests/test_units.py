@@ -94,6 +94,16 @@ def test_quantities_for_people():
     assert str(parse_budget("60%")) == "60%"
 
 
+@pytest.mark.parametrize(("value", "unit", "text"), [
+    (0.0, "J", "0 J"), (0.0, "s", "0 s"), (0.0, "B", "0 B"), (1.59e-7, "s", "159 ns"),
+    (3.65e-13, "s", "0.365 ps"), (1.02e-13, "J", "0.102 pJ"), (2.12e-11, "J", "21.2 pJ"),
+])  # fmt: skip
+def test_what_is_small_keeps_its_digits_and_nothing_is_0(value, unit, text):
+    assert format_quantity(value, unit) == text
+    if value:
+        assert parse_budget(text.replace(" ", "")).value == pytest.approx(value)
+
+
 def test_unknown_names_suggest_the_nearest():
     error = UnknownName("model", "mobilenetv2", ["mobilenet_v2", "resnet18"])
     assert "did you mean mobilenet_v2?" in str(error)

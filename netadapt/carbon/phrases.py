@@ -100,14 +100,13 @@ def inference_in_words(inference: Inference | None) -> str:
 
 
 def latency_in_words(inference: Inference | None) -> str:
-    """Latency of one inference with its spread."""
+    """Latency of one inference with its spread, and that it is modelled where its energy is."""
     if inference is None or inference.latency_s is None:
         return NOT_MEASURED
     spread = inference.latency_s
-    if spread.is_exact:
-        return format_seconds(spread.value)
-    bounds = f"{format_seconds(spread.low)} to {format_seconds(spread.high)}"
-    return f"{format_seconds(spread.value)} ({bounds})"
+    bounds = f" ({format_seconds(spread.low)} to {format_seconds(spread.high)})"
+    modelled = ", modelled" if inference.basis == "modelled" else ""
+    return f"{format_seconds(spread.value)}{'' if spread.is_exact else bounds}{modelled}"
 
 
 def hardware_in_words(account: Account) -> str:

@@ -109,10 +109,11 @@ def measure(
                 f"\n{model} takes {ratio['value']:.3f}{known} of the {resource} of {compare}."
             )
     device = report["device"]
-    click.echo(
-        f"\n{device['device']}, {device['runtime']}, {device['threads']} thread(s), "
-        f"{device['precision']}, level {device['level']}, {device['layout']} layout; "
-        f"{readings[0][2]['clock']} time."
-    )
+    settings = (
+        f", {device['runtime']}, {device['threads']} thread(s), {device['precision']}, "
+        f"level {device['level']}, {device['layout']} layout"
+        if device["machine"] != "none" else ""
+    )  # fmt: skip
+    click.echo(f"\n{device['device']}{settings}; {readings[0][2]['clock']} time.")
     for warning in dict.fromkeys(w for _, _, found in readings for w in found["warnings"]):
         click.echo(f"Warning: {warning}", err=True)

@@ -52,7 +52,7 @@ def _rows(run: Path) -> tuple[list[tuple[str, str]], bool]:
         raise UsageError(f"{run} holds no run; name a folder with a journal.jsonl.")
     now_s, state = time.time(), watched(records)
     quiet = ("last line written", f"{duration(max(0.0, now_s - records[-1].time))} ago")
-    drawn = ("energy", energy_so_far(state))
+    drawn = ("energy drawn", energy_so_far(state))
     rows = [("run", str(run)), *state.rows(now_s), drawn, quiet]
     return rows, state.finished or bool(state.stopped)
 

@@ -34,7 +34,7 @@ def energy_figure(report: EnergyReport) -> "Figure":
     Heights are shares of the network's energy for one image; the batch stands under every bar.
 
     Raises:
-        UsageError: matplotlib is not installed, or the network has no layer with weights.
+        UsageError: matplotlib is not installed.
     """
     try:
         from matplotlib.figure import Figure
@@ -42,8 +42,6 @@ def energy_figure(report: EnergyReport) -> "Figure":
         raise UsageError(
             "Drawing needs matplotlib; install it with: pip install 'netadapt[plots]'"
         ) from None
-    if not report.layers:
-        raise UsageError(f"{report.model} has no layer with weights, so there is nothing to draw.")
     width = min(max(7.0, 2.6 + 0.34 * len(report.layers)), 60.0)
     figure = Figure(figsize=(width, 8.4), layout="constrained", dpi=110)
     above, below = figure.subplots(2, 1, sharex=True)
@@ -77,6 +75,7 @@ def _stack(axes: "Axes", report: EnergyReport, colors: dict[str, str], *, by_lev
     axes.set_ylabel("energy, % of the network")
     axes.set_title(f"by {'level' if by_level else 'kind of data'}", fontsize=9, loc="left")
     axes.margins(x=0.01)
+    axes.set_ylim(bottom=0)
     axes.spines[["top", "right"]].set_visible(False)
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(

@@ -57,10 +57,11 @@ class Device:
 
     def __str__(self) -> str:
         info = self.info
-        return (
-            f"{info.device} ({info.platform}, {info.threads} thread(s), {info.precision}, "
-            f"{info.runtime})"
-        )
+        settings = (
+            f", {info.threads} thread(s), {info.precision}, {info.runtime}"
+            if info.machine != "none" else ""
+        )  # fmt: skip
+        return f"{info.device} ({info.platform}{settings})"
 
 
 def scored_as(devices: Sequence[Device]) -> DeviceInfo:

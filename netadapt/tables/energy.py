@@ -22,6 +22,7 @@ With about eight classes of layers, half of them would leave each class few numb
 """
 
 _SEED = (1 << 33) + 1  # no seed that a verification would be given
+_DRAWS = 8  # until one gives widths that no other has
 _LEAST = 0.25
 _SCATTER = 0.3
 
@@ -91,19 +92,27 @@ def seconds_by_class(table: LookupTable, shapes: Sequence[LayerShape]) -> dict[s
 def energy_sizes(network: Network, multiple: int, count: int = NETWORKS) -> dict[str, Sizes]:
     """The widths whose energy is measured: those that calibrate, then random ones, of any level.
 
+    None is there twice, which would tell nothing new in as many windows.
+
     Args:
         network: the network at its full widths.
         multiple: widths are multiples of so many channels.
-        count: how many.
+        count: how many; fewer where widths have not as many choices.
 
     Returns:
         Group sizes by name.
     """
     found: dict[str, Sizes] = dict(calibration_sizes(network, multiple))
+    known = [network.complete(sizes) for sizes in found.values()]
     more = max(0, count - len(found))
     for n in range(more):
         level = _LEAST + (1 - _LEAST) * (n + 0.5) / more
-        found[f"random {n}"] = _scattered(network, multiple, level, _SEED + n)
+        seeds = range(_SEED + n, _SEED + n + _DRAWS * more, more)
+        draws = (_scattered(network, multiple, level, seed) for seed in seeds)
+        new = next((sizes for sizes in draws if network.complete(sizes) not in known), None)
+        if new is not None:
+            found[f"random {n}"] = new
+            known.append(network.complete(new))
     return dict(list(found.items())[:count])
 
 

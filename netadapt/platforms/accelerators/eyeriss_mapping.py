@@ -83,10 +83,16 @@ def _grid(loops: Loops, batch: int) -> tuple[_Array, ...]:
         range(1, min(loops.channels, IFMAP_WORDS // loops.kernel[1]) + 1),
         [p for p in _FILTERS if p <= loops.filters],
         sorted(u for u in _side_by_side(loops.groups) if u <= most_sets),
-        sorted({images, max(1, images // 2), *(1 << n for n in range(images.bit_length()))}),
+        sorted(_images_of_a_pass(images)),
     )
     grid = np.meshgrid(*(np.array(axis, dtype=np.float64) for axis in axes), indexing="ij")
     return tuple(axis.ravel() for axis in grid)
+
+
+def _images_of_a_pass(images: int) -> set[int]:
+    """Powers of two, and all images halved again and again: twice the images have these too."""
+    lengths = range(images.bit_length())
+    return {1 << n for n in lengths} | {ceil(images / (1 << n)) for n in lengths}
 
 
 def _side_by_side(groups: int) -> set[int]:

@@ -1,5 +1,6 @@
 """What a layer computes, as the accelerators see it: nested loops, or one matrix product."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
 from typing import TypeVar
@@ -72,6 +73,19 @@ _ELSEWHERE = "Choose other hardware, or a device that is measured."
 def has_product(layer: LayerShape | LayerSpec) -> bool:
     """Whether it multiplies and sums: such a layer is priced or refused; others are left out."""
     return op_of(layer.op).product
+
+
+def require_products(model: str, layers: Iterable[LayerShape]) -> None:
+    """Refuse a network of which nothing is modelled: what it costs is not known, rather than 0.
+
+    Raises:
+        UnmappableLayer: none of its layers multiplies.
+    """
+    if not any(map(has_product, layers)):
+        raise UnmappableLayer(
+            f"{model} has no convolution or linear layer, and nothing else is modelled, so that "
+            "what it costs is not known. Choose a device that is measured."
+        )
 
 
 def loops_of(shape: LayerShape) -> Loops:

@@ -12,7 +12,7 @@ from netadapt.network import Cost, LayerShape, Network
 from netadapt.platforms import Effort, Progress, Readings, Workload
 from netadapt.platforms.accelerators.crossbar import Crossbar
 from netadapt.platforms.accelerators.filling import filling_sizes
-from netadapt.platforms.accelerators.loops import has_product
+from netadapt.platforms.accelerators.loops import has_product, require_products
 from netadapt.platforms.accelerators.noise import AnalogHardware
 from netadapt.platforms.accelerators.optics import Optics
 from netadapt.platforms.accelerators.report import Hardware, layer_energy
@@ -170,7 +170,7 @@ class ModelledPlatform:
 
         Raises:
             DeviceError: the layers of a network are not known.
-            UnmappableLayer: the hardware cannot compute one of them.
+            UnmappableLayer: the hardware cannot compute one of them, or none multiplies.
         """
         readings: list[Readings] = []
         for done, model in enumerate(models, start=1):
@@ -179,6 +179,7 @@ class ModelledPlatform:
                     f"{self.uri} computes what a network costs from its layers, and those of "
                     f"{model.name} are not known; give a model by name instead of a file."
                 )
+            require_products(model.name, model.layers)
             costs = {name: self.cost(name) for name in self.resources}
             readings.append({
                 name: Measurement((sum(map(cost.layer, model.layers)),), "model", unit=cost.unit)

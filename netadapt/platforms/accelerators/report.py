@@ -10,7 +10,7 @@ from netadapt.platforms.accelerators import crossbar, eyeriss, optics
 from netadapt.platforms.accelerators.crossbar import Crossbar
 from netadapt.platforms.accelerators.eyeriss import Eyeriss
 from netadapt.platforms.accelerators.layer_energy import LayerEnergy, total
-from netadapt.platforms.accelerators.loops import has_product
+from netadapt.platforms.accelerators.loops import has_product, require_products
 from netadapt.platforms.accelerators.optics import Optics
 from netadapt.platforms.accelerators.row_stationary import Zeros
 from netadapt.platforms.accelerators.sparsity import zeros_by_layer
@@ -110,8 +110,10 @@ def energy_report(
             gains by them; that of ``hardware`` for layers that are not named.
 
     Raises:
-        UnmappableLayer: the hardware cannot compute one of the layers that multiply.
+        UnmappableLayer: the hardware cannot compute one of the layers that multiply, or there are
+            none.
     """
+    require_products(model, (shape for _, shape in layers))
     priced = [(name, shape) for name, shape in layers if has_product(shape)]
     names = tuple(name for name, _ in priced)
     zeros: dict[str, Zeros] = {}

@@ -56,10 +56,16 @@ class RowStationary(Generic[N]):
 
 @dataclass(frozen=True, slots=True)
 class Zeros:
-    """Shares of zeros, between 0 and 1: each gates a multiplication, and compresses in DRAM."""
+    """Shares of zeros, between 0 and 1: each gates a multiplication, and compresses in DRAM.
+
+    Attributes:
+        ifmap, ofmap: of a layer's input and output.
+        coded: whether the input is compressed: images, which enter a network, are not.
+    """
 
     ifmap: float = 0.0
     ofmap: float = 0.0
+    coded: bool = True
 
 
 DENSE = Zeros()
@@ -183,7 +189,9 @@ def accesses(
         array_psum=outputs * channel_passes * (chain - 1),
         buffer_ifmap=inputs * filter_passes,
         buffer_psum=2 * outputs * channel_passes,
-        dram_ifmap=inputs * -(-loops.filters // mapping.m) * compressed(zeros.ifmap),
+        dram_ifmap=inputs
+        * -(-loops.filters // mapping.m)
+        * (compressed(zeros.ifmap) if zeros.coded else 1.0),
         dram_weight=weights * pieces.tiles * pieces.strips * image_passes,
         dram_psum=outputs * compressed(zeros.ofmap),
         cycles=passes * _pass_cycles(loops, mapping, pieces, channels, filters),

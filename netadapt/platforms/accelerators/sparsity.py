@@ -56,7 +56,8 @@ def zeros_by_layer(
 ) -> tuple[Zeros, ...]:
     """Zeros of each layer's input and output, from the shares of zeros in each layer's input.
 
-    A layer's output is taken to hold as many zeros as the next layer's input: exact in a chain.
+    A layer's output is taken to hold as many zeros as the next layer's input: exact in a chain. The
+    first layer's input is an image, which the chip does not compress.
 
     Args:
         ifmap_zeros: share of zeros in the input of a layer, by its name.
@@ -64,9 +65,8 @@ def zeros_by_layer(
         default: for layers that are not named.
     """
     shares = [ifmap_zeros.get(name, default.ifmap) for name in names]
-    return tuple(
-        Zeros(share, after) for share, after in zip(shares, [*shares[1:], 0.0], strict=True)
-    )
+    between = zip(shares, [*shares[1:], 0.0], strict=True)
+    return tuple(Zeros(share, after, coded=n > 0) for n, (share, after) in enumerate(between))
 
 
 def read_zeros(path: Path) -> Sparsity:

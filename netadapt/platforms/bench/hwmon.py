@@ -6,13 +6,15 @@ import glob
 import os
 import re
 import time
-from typing import Callable  # noqa: UP035 - Python 3.8 has no other
+from typing import Callable, Optional, Tuple  # noqa: UP035 - Python 3.8 has no other
 
 from .sensors import Channel, Meter, NoSensor, Sensor, number, text
 
 TOTAL_RAILS = ("VDD_IN", "POM_5V_IN")  # what a Jetson board draws; all other rails lie inside
+NO_RAIL = "NC"  # an input of the monitor that is not connected
 NOT_THE_BOARD = re.compile(r"amdgpu|nouveau|radeon|i915|xe$|nvme|BAT|AC|ucsi|hidpp|corsair")
-Found = tuple[str, Channel]
+Found = Tuple[str, Channel]  # noqa: UP006 - evaluated, as annotations are not
+Rail = Tuple[str, Optional[Channel]]  # noqa: UP006, UP045 - no channel: it gives no numbers
 
 
 def open_hwmon(root: str = "/sys", clock: Callable[[], float] = time.perf_counter) -> Meter:
@@ -35,25 +37,25 @@ def open_hwmon(root: str = "/sys", clock: Callable[[], float] = time.perf_counte
 
 def _rails(root: str) -> tuple[str, str, list[Found]]:
     """Rails of an INA3221, which tells mV and mA; their product is in uW."""
-    rails = []
+    rails: list[Rail] = []
     for chip in _chips(root):
         if text(os.path.join(chip, "name")) == "ina3221":
             for path in sorted(glob.glob(os.path.join(chip, "in*_label"))):
                 index = re.sub(r"\D", "", os.path.basename(path))
                 volts, amperes = (os.path.join(chip, p + index + "_input") for p in ("in", "curr"))
-                if os.path.exists(amperes) and _rail(text(path), volts, amperes):
-                    rails.append((text(path), Channel(_product(volts, amperes))))
+                if os.path.exists(amperes):
+                    told = _rail(text(path), volts, amperes)
+                    rails.append((text(path), Channel(_product(volts, amperes)) if told else None))
     return "uW", "power", _total(rails)
 
 
 def _old_rails(root: str) -> tuple[str, str, list[Found]]:
     """Rails as the kernel of JetPack 4 shows them, in mW."""
-    rails = []
+    rails: list[Rail] = []
     pattern = "bus/i2c/drivers/ina3221x/*/iio*/rail_name_*"
     for path in sorted(glob.glob(os.path.join(root, pattern))):
         power = path.replace("rail_name_", "in_power") + "_input"
-        if _rail(text(path), power):
-            rails.append((text(path), _channel(power)))
+        rails.append((text(path), _channel(power) if _rail(text(path), power) else None))
     return "mW", "power", _total(rails)
 
 
@@ -73,9 +75,22 @@ def _rail(label: str, *paths: str) -> bool:
     return False
 
 
-def _total(rails: list[Found]) -> list[Found]:
-    """The input of the board where there is one; else all rails, as on AGX Xavier."""
-    return [rail for rail in rails if rail[0] in TOTAL_RAILS] or rails
+def _total(rails: list[Rail]) -> list[Found]:
+    """The input of the board where there is one; else all rails, as on AGX Xavier.
+
+    Raises:
+        NoSensor: all rails are the total, and some of them give no numbers.
+    """
+    connected = [rail for rail in rails if rail[0] != NO_RAIL]
+    told = [(label, channel) for label, channel in connected if channel is not None]
+    total = [rail for rail in told if rail[0] in TOTAL_RAILS]
+    if told and not total and len(told) < len(connected):
+        lost = ", ".join(label for label, channel in connected if channel is None)
+        raise NoSensor(
+            f"what the board draws is the sum of its rails, and of {lost} nothing can be read; "
+            "restart the board, or choose another energy sensor"
+        )
+    return total or told
 
 
 def _energies(root: str) -> tuple[str, str, list[Found]]:

@@ -10,7 +10,8 @@ from typing import Any, Callable, Sequence  # noqa: UP035 - Python 3.8 has no ot
 
 SCALES = {"uJ": 1e-6, "mJ": 1e-3, "uW": 1e-6, "mW": 1e-3}
 SAMPLE_S = 0.05  # powers are integrated at 10 Hz or more
-MOST_W = 20e3  # no device draws more: a counter that fell and seems to say so was set back
+MOST_W = 20e3  # no device draws more: a counter that seems to say so was set anew
+LAG_S = 0.25  # counters tell at once what was drawn since they last moved (NVML's every 0.1 s)
 
 
 class NoSensor(Exception):
@@ -75,19 +76,27 @@ class Meter:
         values, at_s = self._values(), self.clock()
         before, seconds = self._last, at_s - self._at_s
         self._last, self._at_s = values, at_s  # a refusal is of this reading alone
+        most = MOST_W * (seconds + LAG_S) / SCALES[self.sensor.unit]
         if self.sensor.kind == "counter":
-            most = MOST_W * seconds / SCALES[self.sensor.unit]
             gained: float = sum(map(self._gained, self.channels, before, values, repeat(most)))
             self.updates += values != before
         else:
             gained = (sum(before) + sum(values)) / 2 * seconds
+            if gained > most:
+                raise NoSensor(
+                    f"{self.sensor} tells more power than any device draws; see what the system "
+                    "says of it, and measure again"
+                )
             self.updates += 1
         self.joules += gained * SCALES[self.sensor.unit]
         return self.joules
 
     def _values(self) -> list[int]:
         try:
-            return [channel.read() for channel in self.channels]
+            values = [channel.read() for channel in self.channels]
+            if sum(values) < 0:
+                raise ValueError("it is below zero")
+            return values
         except (OSError, ValueError) as error:
             raise NoSensor(
                 f"the energy sensor {self.sensor} cannot be read any more ({error}); see what "
@@ -97,16 +106,15 @@ class Meter:
     def _gained(self, channel: Channel, before: int, now: int, most: float) -> int:
         """What a counter went up by: one that fell began anew at its range, if it tells one.
 
-        A counter that was set back, as by a driver that is loaded again, would seem to have gone
-        all the way round; no device could have drawn so much since the last reading.
+        A counter that was set anew, as by a driver that is loaded again, would seem to have gone
+        all the way round, or ahead; no device could have drawn so much since the last reading.
         """
-        if now >= before:
-            return now - before
-        gained = now + channel.range - before
-        if not channel.range or gained < 0 or gained > most:
+        fell = now < before
+        gained = now - before + (channel.range if fell else 0)
+        if not 0 <= gained <= most:
             raise NoSensor(
-                f"the energy counter {self.sensor} was set back midway, and what was drawn "
-                "meanwhile is not known; measure again"
+                f"the energy counter {self.sensor} {'was set back' if fell else 'leapt ahead'} "
+                "midway, and what was drawn meanwhile is not known; measure again"
             )
         return gained
 
