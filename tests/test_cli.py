@@ -452,7 +452,7 @@ def test_a_table_of_energy_is_built_shown_and_verified(tmp_path, capsys):
     assert report["predictors"]["powers by class"]["mean_error"] < 0.05
 
 
-@pytest.mark.parametrize("after", [9, 32], ids=["among the table's", "in the search"])
+@pytest.mark.parametrize("after", [9, 26], ids=["among the table's", "in the search"])
 def test_a_sensor_that_vanishes_midway_loses_nothing_and_the_same_command_goes_on(
     tmp_path, capsys, after
 ):
@@ -462,7 +462,8 @@ def test_a_sensor_that_vanishes_midway_loses_nothing_and_the_same_command_goes_o
     assert code == 3
     assert err.strip().endswith("The energy sensor synthetic:board cannot be read any more.")
     kept = LookupTable.load(folder / "table.csv").energies
-    assert len(kept) == min(30, after - 1)  # the unpruned network came first
+    # The unpruned network comes first, then 24: so many of 30 draws differ in multiples of 16.
+    assert len(kept) == min(24, after - 1)
     mended.touch()
     code, out, _ = adapt(capsys, folder, *board, "--json", budget="energy=60%")
     assert code == 0

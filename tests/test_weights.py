@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import pathlib
+import struct
 
 import numpy as np
 import pytest
@@ -249,3 +250,22 @@ def test_another_architecture_is_told_with_the_place_that_came_nearest(tmp_path)
     wider = state(2) | {"3.weight": torch.ones(5, 4)}
     with pytest.raises(ModelError, match=r"3\.weight \[5, 4\] in the file, \[2, 4\] in the model"):
         loaded(tmp_path / "w.pt", {"state_dict": wider})
+
+
+def test_a_name_that_no_class_can_have_is_not_pondered(tmp_path, monkeypatch):
+    torch.save(net().state_dict(), tmp_path / "w.pt", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "w.pt").read_bytes()
+    long = content.replace(b"\n_rebuild_tensor_v2\n", b"\n_" + b"a." * 20_000 + b"\n")
+    assert len(long) > len(content) + 30_000
+    (tmp_path / "w.pt").write_bytes(long)
+    monkeypatch.setattr(torch, "load", pytest.fail)  # it would search the name for minutes
+    with pytest.raises(ModelError, match="it is damaged"):
+        load_weights(net(), tmp_path / "w.pt")
+
+
+def test_an_archive_that_says_to_span_several_disks_is_refused(tmp_path):
+    locator = struct.pack("<4sLQL", b"PK\x06\x07", 0, 0, 2)
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 0, 0, 0, 0, 0)
+    (tmp_path / "w.pt").write_bytes(locator + end)
+    with pytest.raises(ModelError, match="it is damaged"):
+        load_weights(net(), tmp_path / "w.pt")

@@ -32,6 +32,9 @@ _ARRAY_PARTS: dict[str, Any] = {
 _ALLOWED = re.compile(r"torch\.\w+|torch\._utils\..*|_codecs\.encode|collections\.OrderedDict")
 """Names in old files that are not classes of others."""
 
+_LONGEST_NAME = 500
+"""No class or function has a longer one, with its module."""
+
 _COMMON = ("builtins", "collections", "numpy")
 _DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")
 
@@ -105,6 +108,8 @@ def _sharded(path: Path) -> dict[str, Any]:
 def _torch_file(path: Path) -> Any:
     """What ``torch.save`` wrote."""
     stubs = _stubs(path)
+    if any(len(name) > _LONGEST_NAME for name in stubs):  # PyTorch would ponder it for minutes
+        raise _unreadable(path, "it is damaged")
     dtypes = [type(np.dtype(name)) for name in _DTYPES]
     allowed: list[Any] = [*dtypes, *((value, name) for name, value in stubs.items())]
     try:
@@ -143,7 +148,7 @@ def _stubs(path: Path) -> dict[str, Any]:
 def _globals(path: Path) -> set[str]:
     """Names in the pickle that PyTorch does not allow by itself; found without running it."""
     try:
-        if zipfile.is_zipfile(path):
+        if _is_zip(path):
             return set(torch.serialization.get_unsafe_globals_in_checkpoint(path))
         with path.open("rb") as file:  # before PyTorch 1.6: four pickles, the last is the object
             found = [op for _ in range(4) for op in pickletools.genops(file)]
@@ -151,7 +156,15 @@ def _globals(path: Path) -> set[str]:
         return set()
     names = {str(arg).replace(" ", ".") for op, arg, _ in found if op.name == "GLOBAL"}
     names = {name.replace("__builtin__.", "builtins.") for name in names}  # of protocol 2
-    return {name for name in names if not _ALLOWED.fullmatch(name)}
+    return {name for name in names if len(name) > _LONGEST_NAME or not _ALLOWED.fullmatch(name)}
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether a file is an archive, be it a damaged one."""
+    try:
+        return zipfile.is_zipfile(path)
+    except zipfile.BadZipFile:  # as of one that says to span several disks
+        return True
 
 
 def _why(path: Path, kinds: list[str]) -> str:
@@ -160,7 +173,7 @@ def _why(path: Path, kinds: list[str]) -> str:
         own = [kind for kind in kinds if kind.partition(".")[0] not in _COMMON]
         some = ", ".join(sorted(own or kinds)[:3])
         return f"it holds objects that only code could load ({some}); save the weights alone"
-    if not zipfile.is_zipfile(path):
+    if not _is_zip(path):
         return "it is damaged, was cut off, or is no weight file"
     try:
         with zipfile.ZipFile(path) as archive:
