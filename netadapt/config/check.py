@@ -162,7 +162,7 @@ def _missing(config: RunConfig, budgeted: bool) -> Iterator[Fault]:
 
 
 def _limit(limit: float | None) -> Iterator[Fault]:
-    if isinstance(limit, float) and limit > 1 and not limit.is_integer():
+    if isinstance(limit, float) and 1 < limit < math.inf and not limit.is_integer():
         yield Fault("limit", f"is {limit:g}; it must be a whole number, or a share up to 1.")
 
 

@@ -24,7 +24,7 @@ from scipy.optimize import least_squares
 from netadapt.network import Cost, LayerShape, Network, cost_of
 from netadapt.runs import Step
 from netadapt.search.budgets import Bound
-from netadapt.tables.powers import layer_class
+from netadapt.tables.powers import QUANTILE_95, layer_class
 
 NOISE = 0.01
 """Relative error of a network's price at the best of factors, beside that of its measurement."""
@@ -32,7 +32,6 @@ NOISE = 0.01
 LOOSE = 0.1
 """Standard deviation of a factor's logarithm before any network was measured."""
 
-_QUANTILE_95 = 1.96
 _DIGITS = 3  # of a logarithm, so that the last bits of another machine change no proposal
 
 
@@ -89,7 +88,7 @@ class Lesson:
         for shape in shapes:
             name = layer_class(shape)
             layers[name] = layers.get(name, 0.0) + cost.layer(shape)
-        noise = math.hypot(NOISE, (uncertainty or 0.0) / _QUANTILE_95)
+        noise = math.hypot(NOISE, (uncertainty or 0.0) / QUANTILE_95)
         return cls(layers, sum(shape.weights for shape in shapes), measured, noise)
 
 

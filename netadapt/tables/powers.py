@@ -35,7 +35,8 @@ LOOSE = 0.5
 The ridge is ``(NOISE / LOOSE) ** 2`` on each class's relative deviation.
 """
 
-_QUANTILE_95 = 1.96
+QUANTILE_95 = 1.96
+"""Half of a 95 % interval in standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +163,8 @@ def fit_powers(rows: Sequence[NetworkEnergy]) -> Powers:
     classes = {
         name: Power(
             float(share * common),
-            max(0.0, float((share - _QUANTILE_95 * sd) * common)),
-            float((share + _QUANTILE_95 * sd) * common),
+            max(0.0, float((share - QUANTILE_95 * sd) * common)),
+            float((share + QUANTILE_95 * sd) * common),
         )
         for name, share, sd in zip(names, shares, sds, strict=True)
     }
