@@ -8,17 +8,20 @@
 FOLDER holds train/CLASS/*.jpg and test/CLASS/*.jpg; of CIFAR-10 for the table in results/. Writes
 results/cifar.csv, a row for each arm, budget and seed as soon as it is done; started again, it goes
 on where it was cut off, within a training too. What it needs for that is in --work. Measuring
-beside other work is rough: --judge measures every result again, beside the original, for longer.
+beside other work is rough: --judge measures every new result, beside the original, for longer.
 
 All arms of a seed start from the same trained weights (--epochs), and are trained for the same
 number of images after that (--after, in epochs): the short fine-tunes of the winner on the path
 count, and the long one takes the rest. What the search spends on losers is told beside it. Budgets
-are of the measured latency; an arm serves them one after the other, in one search. The arms:
+are of the measured latency; an arm serves them one after the other, in one search. With --shared,
+seeds above 0 start from the weights of seed 0 and keep its division of the images; what comes after
+is drawn anew. The arms:
 
     exhaustive     NetAdapt as in the paper: one group an iteration, every proposal fine-tuned
     rungs          the default: screened by loss, 4 of them tried, 2 fine-tuned
     rungs_repair   the same with importance output_error, and repaired after each cut
     several        all groups at once, by what each alone loses
+    several_one    the same, where only the leader after a tenth of the steps is fine-tuned
     knapsack       all groups at once, by Taylor importance per latency
     magnitude      one threshold on the norms of all groups
     uniform        one factor for all widths
@@ -33,6 +36,7 @@ are of the measured latency; an arm serves them one after the other, in one sear
 import argparse
 import csv
 import json
+import os
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -49,7 +53,8 @@ from netadapt import training
 from netadapt.adapt import adapt
 from netadapt.assembly import Assembly, Source, assemble
 from netadapt.cli.console import Console
-from netadapt.config import Recipe, RunConfig, Tuning
+from netadapt.config import Recipe, RunConfig, Rung, Tuning
+from netadapt.data import Task, load
 from netadapt.export import to_onnx
 from netadapt.models import restore, save_weights
 from netadapt.platforms import Workload, open_platform
@@ -74,6 +79,7 @@ SEARCHES: Mapping[str, Mapping[str, Any]] = {
     "rungs": {},
     "rungs_repair": {"importance": "output_error", "repair": True},
     "several": {"strategy": "several"},
+    "several_one": {"strategy": "several", "rungs": (Rung(4, 0.1), Rung(1, 1.0))},
     "knapsack": {"strategy": "knapsack", "importance": "taylor"},
     "magnitude": {"strategy": "magnitude"},
     "uniform": {"strategy": "uniform"},
@@ -84,6 +90,7 @@ WIDTHS = (0.375, 0.25, 0.125)
 ARMS = (*SEARCHES, *PRUNERS, "scratch", "multiplier")
 JUDGED = replace(DECIDING, precision=0.003, spread_s=30.0, time_limit_s=90.0)
 BATCH = 128
+FOLDER = "CIFAR_FOLDER"
 ALONE = Recipe(distill=False)
 """No arm has a teacher, so that it is the choice of widths and filters that is compared."""
 
@@ -100,6 +107,20 @@ class Setting:
     steps: int
     work: Path
     widths: Sequence[float] = WIDTHS
+    original_seed: int = 0
+
+    @property
+    def own(self) -> bool:
+        """Whether the original is this seed's own."""
+        return self.original_seed == self.seed
+
+    @property
+    def images(self) -> str:
+        """The data set, divided as the original's was."""
+        if self.own:
+            return self.data
+        os.environ[FOLDER] = self.data
+        return "cifar:divided_as_first"
 
     @property
     def folder(self) -> Path:
@@ -109,7 +130,7 @@ class Setting:
     @property
     def weights(self) -> Path:
         """Of the trained original."""
-        return self.folder / "original.safetensors"
+        return self.work / f"{self.model}-{self.original_seed}" / "original.safetensors"
 
     def config(self, budget: str, more: Mapping[str, Any]) -> RunConfig:
         """A run whose long fine-tune is a single step, since the script does that itself."""
@@ -118,7 +139,7 @@ class Setting:
             short=ALONE,
         )  # fmt: skip
         return RunConfig(
-            self.model, self.data, (parse_budget(budget),), model_args=MODELS[self.model],
+            self.model, self.images, (parse_budget(budget),), model_args=MODELS[self.model],
             weights=str(self.weights), tuning=tuning, seed=self.seed, **more,
         )  # fmt: skip
 
@@ -126,12 +147,14 @@ class Setting:
     def original(self) -> Assembly:
         """The trained original with its images; trains it the first time."""
         if not self.weights.is_file():
+            if not self.own:
+                raise SystemExit(f"{self.weights} is missing; run seed {self.original_seed} first.")
             self.folder.mkdir(parents=True, exist_ok=True)
             config = replace(self.config("50%", {}), weights=None)
             with Console() as console:
                 train(config, self.weights, notify=console)
         return assemble(
-            Source(self.model, MODELS[self.model], str(self.weights), data=self.data,
+            Source(self.model, MODELS[self.model], str(self.weights), data=self.images,
                    seed=self.seed)
         )  # fmt: skip
 
@@ -173,6 +196,11 @@ class Setting:
     def counted(self, epochs: float) -> float:
         """Images of so many epochs."""
         return epochs * len(self.original.data.train)
+
+
+def divided_as_first(input_size: int | None) -> Task:
+    """The images, divided into those to learn from and to choose by as seed 0 does it."""
+    return load(os.environ[FOLDER], input_size=input_size, seed=0)
 
 
 Row = dict[str, object]
@@ -299,7 +327,7 @@ def from_scratch(setting: Setting, budgets: Sequence[str]) -> Iterator[tuple[str
         if not steps:
             continue
         fresh = assemble(
-            Source(setting.model, MODELS[setting.model], data=setting.data, seed=setting.seed)
+            Source(setting.model, MODELS[setting.model], data=setting.images, seed=setting.seed)
         )
         sizes = steps[-1].sizes
         model = shrink(fresh.module, fresh.network, steps[-1].keep)
@@ -312,7 +340,7 @@ def multiplied(setting: Setting, budgets: Sequence[str]) -> Iterator[tuple[str, 
     """The model with smaller width multipliers, trained from new weights."""
     for budget in budgets:
         args = {**MODELS[setting.model], "width": float(budget.removeprefix("width "))}
-        found = assemble(Source(setting.model, args, data=setting.data, seed=setting.seed))
+        found = assemble(Source(setting.model, args, data=setting.images, seed=setting.seed))
         share = beside(setting, setting.onnx(found.module)).value
         row = _new(setting, found.module, f"multiplier/{args['width']}", share)
         yield budget, row | _counts(found, {})
@@ -341,9 +369,9 @@ def beside(setting: Setting, onnx: bytes, effort: Any = WHOLE) -> Ratio:
 
 
 COLUMNS = (
-    "model", "arm", "budget", "seed", "latency", "judged", "judged_half_width", "accuracy_before",
-    "accuracy", "epochs", "after", "path_trained", "long_trained", "search_trained",
-    "search_scored", "iterations", "macs", "params", "file",
+    "model", "arm", "budget", "seed", "original", "latency", "judged", "judged_half_width",
+    "accuracy_before", "accuracy", "epochs", "after", "path_trained", "long_trained",
+    "search_trained", "search_scored", "iterations", "macs", "params", "file",
 )  # fmt: skip
 
 
@@ -378,7 +406,8 @@ def run(setting: Setting, arms: Sequence[str], budgets: Sequence[str]) -> None:
             if budget in have:
                 continue
             told = {
-                **dict.fromkeys(COLUMNS, ""), **head, "budget": budget, **row,
+                **dict.fromkeys(COLUMNS, ""), **head, "original": setting.original_seed,
+                "budget": budget, **row,
                 "accuracy_before": f"{before:.4f}", "epochs": setting.epochs,
                 "after": setting.after,
             }  # fmt: skip
@@ -386,18 +415,20 @@ def run(setting: Setting, arms: Sequence[str], budgets: Sequence[str]) -> None:
             print(json.dumps(told), flush=True)
 
 
-def judge(rows: list[Row], settings: Sequence[Setting]) -> None:
-    """Measure every result again, at length."""
-    by_seed = {str(setting.seed): setting for setting in settings}
+def judge(rows: list[Row], setting: Setting) -> None:
+    """Measure every result of a model that was not measured so yet, at length."""
+    settings: dict[int, Setting] = {}
     for row in rows:
-        setting = by_seed.get(str(row["seed"]))
-        if setting is None or row["model"] != setting.model:
+        if row["model"] != setting.model or row["judged"]:
             continue
-        ratio = beside(setting, (setting.folder / str(row["file"])).read_bytes(), JUDGED)
+        original = int(str(row["original"]))
+        beside_it = settings.setdefault(original, replace(setting, original_seed=original))
+        onnx = (setting.work / f"{setting.model}-{row['seed']}" / str(row["file"])).read_bytes()
+        ratio = beside(beside_it, onnx, JUDGED)
         row["judged"] = f"{ratio.value:.4f}"
         row["judged_half_width"] = f"{ratio.value * (ratio.uncertainty or 0.0):.4f}"
         write_csv(TARGET, rows, sys.argv)
-        print(row["arm"], row["budget"], row["judged"], flush=True)
+        print(row["arm"], row["budget"], row["seed"], row["judged"], flush=True)
 
 
 def plot(rows: Sequence[Row], model: str, path: Path) -> None:
@@ -453,15 +484,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=100, help="of a short fine-tune")
     parser.add_argument("--widths", type=float, nargs="+", default=WIDTHS, help="of multiplier")
     parser.add_argument("--work", type=Path, default=Path("runs/cifar"))
-    parser.add_argument("--judge", action="store_true", help="measure what is there anew")
+    parser.add_argument("--shared", action="store_true", help="seed 0's original for all seeds")
+    parser.add_argument("--judge", action="store_true", help="measure what is new at length")
     args = parser.parse_args()
     settings = [
         Setting(args.model, args.data, seed, args.epochs, args.after, args.steps, args.work,
-                args.widths)
+                args.widths, 0 if args.shared else seed)
         for seed in args.seeds
     ]  # fmt: skip
     if args.judge:
-        judge(known(), settings)
+        judge(known(), settings[0])
     else:
         budgets = sorted(args.budgets, key=lambda text: -parse_budget(text).value)
         for setting in settings:
