@@ -12,7 +12,7 @@ from netadapt.platforms.measurement import Measurement
 from netadapt.runs import Outcome, Phase, Run, Step, StepCost, read_journal, steps_of
 from netadapt.runs.events import Started, Tried, Warned
 from netadapt.search.budgets import Bound, Meter
-from netadapt.search.loop import Space, check_reachable, search
+from netadapt.search.loop import AIM, Space, aims, check_reachable, search
 from netadapt.search.pricing import Loads, Scale
 from netadapt.search.race import Race
 from netadapt.search.schedule import Schedule
@@ -587,3 +587,20 @@ def test_where_nothing_measures_faster_the_smallest_is_taken_and_the_search_goes
     assert run.steps[1].name in second_best
     assert run.steps[1].measured["latency"] > FULL
     assert run.steps[-1].measured["latency"] <= 0.98 * FULL
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_a_limit_that_is_measured_with_noise_is_aimed_at_from_a_little_below(rounds):
+    bounds = (Bound(LATENCY, 0.5, 1.0), Bound(COUNT, 500.0, 1000.0))
+    space = Space(NET, bounds, one_group.propose, Schedule(), rounds=rounds)
+    costs = {"phone:latency": MACS, "macs": MACS}
+
+    def targets(spread, uncertainty=None):
+        near = StepCost(0.501, 0.501, 0.5, spread, uncertainty)
+        counted = StepCost(501.0, 501.0, 500.0, spread)
+        step = Step(3, "", {}, {"phone:latency": near, "macs": counted}, accuracy=0.5)
+        return {key: aim.target for key, aim in aims(step, space, costs).items()}
+
+    assert targets(0.0) == pytest.approx({"phone:latency": 0.5, "macs": 500.0})
+    noisy = {"phone:latency": 0.5 * AIM, "macs": 500.0}
+    assert targets(0.02) == targets(0.0, 0.005) == pytest.approx(noisy)

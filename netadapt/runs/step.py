@@ -28,6 +28,11 @@ class StepCost:
     final: bool = False
 
     @property
+    def noisy(self) -> bool:
+        """Whether the same network costs something else each time it is measured."""
+        return self.spread > 0 or bool(self.uncertainty)
+
+    @property
     def highest(self) -> float:
         """The upper end of the interval of what was measured."""
         return self.measured * (1 + (self.uncertainty or 0.0))
