@@ -20,8 +20,8 @@ is drawn anew. The arms:
     exhaustive     NetAdapt as in the paper: one group an iteration, every proposal fine-tuned
     rungs          the default: screened by loss, 4 of them tried, 2 fine-tuned
     rungs_repair   the same with importance output_error, and repaired after each cut
-    several        all groups at once, by what each alone loses
-    several_one    the same, where only the leader after a tenth of the steps is fine-tuned
+    several        all groups at once, by what each alone loses; the leader after a tenth is tuned
+    several_two    the same, with the first two tuned to the end
     knapsack       all groups at once, by Taylor importance per latency
     magnitude      one threshold on the norms of all groups
     uniform        one factor for all widths
@@ -53,7 +53,7 @@ from netadapt import training
 from netadapt.adapt import adapt
 from netadapt.assembly import Assembly, Source, assemble
 from netadapt.cli.console import Console
-from netadapt.config import Recipe, RunConfig, Rung, Tuning
+from netadapt.config import RUNGS, Recipe, RunConfig, Tuning
 from netadapt.data import Task, load
 from netadapt.export import to_onnx
 from netadapt.models import restore, save_weights
@@ -79,7 +79,7 @@ SEARCHES: Mapping[str, Mapping[str, Any]] = {
     "rungs": {},
     "rungs_repair": {"importance": "output_error", "repair": True},
     "several": {"strategy": "several"},
-    "several_one": {"strategy": "several", "rungs": (Rung(4, 0.1), Rung(1, 1.0))},
+    "several_two": {"strategy": "several", "rungs": RUNGS},
     "knapsack": {"strategy": "knapsack", "importance": "taylor"},
     "magnitude": {"strategy": "magnitude"},
     "uniform": {"strategy": "uniform"},

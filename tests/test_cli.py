@@ -374,7 +374,7 @@ def test_the_help_tells_the_defaults_that_hold(capsys):
         ("Epochs of training from scratch.", tuning.train_epochs),
         ("Highest learning rate.", long),
         ("Images per step.", tuning.recipe.batch_size),
-        ("all of it.", ",".join(map(str, config.rungs))),
+        ("all of it.", ",".join(map(str, config.chosen_rungs))),
         ("Its learning rate.", short),
         ("fine-tune at the end.", tuning.long_epochs),
         ("two epochs, at most", SHORT_LIMIT),

@@ -1,5 +1,7 @@
 """Rungs: how the candidates of an iteration are thinned out."""
 
+from dataclasses import replace
+
 import pytest
 
 from netadapt.config import RUNGS, RunConfig, Rung, check, read_config
@@ -54,6 +56,16 @@ def test_rungs_out_of_order_are_a_fault(rungs, fault):
     assert text.startswith(fault)
     config = RunConfig("m", "d", (parse_budget("60%"),), rungs=rungs)
     assert [f.setting for f in check(config)] == ["rungs"]
+
+
+def test_rungs_that_nobody_asked_for_suit_the_strategy():
+    config = RunConfig("m", "d", (parse_budget("60%"),), strategy="several")
+    assert config.ladder == (Rung(4, 0.1), Rung(1))
+    assert replace(config, strategy="one_group").ladder == RUNGS
+    assert replace(config, rungs=RUNGS).ladder == RUNGS
+    told = RunConfig.from_json(config.result_json())
+    assert told.ladder == config.ladder
+    assert not list(check(replace(told, finalists=3)))
 
 
 @pytest.mark.parametrize("value", ["5:20%,1:100%", ["5:20%", "1:100%"]])

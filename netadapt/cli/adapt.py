@@ -136,7 +136,8 @@ M:F        your own function F of module M
     "--rungs",
     metavar="RUNGS",
     help="How proposals are thinned out: after screening, the best 4 do a tenth of the short "
-    "fine-tune, and the best 2 of them all of it.  [default: 4:10%,2:100%]",
+    "fine-tune, and the best 2 of them all of it.  [default: 4:10%,2:100%; for strategy several "
+    "4:10%,1:100%]",
 )
 @click.option(
     "--finalists",

@@ -10,7 +10,7 @@ from typing import Any
 
 from netadapt.config.kinds import of_wrong_kind
 from netadapt.config.run import RunConfig
-from netadapt.config.rungs import RUNGS, faults_of
+from netadapt.config.rungs import faults_of, usual_rungs
 from netadapt.config.workers import parse_workers
 from netadapt.errors import Fault, SettingsError, UsageError, nearest
 from netadapt.units import RESOURCES, Budget
@@ -197,13 +197,13 @@ def _budget(budget: Budget, devices: Mapping[str, str]) -> Iterator[str]:
 
 
 def _rungs(config: RunConfig) -> Iterator[Fault]:
-    if not config.rungs:
+    if not config.chosen_rungs:
         yield Fault(
             "rungs", "is empty; to fine-tune every proposal to the end, set finalists to 0."
         )
-    for text in faults_of(config.rungs):
+    for text in faults_of(config.chosen_rungs):
         yield Fault("rungs", text)
-    if config.finalists is not None and config.rungs != RUNGS:
+    if config.finalists is not None and config.chosen_rungs != usual_rungs(config.strategy):
         yield Fault("rungs", "and finalists exclude each other; give one of them.")
     if config.screening not in SCREENINGS:
         yield Fault("screening", _no_choice(config.screening, SCREENINGS))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from netadapt.config.recipe import Recipe, Tuning
-from netadapt.config.rungs import RUNGS, Rung
+from netadapt.config.rungs import Rung, usual_rungs
 from netadapt.config.workers import parse_workers
 from netadapt.search.schedule import Schedule
 from netadapt.units import Budget
@@ -80,6 +80,7 @@ class RunConfig:
         multiple: widths become multiples of it; 0 takes the device's block.
         rungs: how the proposals of an iteration are thinned out, such as ``4:10%`` and ``2:100%``:
             the best 4 after screening do a tenth of the short fine-tune, the best 2 of them all.
+            ``None`` takes those that suit the strategy.
         finalists: how many screened proposals are fine-tuned to the end, in place of rungs; 0 for
             all, unscreened, as the paper does. ``None`` takes the rungs.
         inexact: whether groups may shrink of which a channel takes part in what the others compute,
@@ -107,7 +108,7 @@ class RunConfig:
     repair: bool = False
     schedule: Schedule = field(default_factory=Schedule)
     multiple: int = 0
-    rungs: tuple[Rung, ...] = RUNGS
+    rungs: tuple[Rung, ...] | None = None
     finalists: int | None = None
     inexact: bool = True
     tuning: Tuning = field(default_factory=Tuning)
@@ -118,7 +119,8 @@ class RunConfig:
     def to_json(self) -> dict[str, Any]:
         """All settings as plain JSON values."""
         values = asdict(self)
-        values["budgets"], values["rungs"] = list(values["budgets"]), list(values["rungs"])
+        values["budgets"] = list(values["budgets"])
+        values["rungs"] = None if self.rungs is None else list(values["rungs"])
         values["table"] = str(self.table) if self.table else None
         values["after"] = str(self.after) if self.after else None
         return values
@@ -126,6 +128,7 @@ class RunConfig:
     def result_json(self) -> dict[str, Any]:
         """What decides the result, as plain JSON values; a run continues where this is equal."""
         values = self.to_json()
+        values["rungs"] = [asdict(rung) for rung in self.chosen_rungs]
         del values["execution"], values["after"]  # where a run lies decides nothing
         if self.limit is None:
             del values["limit"]  # runs that began before there was one go on
@@ -148,7 +151,9 @@ class RunConfig:
             "table": Path(values["table"]) if values["table"] else None,
             "after": Path(values["after"]) if values.get("after") else None,
             "schedule": Schedule(**values["schedule"]),
-            "rungs": tuple(Rung(**rung) for rung in values["rungs"]),
+            "rungs": None
+            if values["rungs"] is None
+            else tuple(Rung(**rung) for rung in values["rungs"]),
             "tuning": Tuning(
                 **{
                     **tuning,
@@ -166,10 +171,15 @@ class RunConfig:
         return replace(self, tuning=tuning, execution=execution)
 
     @property
+    def chosen_rungs(self) -> tuple[Rung, ...]:
+        """Those that were asked for, or that suit the strategy."""
+        return usual_rungs(self.strategy) if self.rungs is None else self.rungs
+
+    @property
     def ladder(self) -> tuple[Rung, ...]:
         """The rungs that hold; none where every proposal is fine-tuned to the end."""
         if self.finalists is None:
-            return self.rungs
+            return self.chosen_rungs
         return (Rung(self.finalists),) if self.finalists else ()
 
     @property
