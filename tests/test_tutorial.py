@@ -10,6 +10,7 @@ from netadapt.cli import main
 
 DOCS = Path(__file__).parent.parent / "docs"
 LESS_WORK = {
+    "mobilenet_v1 -a width=0.25": "tests.examples:small_net",
     "--epochs 15": "--epochs 0.2",
     "--long-epochs 5": "--long-epochs 0.2 --short-steps 1 --finalists 1 --on synthetic: "
     "--initial-reduction 100%",
