@@ -1,0 +1,354 @@
+"""The arms of cifar.py: ways of shrinking a network to the same latency, and what each comes to.
+
+    exhaustive     NetAdapt as in the paper: one group an iteration, every proposal fine-tuned
+    rungs          the default: screened by loss, 4 of them tried, 2 fine-tuned
+    rungs_repair   the same with importance output_error, and repaired after each cut
+    several        all groups at once, by what each alone loses; the leader after a tenth is tuned
+    several_two    the same, with the first two tuned to the end
+    knapsack       all groups at once, by Taylor importance per latency
+    magnitude      one threshold on the norms of all groups
+    uniform        one factor for all widths
+    random         random widths
+    tp_global      Torch-Pruning's magnitude pruner, one threshold for all groups, brought to the
+                   same measured latency
+    tp_local       the same, one share of every group
+    scratch        the widths that rungs found, trained from new weights for all the epochs
+    multiplier     the model with a smaller width multiplier, likewise; its latency is what it is
+
+All but the last two start from the same trained weights.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from netadapt import training
+from netadapt.adapt import adapt
+from netadapt.assembly import Assembly, Source, assemble
+from netadapt.cli.console import Console
+from netadapt.config import RUNGS, Recipe, RunConfig, Tuning
+from netadapt.data import Task, load
+from netadapt.export import to_onnx
+from netadapt.models import restore, save_weights
+from netadapt.platforms import Workload, open_platform
+from netadapt.platforms.measurement import Ratio
+from netadapt.pruning.surgery import shrink
+from netadapt.runs import Step, last, read_journal, steps_of
+from netadapt.runs.events import Finished
+from netadapt.runs.works import works
+from netadapt.search.fleet import WHOLE
+from netadapt.tracing import trace
+from netadapt.train import train
+from netadapt.units import parse_budget
+
+MODELS: Mapping[str, Mapping[str, Any]] = {
+    "mobilenet_v1": {"width": 0.5, "stem": "cifar"},
+    "mobilenet_v2": {},
+    "resnet18": {},
+}
+SEARCHES: Mapping[str, Mapping[str, Any]] = {
+    "exhaustive": {"finalists": 0},
+    "rungs": {},
+    "rungs_repair": {"importance": "output_error", "repair": True},
+    "several": {"strategy": "several"},
+    "several_two": {"strategy": "several", "rungs": RUNGS},
+    "knapsack": {"strategy": "knapsack", "importance": "taylor"},
+    "magnitude": {"strategy": "magnitude"},
+    "uniform": {"strategy": "uniform"},
+    "random": {"strategy": "random"},
+}
+PRUNERS = {"tp_global": True, "tp_local": False}
+WIDTHS = (0.375, 0.25, 0.125)
+ARMS = (*SEARCHES, *PRUNERS, "scratch", "multiplier")
+BATCH = 128
+FOLDER = "CIFAR_FOLDER"
+ALONE = Recipe(distill=False)
+"""No arm has a teacher, so that it is the choice of widths and filters that is compared."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all arms of one model and seed share."""
+
+    model: str
+    data: str
+    seed: int
+    epochs: float
+    after: float
+    steps: int
+    work: Path
+    widths: Sequence[float] = WIDTHS
+    original_seed: int = 0
+
+    @property
+    def own(self) -> bool:
+        """Whether the original is this seed's own."""
+        return self.original_seed == self.seed
+
+    @property
+    def images(self) -> str:
+        """The data set, divided as the original's was."""
+        if self.own:
+            return self.data
+        os.environ[FOLDER] = self.data
+        return "cifar_arms:divided_as_first"
+
+    @property
+    def folder(self) -> Path:
+        """Where it keeps what it needs to go on."""
+        return self.work / f"{self.model}-{self.seed}"
+
+    @property
+    def weights(self) -> Path:
+        """Of the trained original."""
+        return self.work / f"{self.model}-{self.original_seed}" / "original.safetensors"
+
+    def config(self, budget: str, more: Mapping[str, Any]) -> RunConfig:
+        """A run whose long fine-tune is a single step, since the script does that itself."""
+        tuning = Tuning(
+            short_steps=self.steps, train_epochs=self.epochs, long_epochs=1e-6, recipe=ALONE,
+            short=ALONE,
+        )  # fmt: skip
+        return RunConfig(
+            self.model, self.images, (parse_budget(budget),), model_args=MODELS[self.model],
+            weights=str(self.weights), tuning=tuning, seed=self.seed, **more,
+        )  # fmt: skip
+
+    @cached_property
+    def original(self) -> Assembly:
+        """The trained original with its images; trains it the first time."""
+        if not self.weights.is_file():
+            if not self.own:
+                raise SystemExit(f"{self.weights} is missing; run seed {self.original_seed} first.")
+            self.folder.mkdir(parents=True, exist_ok=True)
+            config = replace(self.config("50%", {}), weights=None)
+            with Console() as console:
+                train(config, self.weights, notify=console)
+        return assemble(
+            Source(self.model, MODELS[self.model], str(self.weights), data=self.images,
+                   seed=self.seed)
+        )  # fmt: skip
+
+    @cached_property
+    def accuracy(self) -> float:
+        """Of the original, on test images."""
+        return training.accuracy(self.original.module, self.original.data, "test")
+
+    def trained(self, model: nn.Module, name: str, images: float, *, new: bool = False) -> float:
+        """The test accuracy after training on so many images; goes on where it was cut off.
+
+        Args:
+            model: pruned; or with new weights, which are trained as the original was.
+            name: of its files.
+            images: as many as batches hold.
+            new: which of both.
+        """
+        place, done = self.folder / f"{name}.partial", self.folder / f"{name}.safetensors"
+        done.parent.mkdir(parents=True, exist_ok=True)
+        task = self.original.data
+        tuning = Tuning().suited(task.pixels)
+        if done.is_file():
+            restore(model, done)
+        else:
+            course = training.Course(
+                tuning.recipe if new else tuning.long, steps=max(1, round(images / BATCH)),
+                seed=self.seed + 1, checkpoint=training.Checkpoint(place, 300.0),
+            )  # fmt: skip
+            training.fine_tune(model, task, course)
+            save_weights(model, done)
+            place.unlink(missing_ok=True)
+        done.with_suffix(".onnx").write_bytes(self.onnx(model))
+        return training.accuracy(model, task, "test")
+
+    def onnx(self, model: nn.Module) -> bytes:
+        """A network as it is measured."""
+        return to_onnx(model, self.original.spec.input_shape)
+
+    def counted(self, epochs: float) -> float:
+        """Images of so many epochs."""
+        return epochs * len(self.original.data.train)
+
+
+def divided_as_first(input_size: int | None) -> Task:
+    """The images, divided into those to learn from and to choose by as seed 0 does it."""
+    return load(os.environ[FOLDER], input_size=input_size, seed=0)
+
+
+Row = dict[str, object]
+
+
+def searched(setting: Setting, arm: str, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    """What each budget comes to, of an arm that is a search."""
+    spent, after = [0, 0], None
+    for budget in budgets:
+        folder = setting.folder / arm / budget.rstrip("%")
+        config = replace(setting.config(budget, SEARCHES[arm]), after=after)
+        with Console() as console:
+            adapt(config, folder, notify=console)
+        after, records = folder, read_journal(folder)
+        for work in (work for record in records for work in works(record.event)):
+            if work.name in ("screening", "tuning"):
+                spent[0], spent[1] = spent[0] + work.images, spent[1] + work.scored
+        yield (
+            budget,
+            _result(setting, folder, steps_of(records)[-1])
+            | {
+                "search_trained": spent[0],
+                "search_scored": spent[1],
+            },
+        )
+
+
+def _result(setting: Setting, folder: Path, step: Step) -> Row:
+    """A search's last network after the rest of the training."""
+    finished = last(read_journal(folder), Finished)
+    assert finished is not None
+    subject = setting.original
+    model = shrink(subject.module, subject.network, step.keep)
+    restore(model, folder / "weights" / f"{step.weights}.safetensors")
+    path = step.iteration * setting.steps * BATCH
+    rest = max(0.0, setting.counted(setting.after) - path)
+    name = f"{folder.parent.name}/{folder.name}-trained"
+    cost = finished.after.costs["latency"] / finished.before.costs["latency"]
+    return {
+        "latency": f"{cost:.4f}",
+        "accuracy": f"{setting.trained(model, name, rest):.4f}",
+        "path_trained": path,
+        "long_trained": round(rest),
+        "iterations": step.iteration,
+        "file": f"{name}.onnx",
+        **_counts(subject, step.sizes),
+    }
+
+
+def _counts(subject: Assembly, sizes: Mapping[str, int]) -> Row:
+    network = subject.network
+    return {"macs": network.macs(sizes), "params": network.params(sizes)}
+
+
+def pruned(setting: Setting, arm: str, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    """What Torch-Pruning's pruner comes to, brought to each budget by the share that it removes."""
+    for budget in budgets:
+        limit = parse_budget(budget).value
+        chosen = _bisected(
+            lambda share: _by_torch_pruning(setting, share, whole=PRUNERS[arm]), setting, limit
+        )
+        name = f"{arm}/{budget.rstrip('%')}-trained"
+        images = setting.counted(setting.after)
+        counted = trace(chosen[0], setting.original.spec.input_shape)
+        yield (
+            budget,
+            {
+                "latency": f"{chosen[1]:.4f}",
+                "accuracy": f"{setting.trained(chosen[0], name, images):.4f}",
+                "path_trained": 0,
+                "long_trained": round(images),
+                "iterations": 1,
+                "file": f"{name}.onnx",
+                "macs": counted.macs({}),
+                "params": counted.params({}),
+                "search_trained": 0,
+                "search_scored": 0,
+            },
+        )
+
+
+def _bisected(
+    build: Callable[[float], nn.Module], setting: Setting, limit: float
+) -> tuple[nn.Module, float]:
+    """The largest of ten networks that is measured within a limit, and its share of the latency."""
+    low, high = 0.0, 0.98
+    best: tuple[nn.Module, float] | None = None
+    for _ in range(10):
+        share = (low + high) / 2
+        model = build(share)
+        cost = beside(setting, setting.onnx(model)).value
+        if cost <= limit:
+            high = share
+            best = (model, cost) if best is None or cost > best[1] else best
+        else:
+            low = share
+    if best is None:
+        raise SystemExit(f"No share reaches {limit:.0%} of the latency.")
+    return best
+
+
+def _by_torch_pruning(setting: Setting, share: float, *, whole: bool) -> nn.Module:
+    """Its magnitude pruner with a share removed of all channels, or of each group's, by eights."""
+    import torch_pruning
+
+    subject = setting.original
+    model = shrink(subject.module, subject.network, {})  # a copy
+    classifier = [m for m in model.modules() if isinstance(m, nn.Linear)][-1]
+    pruner = torch_pruning.pruner.MagnitudePruner(
+        model, (torch.zeros(1, *subject.spec.input_shape),),
+        torch_pruning.importance.MagnitudeImportance(p=2), pruning_ratio=share,
+        global_pruning=whole, round_to=8, ignored_layers=[classifier],
+    )  # fmt: skip
+    pruner.step()
+    return model
+
+
+def from_scratch(setting: Setting, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    """The widths that rungs found, trained from new weights."""
+    subject = setting.original
+    for budget in budgets:
+        folder = setting.folder / "rungs" / budget.rstrip("%")
+        steps = steps_of(read_journal(folder))
+        if not steps:
+            continue
+        fresh = assemble(
+            Source(setting.model, MODELS[setting.model], data=setting.images, seed=setting.seed)
+        )
+        sizes = steps[-1].sizes
+        model = shrink(fresh.module, fresh.network, steps[-1].keep)
+        share = steps[-1].measured["latency"] / steps[0].measured["latency"]
+        row = _new(setting, model, f"scratch/{budget.rstrip('%')}", share)
+        yield budget, row | _counts(subject, sizes)
+
+
+def multiplied(setting: Setting, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    """The model with smaller width multipliers, trained from new weights."""
+    for budget in budgets:
+        args = {**MODELS[setting.model], "width": float(budget.removeprefix("width "))}
+        found = assemble(Source(setting.model, args, data=setting.images, seed=setting.seed))
+        share = beside(setting, setting.onnx(found.module)).value
+        row = _new(setting, found.module, f"multiplier/{args['width']}", share)
+        yield budget, row | _counts(found, {})
+
+
+def _new(setting: Setting, model: nn.Module, name: str, share: float) -> Row:
+    images = setting.counted(setting.epochs + setting.after)
+    return {
+        "latency": f"{share:.4f}",
+        "accuracy": f"{setting.trained(model, name, images, new=True):.4f}",
+        "path_trained": 0, "long_trained": round(images), "iterations": 0,
+        "file": f"{name}.onnx", "search_trained": 0, "search_scored": 0,
+    }  # fmt: skip
+
+
+def beside(setting: Setting, onnx: bytes, effort: Any = WHOLE) -> Ratio:
+    """What a network takes over what the original does."""
+    works_on = [
+        Workload("result", onnx, ()),
+        Workload("original", setting.onnx(setting.original.module), ()),
+    ]
+    small, large = (
+        r["latency"] for r in open_platform("ort:cpu").measure_networks(works_on, effort)
+    )
+    return Ratio.of(small, large)
+
+
+def results(setting: Setting, arm: str, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:
+    """What an arm comes to, budget by budget."""
+    if arm in SEARCHES:
+        return searched(setting, arm, budgets)
+    if arm in PRUNERS:
+        return pruned(setting, arm, budgets)
+    return (from_scratch if arm == "scratch" else multiplied)(setting, budgets)
