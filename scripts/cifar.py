@@ -40,6 +40,17 @@ COLUMNS = (
     "accuracy_before", "accuracy", "epochs", "after", "path_trained", "long_trained",
     "search_trained", "search_scored", "iterations", "macs", "params", "file",
 )  # fmt: skip
+LABELS = {
+    "exhaustive": "one_group, exhaustive",
+    "rungs": "one_group, rungs (default)",
+    "rungs_repair": "one_group, rungs, repair",
+    "several_two": "several, two finalists",
+    "tp_global": "Torch-Pruning, global",
+    "tp_local": "Torch-Pruning, local",
+    "scratch": "widths of rungs, new weights",
+    "multiplier": "width multiplier, new weights",
+}
+"""Of arms whose names do not tell."""
 
 
 def known() -> list[Row]:
@@ -101,7 +112,8 @@ def plot(rows: Sequence[Row], model: str, path: Path) -> None:
         xs, ys, spreads = zip(*points_of([r for r in chosen if r["arm"] == arm]), strict=True)
         axes.errorbar(
             xs, ys, yerr=spreads if any(spreads) else None, marker="osD^v<>pP*Xh"[number % 12],
-            color=f"C{number % 10}", label=arm, capsize=2, linewidth=1.2, markersize=6,
+            color=f"C{number % 10}", label=LABELS.get(arm, arm), capsize=2,
+            linewidth=1.2, markersize=6,
         )  # fmt: skip
         if arm not in ("scratch", "multiplier"):  # which start from new weights
             axes.plot(
