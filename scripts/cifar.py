@@ -45,6 +45,8 @@ LABELS = {
     "rungs": "one_group, rungs (default)",
     "rungs_repair": "one_group, rungs, repair",
     "several_two": "several, two finalists",
+    "several_taylor": "several, taylor",
+    "knapsack": "knapsack, taylor",
     "tp_global": "Torch-Pruning, global",
     "tp_local": "Torch-Pruning, local",
     "scratch": "widths of rungs, new weights",

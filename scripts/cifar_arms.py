@@ -4,7 +4,8 @@
     rungs          the default: screened by loss, 4 of them tried, 2 fine-tuned
     rungs_repair   the same with importance output_error, and repaired after each cut
     several        all groups at once, by what each alone loses; the leader after a tenth is tuned
-    several_two    the same, with the first two tuned to the end
+    several_two    several, with the first two tuned to the end
+    several_taylor several, with Taylor importance
     knapsack       all groups at once, by Taylor importance per latency
     magnitude      one threshold on the norms of all groups
     uniform        one factor for all widths
@@ -58,6 +59,7 @@ SEARCHES: Mapping[str, Mapping[str, Any]] = {
     "rungs_repair": {"importance": "output_error", "repair": True},
     "several": {"strategy": "several"},
     "several_two": {"strategy": "several", "rungs": RUNGS},
+    "several_taylor": {"strategy": "several", "importance": "taylor"},
     "knapsack": {"strategy": "knapsack", "importance": "taylor"},
     "magnitude": {"strategy": "magnitude"},
     "uniform": {"strategy": "uniform"},
