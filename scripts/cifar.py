@@ -46,6 +46,7 @@ LABELS = {
     "rungs_repair": "one_group, rungs, repair",
     "several_two": "several, two finalists",
     "several_taylor": "several, taylor",
+    "several_error": "several, output error",
     "knapsack": "knapsack, taylor",
     "tp_global": "Torch-Pruning, global",
     "tp_local": "Torch-Pruning, local",

@@ -6,6 +6,7 @@
     several        all groups at once, by what each alone loses; the leader after a tenth is tuned
     several_two    several, with the first two tuned to the end
     several_taylor several, with Taylor importance
+    several_error  several, with importance output_error
     knapsack       all groups at once, by Taylor importance per latency
     magnitude      one threshold on the norms of all groups
     uniform        one factor for all widths
@@ -60,6 +61,7 @@ SEARCHES: Mapping[str, Mapping[str, Any]] = {
     "several": {"strategy": "several"},
     "several_two": {"strategy": "several", "rungs": RUNGS},
     "several_taylor": {"strategy": "several", "importance": "taylor"},
+    "several_error": {"strategy": "several", "importance": "output_error"},
     "knapsack": {"strategy": "knapsack", "importance": "taylor"},
     "magnitude": {"strategy": "magnitude"},
     "uniform": {"strategy": "uniform"},
