@@ -7,7 +7,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,7 @@ from netadapt.search.budgets import Bound, Meter, bounds, meters
 from netadapt.search.fleet import Device, Fleet, check_sources, scored_as
 from netadapt.search.loop import Space, check_reachable, search
 from netadapt.search.selection import SELECTIONS
-from netadapt.search.strategies import STRATEGIES
+from netadapt.search.strategies import COMPARING, STRATEGIES
 from netadapt.space import (
     asked_of,
     check_finalists,
@@ -183,6 +183,10 @@ def opened(config: RunConfig) -> tuple[RunConfig, Assembly, tuple[Device, ...]]:
     """
     subject = open_subject(config)
     config = config.suited(subject.data.pixels)
+    if config.importance is None:
+        across = config.strategy in COMPARING
+        told = across and training.has_gradients(subject.module, subject.data)
+        config = replace(config, importance="taylor" if told else "l2")
     devices = open_devices(config, subject)
     asked = meters(config.budgets, list(config.devices))
     check_sources(asked, devices, subject.network.at({}))
@@ -202,7 +206,8 @@ def open_subject(config: RunConfig) -> Assembly:
         ("selection", config.selection, SELECTIONS),
         ("importance", config.importance, IMPORTANCES),
     ):
-        lookup(what, name, registry)
+        if name is not None:
+            lookup(what, name, registry)
     subject = assemble(
         Source(
             config.model,

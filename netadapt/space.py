@@ -185,6 +185,7 @@ def job_of(config: RunConfig, subject: Assembly, devices: Sequence[Device], run:
     tuning, info = config.tuning, scored_as(devices)
     for recipe in (tuning.recipe, tuning.short):
         training_on(info, subject.module, recipe, config.seed)  # refuse before hours are spent
+    assert config.importance is not None  # chosen before there is a run
     taught = training.distils(tuning.short, subject.module, subject.data)
     return Job(
         model=subject.spec.to_json(),

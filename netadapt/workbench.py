@@ -59,6 +59,7 @@ def rehearse(config: RunConfig, subject: Assembly, folder: Path, *, fresh: bool)
     training.rehearse(subject.module, subject.data, tuning.recipe, trainer=trainer)
     for recipe in (tuning.recipe, tuning.short):
         training.distils(recipe, subject.module, subject.data)
+    assert config.importance is not None  # chosen when the model was opened
     images = Samples(subject.data, batches=1, seed=config.seed, trainer=trainer)
     Scoring(subject.module, subject.network, images).scores(config.importance)
 

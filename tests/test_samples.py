@@ -1,10 +1,17 @@
 """What a few training images tell of a network leaves the network as it was."""
 
+from dataclasses import replace
+
+import pytest
 import torch
 import torch.nn.functional as F
 
+from netadapt.adapt import opened
+from netadapt.config import RunConfig
 from netadapt.tracing import trace
 from netadapt.training.samples import Samples, gradients, moments
+from netadapt.units import parse_budget
+from tests import examples
 from tests.examples import small_net, stripes
 
 
@@ -38,3 +45,26 @@ def test_moments_are_means_over_images_whatever_the_batches():
     assert one.keys() == many.keys() != set()
     for layer, moment in one.items():
         torch.testing.assert_close(moment.products, many[layer].products, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "loss", "importance"),
+    [
+        ("one_group", F.cross_entropy, "l2"),
+        ("knapsack", F.cross_entropy, "taylor"),
+        ("knapsack", lambda outputs, targets: outputs["trained"], "l2"),
+        ("knapsack", lambda outputs, targets: outputs.sum().detach(), "l2"),
+    ],
+)
+def test_an_importance_that_nobody_asked_for_suits_strategy_and_loss(
+    monkeypatch, strategy, loss, importance
+):
+    monkeypatch.setattr(examples, "stripes", lambda: replace(stripes(), loss=loss))
+    config = RunConfig(
+        "tests.examples:small_net", "tests.examples:stripes", (parse_budget("70%"),),
+        devices={"paper": "synthetic:"}, strategy=strategy,
+    )  # fmt: skip
+    chosen = opened(config)[0]
+    assert chosen.importance == importance
+    assert opened(replace(config, importance="bn_scale"))[0].importance == "bn_scale"
+    assert RunConfig.from_json(chosen.result_json()).importance == importance

@@ -117,7 +117,8 @@ M:F        your own function F of module M
 )
 @click.option(
     "--importance",
-    help="Which channels to keep: l2, bn_scale, taylor, output_error or random.  [default: l2]",
+    help="Which channels to keep: l2, bn_scale, taylor, output_error or random.  [default: l2; for "
+    "strategy knapsack taylor]",
 )
 @click.option(
     "--repair/--no-repair",

@@ -73,7 +73,9 @@ class RunConfig:
             is neither accuracy nor loss, it decides at every rung.
         screening_error: chance per iteration that one of the best by their loss is taken for one
             that is no better than others because not all images were scored; 0 scores all.
-        importance: which channels are kept, by name or as ``package.module:callable``.
+        importance: which channels are kept, by name or as ``package.module:callable``. ``None``
+            takes ``l2``; of strategy ``knapsack`` ``taylor``, where the loss has a gradient at
+            inference.
         repair: whether, after a cut, the layers that read the channels which went take what they
             lack from those that stayed, by least squares on training images.
         schedule: reductions per iteration.
@@ -104,7 +106,7 @@ class RunConfig:
     selection: str = "accuracy"
     screening: str = "loss"
     screening_error: float = 0.05
-    importance: str = "l2"
+    importance: str | None = None
     repair: bool = False
     schedule: Schedule = field(default_factory=Schedule)
     multiple: int = 0

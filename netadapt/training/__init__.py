@@ -6,6 +6,7 @@ from netadapt.training.distillation import distils, obstacle
 from netadapt.training.loops import Course, Progress, TrainResult, fine_tune
 from netadapt.training.placement import open_trainer, placed
 from netadapt.training.rehearsal import rehearse
+from netadapt.training.samples import has_gradients
 from netadapt.training.scoring import Score, accuracy, score
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "accuracy",
     "distils",
     "fine_tune",
+    "has_gradients",
     "obstacle",
     "open_trainer",
     "placed",

@@ -58,6 +58,18 @@ def gradients(model: nn.Module, samples: Samples) -> Iterator[dict[str, Tensor]]
             yield {n: grad for n, grad in zip(trained, found, strict=True) if grad is not None}
 
 
+def has_gradients(model: nn.Module, task: Task) -> bool:
+    """Whether a task's loss can be differentiated by the weights as the network is at inference.
+
+    It cannot where it takes what the model gives in training mode alone.
+    """
+    try:
+        found = next(gradients(model, Samples(task, batches=1, batch_size=2)), {})
+    except Exception:  # of the user's own loss, which may raise anything
+        return False
+    return bool(found) and all(bool(gradient.isfinite().all()) for gradient in found.values())
+
+
 def moments(model: nn.Module, network: Network, samples: Samples) -> dict[str, Moment]:
     """What layers read of the sample images, see :func:`netadapt.pruning.moments.watching`."""
     with (

@@ -40,4 +40,16 @@ ROUNDS: dict[str, int] = dict.fromkeys(("several", "knapsack", "magnitude", "uni
 Each is given the same share of what is left to it, so that 50 % takes four steps of 16 %.
 """
 
-__all__ = ["ROUNDS", "STRATEGIES", "Proposal", "Scores", "Screen", "Situation", "Strategy"]
+COMPARING = frozenset({"knapsack"})
+"""Strategies made for an importance that compares units of different groups."""
+
+__all__ = [
+    "COMPARING",
+    "ROUNDS",
+    "STRATEGIES",
+    "Proposal",
+    "Scores",
+    "Screen",
+    "Situation",
+    "Strategy",
+]
