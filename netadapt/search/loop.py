@@ -74,8 +74,15 @@ class Workshop(Protocol):
         """
         ...
 
-    def keep(self, iteration: int, index: int) -> str:
-        """Keep the weights of a candidate, and drop those of all others; their name."""
+    def weights(self, iteration: int, index: int) -> str:
+        """Name of the weights of a candidate."""
+        ...
+
+    def keep(self, step: Step) -> None:
+        """Drop the weights of all candidates but those that steps took; the last is in the journal.
+
+        Before that they may be needed again, if the run is cut off.
+        """
         ...
 
     def settle(self, step: Step) -> Mapping[str, Measurement]:
