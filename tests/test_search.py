@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from netadapt.config.rungs import Rung
@@ -512,11 +513,24 @@ def test_strategies_of_many_groups_arrive_in_a_few_iterations(tmp_path, strategy
         [Proposal("larger", {next(iter(NET.groups)): 10_000}, 0.5)],
         [Proposal("unknown", {"no such group": 1}, 0.5)],
         [Proposal("empty", {next(iter(NET.groups)): 0}, 0.5)],
+        [Proposal("half", {next(iter(NET.groups)): 1.5}, 0.5)],
+        [Proposal("of NumPy", {next(iter(NET.groups)): np.int64(1)}, 0.5)],
+        [Proposal("no table", [(next(iter(NET.groups)), 1)], 0.5)],
     ],
 )
 def test_proposals_that_the_loop_cannot_go_on_from_are_refused(tmp_path, proposals):
     the_space = space(bound(FULL - 1), strategy=lambda *_: proposals)
     with pytest.raises(UsageError, match=r"^The strategy "):
+        run_search(tmp_path / "run", MockWorkshop([""]), the_space)
+
+
+def test_a_group_that_may_not_shrink_is_not_shrunk_by_a_strategy_of_ones_own(tmp_path):
+    groups = {**NET.groups, "conv1": replace(NET.groups["conv1"], fixed="is left alone")}
+    the_space = replace(
+        space(bound(FULL - 1), strategy=lambda *_: [Proposal("own", {"conv1": 1}, 0.5)]),
+        network=replace(NET, groups=groups),
+    )
+    with pytest.raises(UsageError, match="must give groups that may shrink"):
         run_search(tmp_path / "run", MockWorkshop([""]), the_space)
 
 
