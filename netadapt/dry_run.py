@@ -7,7 +7,7 @@ built, and nothing is written.
 import copy
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -105,19 +105,20 @@ def plan_run(config: RunConfig) -> Preview:
             asked = meters(config.budgets, [device.name for device in devices])
             fleet = Fleet(devices, tuple(asked), subject.network, multiple=1, run=run)
             bench = Workbench(config, subject, fleet, run, job_of(config, subject, devices, run))
-            originals = {k: m.value for k, m in fleet.original(bench.original()).items()}
+            measured = fleet.original(bench.original())
+            originals = {key: m.value for key, m in measured.items()}
             space = space_of(config, subject, devices, originals)
             tables = tuple(_table_plan(config, subject, d, space.multiple) for d in devices)
             costs, stand_in = _costs(config, devices, fleet, space)
     check_reachable(space, costs)
-    first = _first_step(space, costs)
+    first = _first_step(space, costs, {key: m.spread for key, m in measured.items()})
     aim = aims(first, space, costs)
     loads = Loads(space.network, {}, costs, aim)
-    measured, proposals = _asked(space, loads)
+    asked_for, proposals = _asked(space, loads)
     iterations = _iterations(first, space, costs)
     rungs = applicable(space.rungs, len(proposals))
     thinned = next(iter(rungs.values())).keep < len(proposals)
-    screened = measured | ({_key(p) for p in proposals} if thinned else set())
+    screened = asked_for | ({_key(p) for p in proposals} if thinned else set())
     analog = analog_of(scored_as(devices))
     phases = _phases(
         config, subject, iterations, len(screened), rungs, chips=analog[1] if analog else 1
@@ -224,12 +225,12 @@ def _costs(
     return costs, tuple(stand_in)
 
 
-def _first_step(space: Space, costs: Mapping[str, Cost]) -> Step:
+def _first_step(space: Space, costs: Mapping[str, Cost], spreads: Mapping[str, float]) -> Step:
     layers = space.network.at({})
     return Step(
         0, "", {},
         {
-            b.key: StepCost(b.original, cost_of(costs[b.key], layers), b.original)
+            b.key: StepCost(b.original, cost_of(costs[b.key], layers), b.original, spreads[b.key])
             for b in space.bounds
         },
         accuracy=0.0,
@@ -242,7 +243,7 @@ def _iterations(first: Step, space: Space, costs: Mapping[str, Cost]) -> int:
     while load(step.measured, space.bounds) > 1 and iterations < _MOST_ITERATIONS:
         iterations += 1
         reached = {
-            key: StepCost(aim.target, step.costs[key].predicted, aim.target)
+            key: replace(step.costs[key], measured=aim.target, target=aim.target)
             for key, aim in aims(step, space, costs).items()
         }
         step = Step(iterations, "", {}, reached, accuracy=0.0)

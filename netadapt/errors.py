@@ -157,7 +157,7 @@ class TableError(UsageError):
 
 
 class AlreadyMet(UsageError):
-    """The run that is to be gone on with is within the budgets already."""
+    """The unpruned network, or the run to go on from, is within the budgets already."""
 
 
 class SettingsChanged(UsageError):

@@ -44,6 +44,9 @@ from netadapt.workers import Attempt, Evaluator
 from netadapt.workers.evaluate import derived_seed
 from netadapt.workers.scoring import Scoring
 
+_CANDIDATE = "candidate-"
+"""How the names of all that candidates write begin."""
+
 _PLACE = ".place"
 """How the file ends that says where a candidate's fine-tune goes on."""
 
@@ -185,13 +188,16 @@ class Workbench:
         candidate = self._deployment(self.deployer.shrunk(model, sizes), sizes)
         return self._beside(candidate, iteration, effort)
 
-    def keep(self, iteration: int, index: int) -> str:
-        """Keep the weights of one candidate of an iteration."""
-        kept = candidate_name(iteration, index)
-        for path in self.run.weights_path(kept).parent.glob(f"{candidate_name(iteration)}-*"):
-            if path.stem != kept:
+    def weights(self, iteration: int, index: int) -> str:
+        """Name of the weights of a candidate."""
+        return candidate_name(iteration, index)
+
+    def keep(self, step: Step) -> None:
+        """Drop the weights and places of all candidates but those that steps took."""
+        taken = {earlier.weights for earlier in self.run.steps}
+        for path in self.run.weights_path(step.weights).parent.glob(f"{_CANDIDATE}*"):
+            if path.stem not in taken:
                 path.unlink(missing_ok=True)
-        return kept
 
     def finish(self, step: Step) -> Mapping[str, Measurement]:
         """Fine-tune at length, export, and measure what was exported.
@@ -334,10 +340,9 @@ class Workbench:
         )
 
 
-def candidate_name(iteration: int, index: int | None = None) -> str:
-    """Name of a candidate's weights, or what the names of an iteration's candidates begin with."""
-    stem = f"candidate-{iteration:03d}"
-    return stem if index is None else f"{stem}-{index:03d}"
+def candidate_name(iteration: int, index: int) -> str:
+    """Name of a candidate's weights."""
+    return f"{_CANDIDATE}{iteration:03d}-{index:03d}"
 
 
 def layer_costs(network: Network, sizes: Sizes, costs: Mapping[str, Cost]) -> tuple[LayerCost, ...]:

@@ -163,9 +163,12 @@ class Workshop:
         """Known already."""
         return {key: Measurement((cost.measured,), "model") for key, cost in step.costs.items()}
 
-    def keep(self, iteration: int, index: int) -> str:
+    def weights(self, iteration: int, index: int) -> str:
         """There are no weights."""
         return ""
+
+    def keep(self, step: Step) -> None:
+        """Nor any to drop."""
 
     def finish(self, step: Step) -> Mapping[str, Measurement]:
         """There is no long fine-tune."""

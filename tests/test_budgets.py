@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netadapt.errors import UsageError
+from netadapt.errors import AlreadyMet, UsageError
 from netadapt.search.budgets import Bound, Meter, binding, bounds, load, meters
 from netadapt.units import Budget, parse_budget
 
@@ -41,7 +41,7 @@ def test_limits_are_in_base_units():
 
 def test_nothing_to_do_is_said_with_figures():
     asked = meters([parse_budget("20ms"), parse_budget("size=9MB")], ["ort:cpu"])
-    with pytest.raises(UsageError, match=r"latency is 10 ms, and 20 ms is allowed; size is 5 MB"):
+    with pytest.raises(AlreadyMet, match=r"latency is 10 ms, and 20 ms is allowed; size is 5 MB"):
         bounds(asked, {"latency": 0.01, "size": 5e6})
     asked = meters([parse_budget("20ms"), parse_budget("size=3MB")], ["ort:cpu"])
     assert len(bounds(asked, {"latency": 0.01, "size": 5e6})) == 2  # one of them asks for something

@@ -23,6 +23,7 @@ from netadapt.runs import journal as journal_module
 from netadapt.runs.events import Started, Stored, Trained, Warned
 from netadapt.runs.summaries import list_runs, summarize
 from netadapt.runs.watch import watched
+from netadapt.workbench import Workbench
 
 
 def started(**settings):
@@ -32,6 +33,20 @@ def started(**settings):
 def step(iteration, weights=""):
     costs = {"latency": StepCost(1.5, 1.0, 1.0)}
     return Step(iteration, "", {"g": (0, 2)}, costs, 0.9, weights=weights)
+
+
+def test_weights_of_candidates_that_no_step_took_are_dropped(tmp_path):
+    """Those of an earlier iteration too, after which a run was cut off."""
+    with Run(tmp_path / "run", started()) as run:
+        run.commit(step(1, "candidate-001-001"))
+        taken = run.commit(step(2, "candidate-002-000"))
+        weights = run.weights_path("original").parent
+        weights.mkdir()
+        kept = ["adapted", "candidate-001-001", "candidate-002-000", "original"]
+        for name in (*kept, "candidate-001-000", "candidate-002-001", "candidate-002-000.place"):
+            run.weights_path(name).write_bytes(b"weights")
+        Workbench(None, None, None, run, None).keep(taken)
+        assert sorted(path.stem for path in weights.iterdir()) == kept
 
 
 @pytest.fixture

@@ -93,6 +93,21 @@ def test_each_fault_says_what_to_do(values, fault):
     assert fault in str(error.value)
 
 
+@pytest.mark.parametrize("text", ["0", "0%", "0.0%"])
+def test_no_chance_of_error_may_be_written_as_a_percentage(text):
+    assert read_config({**GOOD, "screening_error": text}).screening_error == 0
+    with pytest.raises(SettingsError, match=r"schedule.initial is .* above 0"):
+        read_config({**GOOD, "schedule": {"initial": text}})
+
+
+def test_beside_finalists_rungs_decide_nothing_and_are_told_as_ever():
+    """So that a run that began when all strategies had the same rungs goes on."""
+    config = read_config({**GOOD, "strategy": "several", "finalists": 0})
+    told = config.result_json()
+    assert told["rungs"] == read_config(GOOD).result_json()["rungs"]
+    assert RunConfig.from_json(told) == config
+
+
 def test_finalists_are_one_rung_and_none_is_the_papers_way():
     assert read_config({**GOOD, "finalists": 3}).ladder == (Rung(3),)
     assert read_config({**GOOD, "finalists": 0}).ladder == ()

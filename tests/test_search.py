@@ -3,9 +3,11 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from netadapt.config.rungs import Rung
+from netadapt.dry_run import _first_step, _iterations
 from netadapt.errors import BudgetUnreachable, TrainingError, UsageError
 from netadapt.network import MACS, WEIGHTS, cost_of
 from netadapt.platforms.measurement import Measurement
@@ -81,9 +83,11 @@ class MockWorkshop:
         self.settled.append(step.iteration)
         return self.readings(step.keep)
 
-    def keep(self, iteration, index):
-        self.kept.append((iteration, index))
+    def weights(self, iteration, index):
         return f"candidate-{iteration:03d}-{index:03d}"
+
+    def keep(self, step):
+        self.kept.append(step.weights)
 
     def finish(self, step):
         self.finished.append(step.iteration)
@@ -257,6 +261,29 @@ def test_a_candidate_that_fails_in_a_race_is_out_and_told_of(tmp_path):
     assert run.last(Warned).text == "A candidate is out: conv0: no finite number"
 
 
+def test_where_the_loss_of_one_is_not_known_accuracy_decides_on_all_images(tmp_path):
+    """An own loss may be no finite number for the outputs of one candidate alone."""
+    screened = []
+
+    class Unknown(RacingWorkshop):
+        def attempt(self, step, proposals, rung, part=None):
+            for outcome in super().attempt(step, proposals, rung, part):
+                known = proposals[outcome.index].name != "conv0"
+                yield outcome if known else replace(outcome, loss=None, losses=())
+
+    def strategy(situation):
+        proposals = one_group.propose(situation)
+        screened.extend(situation.screen(proposals))
+        return proposals
+
+    workshop = Unknown({"conv0": 0.5, "conv1": 0.6, "conv2": 0.7})
+    the_space = replace(racing(28800, Rung(1)), strategy=strategy)
+    end, _ = run_search(tmp_path / "run", workshop, the_space)
+    assert screened == [0.8, 0.8, 0.9]
+    assert end.name == "conv2"  # which is the most accurate, and has the highest loss
+    assert {(name, stop) for _, name, _, stop in workshop.looks} >= {(n, 2000) for n in PATH}
+
+
 def test_equal_accuracy_is_decided_by_loss(tmp_path):
     workshop = RacingWorkshop({"conv0": 0.5, "conv1": 0.4, "conv2": 0.7})
     workshop.favourites = [None]
@@ -283,7 +310,19 @@ def test_the_winner_is_kept_once_it_is_measured(tmp_path):
     workshop = MockWorkshop(["conv1"])
     end, _ = run_search(tmp_path / "run", workshop, space(bound(28800)))
     assert (end.name, end.weights) == ("conv1", "candidate-001-001")
-    assert workshop.kept == [(1, 1)]
+    assert workshop.kept == ["candidate-001-001"]
+
+
+def test_no_weights_are_dropped_before_the_journal_holds_the_step(tmp_path):
+    """A run that is cut off in between measures its candidates again."""
+    journal = []
+
+    class Watched(MockWorkshop):
+        def keep(self, step):
+            journal.append(steps_of(read_journal(tmp_path / "run"))[-1] == step)
+
+    run_search(tmp_path / "run", Watched(PATH), space(bound(26200)))
+    assert journal == [True] * 3
 
 
 def test_bias_rescales_the_next_target(tmp_path):
@@ -474,11 +513,24 @@ def test_strategies_of_many_groups_arrive_in_a_few_iterations(tmp_path, strategy
         [Proposal("larger", {next(iter(NET.groups)): 10_000}, 0.5)],
         [Proposal("unknown", {"no such group": 1}, 0.5)],
         [Proposal("empty", {next(iter(NET.groups)): 0}, 0.5)],
+        [Proposal("half", {next(iter(NET.groups)): 1.5}, 0.5)],
+        [Proposal("of NumPy", {next(iter(NET.groups)): np.int64(1)}, 0.5)],
+        [Proposal("no table", [(next(iter(NET.groups)), 1)], 0.5)],
     ],
 )
 def test_proposals_that_the_loop_cannot_go_on_from_are_refused(tmp_path, proposals):
     the_space = space(bound(FULL - 1), strategy=lambda *_: proposals)
     with pytest.raises(UsageError, match=r"^The strategy "):
+        run_search(tmp_path / "run", MockWorkshop([""]), the_space)
+
+
+def test_a_group_that_may_not_shrink_is_not_shrunk_by_a_strategy_of_ones_own(tmp_path):
+    groups = {**NET.groups, "conv1": replace(NET.groups["conv1"], fixed="is left alone")}
+    the_space = replace(
+        space(bound(FULL - 1), strategy=lambda *_: [Proposal("own", {"conv1": 1}, 0.5)]),
+        network=replace(NET, groups=groups),
+    )
+    with pytest.raises(UsageError, match="must give groups that may shrink"):
         run_search(tmp_path / "run", MockWorkshop([""]), the_space)
 
 
@@ -604,3 +656,14 @@ def test_a_limit_that_is_measured_with_noise_is_aimed_at_from_a_little_below(rou
     assert targets(0.0) == pytest.approx({"phone:latency": 0.5, "macs": 500.0})
     noisy = {"phone:latency": 0.5 * AIM, "macs": 500.0}
     assert targets(0.02) == targets(0.0, 0.005) == pytest.approx(noisy)
+
+
+def test_a_dry_run_aims_where_the_run_will():
+    bounds = (Bound(LATENCY, 0.5, 1.0),)
+    space = Space(NET, bounds, one_group.propose, Schedule(0.3, decay=1.0))
+    costs = {"phone:latency": MACS}
+    first = _first_step(space, costs, {"phone:latency": 0.02})
+    assert first.costs["phone:latency"].noisy
+    assert _iterations(first, space, costs) == 2  # to 0.7, and to a little below 0.5
+    whole = replace(space, schedule=Schedule(1.0))
+    assert aims(first, whole, costs)["phone:latency"].target == pytest.approx(0.5 * AIM)

@@ -126,6 +126,15 @@ def test_a_rung_goes_on_the_same_where_its_place_is_lost(subject, trial, paused,
     assert last.loss == evaluator(trial).loss
 
 
+def test_a_rung_begins_anew_where_its_place_is_of_another_network(subject, trial, paused, tmp_path):
+    """A version that aims elsewhere may have left it when its run was cut off."""
+    evaluator = Evaluator(subject.data, subject.module, subject.network)
+    evaluator(replace(paused, changes={trial.name: trial.changes[trial.name] // 2}))
+    last = evaluator(replace(paused, rung=2, until=2, out=str(tmp_path / "rungs.safetensors")))
+    assert last.phases[0].images == 64
+    assert last.loss == evaluator(trial).loss
+
+
 def test_a_rung_that_was_cut_off_after_its_training_is_not_trained_again(subject, paused):
     evaluator = Evaluator(subject.data, subject.module, subject.network)
     once, again = evaluator(paused), evaluator(paused)

@@ -103,6 +103,10 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
+_NOTHING_OF = re.compile(r"0(\.0+)?%?")
+"""No share at all, which is none that :func:`parse_share` reads."""
+
+
 def _plain(setting: Setting, value: Any, faults: list[Fault]) -> Any:
     """A truth value, number, text or path."""
     kind = next(k for k in (*get_args(setting.hint), setting.hint) if k is not type(None))
@@ -121,6 +125,8 @@ def _plain(setting: Setting, value: Any, faults: list[Fault]) -> Any:
         return _expect((int, float), value, "a number of seconds")
     expected = "a number, or a percentage above 0 and at most 100 such as '5%'"
     if isinstance(value, str):
+        if _NOTHING_OF.fullmatch(value) and 0 in RANGES.get(setting.path, ()):
+            return 0.0
         try:
             return parse_share(value, setting.path)
         except UsageError:

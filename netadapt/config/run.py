@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from netadapt.config.recipe import Recipe, Tuning
-from netadapt.config.rungs import Rung, usual_rungs
+from netadapt.config.rungs import RUNGS, Rung, usual_rungs
 from netadapt.config.workers import parse_workers
 from netadapt.search.schedule import Schedule
 from netadapt.units import Budget
@@ -130,7 +130,9 @@ class RunConfig:
     def result_json(self) -> dict[str, Any]:
         """What decides the result, as plain JSON values; a run continues where this is equal."""
         values = self.to_json()
-        values["rungs"] = [asdict(rung) for rung in self.chosen_rungs]
+        # Beside finalists they decide nothing, and are told as every version has told them.
+        told = self.chosen_rungs if self.finalists is None else RUNGS
+        values["rungs"] = [asdict(rung) for rung in told]
         del values["execution"], values["after"]  # where a run lies decides nothing
         if self.limit is None:
             del values["limit"]  # runs that began before there was one go on
@@ -154,7 +156,7 @@ class RunConfig:
             "after": Path(values["after"]) if values.get("after") else None,
             "schedule": Schedule(**values["schedule"]),
             "rungs": None
-            if values["rungs"] is None
+            if values["rungs"] is None or values["finalists"] is not None
             else tuple(Rung(**rung) for rung in values["rungs"]),
             "tuning": Tuning(
                 **{

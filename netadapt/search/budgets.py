@@ -7,7 +7,7 @@ bounds: above 1 it has to shrink, and the bound with that load is the one that b
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from netadapt.errors import UsageError
+from netadapt.errors import AlreadyMet, UsageError
 from netadapt.units import RESOURCES, Budget, format_quantity
 
 
@@ -96,7 +96,7 @@ def bounds(asked: Mapping[Meter, Budget], originals: Mapping[str, float]) -> tup
         originals: what the unpruned network costs, by key.
 
     Raises:
-        UsageError: the unpruned network is within all of them already.
+        AlreadyMet: the unpruned network is within all of them.
     """
     found = tuple(
         Bound(meter, budget.limit(originals[meter.key]), originals[meter.key])
@@ -108,7 +108,7 @@ def bounds(asked: Mapping[Meter, Budget], originals: Mapping[str, float]) -> tup
             f"{format_quantity(b.limit, b.unit)} is allowed"
             for b in found
         )
-        raise UsageError(
+        raise AlreadyMet(
             f"The original is within its budget already ({said}): there is nothing to do. Give a "
             "smaller one."
         )

@@ -21,8 +21,12 @@ class Scales(Protocol):
         """What the network of an outcome costs."""
         ...
 
-    def keep(self, iteration: int, index: int) -> str:
-        """Keep the weights of a candidate; their name."""
+    def weights(self, iteration: int, index: int) -> str:
+        """Name of the weights of a candidate."""
+        ...
+
+    def keep(self, step: Step) -> None:
+        """Drop the weights of all candidates but those that steps took."""
         ...
 
 
@@ -98,7 +102,9 @@ def take(step: Step, candidates: Sequence[tuple[Proposal, Outcome]], taking: "Ta
         passed_over.append(taking.excess(step, proposal, readings[-1]))
     best = min(range(len(readings)), key=lambda place: taking.load(readings[place]))
     taken = taking.step(step, *candidates[best], readings[best])
-    return taking.run.commit(replace(taken, passed_over=tuple(passed_over)))
+    taken = taking.run.commit(replace(taken, passed_over=tuple(passed_over)))
+    taking.workshop.keep(taken)  # not before: a run that is cut off here measures them again
+    return taken
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,6 @@ class Taking:
             keep=outcome.keep,
             costs=costs,
             accuracy=outcome.accuracy,
-            weights=self.workshop.keep(step.iteration + 1, outcome.index),
+            weights=self.workshop.weights(step.iteration + 1, outcome.index),
             reaches=proposal.reaches,
         )

@@ -80,10 +80,10 @@ class Judge:
         """
         everyone = range(len(proposals))
         part = (0, self.race.looks[0]) if self.race else None
-        outcomes = self._outcomes(proposals, everyone, 0, part)
+        sound = comparable(self._outcomes(proposals, everyone, 0, part))
         return [
-            -math.inf if outcomes[index].failed
-            else self._score(proposals[index], outcomes[index], lowest_loss)
+            self._score(proposals[index], sound[index], lowest_loss) if index in sound
+            else -math.inf
             for index in everyone
         ]  # fmt: skip
 
@@ -132,8 +132,7 @@ class Judge:
                 -proposals[index].load,
                 -index,
             )
-            for index, outcome in outcomes.items()
-            if not outcome.failed
+            for index, outcome in comparable(outcomes).items()
         }
         if not scores:
             raise TrainingError(next(iter(outcomes.values())).failed)
@@ -200,6 +199,18 @@ class Judge:
                 "highest for the best candidate."
             )
         return score
+
+
+def comparable(outcomes: Mapping[int, Outcome]) -> dict[int, Outcome]:
+    """Those that did not fail; if one of them has no loss, none of them has.
+
+    A loss of a user's own may be no finite number for the images of one candidate alone, which no
+    accuracy of it could be held against the losses of the others.
+    """
+    sound = {index: outcome for index, outcome in outcomes.items() if not outcome.failed}
+    if all(outcome.loss is not None for outcome in sound.values()):
+        return sound
+    return {index: replace(outcome, loss=None) for index, outcome in sound.items()}
 
 
 def joined(before: Outcome | None, part: Outcome) -> Outcome:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from netadapt.config.rungs import Rung, applicable, trials_of
 from netadapt.errors import BudgetUnreachable, UsageError
-from netadapt.network import Cost, Network, Sizes, cost_of, least_sizes
+from netadapt.network import Cost, Network, Sizes, cost_of, least_sizes, shrinkable
 from netadapt.platforms.measurement import Measurement
 from netadapt.runs import Outcome, Run, Step
 from netadapt.runs.events import IterationStarted
@@ -74,8 +74,15 @@ class Workshop(Protocol):
         """
         ...
 
-    def keep(self, iteration: int, index: int) -> str:
-        """Keep the weights of a candidate, and drop those of all others; their name."""
+    def weights(self, iteration: int, index: int) -> str:
+        """Name of the weights of a candidate."""
+        ...
+
+    def keep(self, step: Step) -> None:
+        """Drop the weights of all candidates but those that steps took; the last is in the journal.
+
+        Before that they may be needed again, if the run is cut off.
+        """
         ...
 
     def settle(self, step: Step) -> Mapping[str, Measurement]:
@@ -208,7 +215,7 @@ def proposed(strategy: Strategy, situation: Situation) -> list[Proposal]:
 
     Raises:
         UsageError: it is no list of proposals, or one of them shrinks nothing, enlarges a group, or
-            names one that the network lacks; or it takes something else than a situation.
+            names one that may not shrink; or it takes something else than a situation.
     """
     try:
         signature(strategy).bind(situation)
@@ -217,21 +224,30 @@ def proposed(strategy: Strategy, situation: Situation) -> list[Proposal]:
             f"The strategy must take one Situation, and it does not ({error}); what a situation "
             "holds is described in netadapt.search.strategies.situation."
         ) from error
-    proposals, sizes = strategy(situation), situation.sizes
+    proposals = strategy(situation)
     if not isinstance(proposals, list) or not all(isinstance(p, Proposal) for p in proposals):
         raise UsageError(
             "The strategy must return a list of Proposal, empty if nothing can lower the load; it "
             f"returned {proposals!r:.80}."
         )
+    sizes = {group.id: situation.sizes[group.id] for group in shrinkable(situation.network)}
     for proposal in proposals:
-        changes = proposal.changes
-        fits = all(1 <= size <= sizes.get(group, 0) for group, size in changes.items())
-        if not fits or all(size == sizes[group] for group, size in changes.items()):
+        if not _shrinks(proposal, sizes):
             raise UsageError(
-                f"The strategy proposed {dict(changes)} as {proposal.name!r}; a proposal must give "
-                "groups of the network sizes from 1 to the present ones, and shrink at least one."
+                f"The strategy proposed {proposal.changes!r:.200} as {proposal.name!r}; a proposal "
+                "must give groups that may shrink sizes from 1 to the present ones, as int, and "
+                "make at least one smaller."
             )
     return proposals
+
+
+def _shrinks(proposal: Proposal, sizes: Sizes) -> bool:
+    """Whether it gives such groups sizes up to the present ones, and one of them a smaller one."""
+    changes = proposal.changes
+    fits = isinstance(changes, Mapping) and all(
+        type(size) is int and 1 <= size <= sizes.get(group, 0) for group, size in changes.items()
+    )
+    return fits and any(size < sizes[group] for group, size in changes.items())
 
 
 def aims(step: Step, space: Space, costs: Mapping[str, Cost]) -> dict[str, Scale]:

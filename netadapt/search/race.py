@@ -48,7 +48,7 @@ class Race:
 
         Args:
             losses: of each candidate in the race, the mean of each block of images seen so far; the
-                same blocks for all.
+                same blocks for all. Nobody is out as long as they are not known of all.
             field: how many candidates there were at the start.
             keep: how many may go on in the end.
 
@@ -57,8 +57,8 @@ class Race:
             were in the race.
         """
         names = list(losses)
-        seen = len(next(iter(losses.values()))) if losses else 0
-        if len(names) <= keep or seen < 2:
+        seen = min(map(len, losses.values()), default=0)
+        if len(names) <= keep or seen < 2 or any(len(of) > seen for of in losses.values()):
             return names
         # A block is ten images, but the last of a batch: who counts blocks errs by less than one.
         unseen = max(0.0, 1 - seen * BLOCK / self.looks[-1])

@@ -47,10 +47,13 @@ class Checkpoint:
     Attributes:
         path: the file; nothing is there before the first time that it is due.
         every_s: seconds between one writing and the next.
+        yields: whether another training begins anew in its place, rather than be refused; for one
+            so short that little is lost.
     """
 
     path: Path
     every_s: float = 600.0
+    yields: bool = False
     _last: float = field(default_factory=time.monotonic, init=False, repr=False)
     _folder_was_there: bool = field(default=False, init=False, repr=False)
 
@@ -92,7 +95,8 @@ class Checkpoint:
         """What was written last, if anything was.
 
         Raises:
-            RunError: the file is damaged, or of a training that takes another course.
+            RunError: the file is damaged, or of a training that takes another course and does not
+                yield.
         """
         if not self.path.is_file():
             return None
@@ -108,6 +112,8 @@ class Checkpoint:
                 f"{self.path} should say where a training was cut off, and is damaged ({error}); "
                 "delete it to train from the start."
             ) from error
+        if other and self.yields:
+            return None
         if other:
             raise RunError(
                 f"{self.path} says where another training was cut off, with other settings, data "

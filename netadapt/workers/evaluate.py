@@ -150,7 +150,9 @@ class Evaluator:
         """Fine-tune up to the end of the rung, from where the rung before ended."""
         job = trial.job
         seed = derived_seed(job.seed, trial.iteration, trial.name)
-        checkpoint = training.Checkpoint(Path(trial.place), math.inf) if trial.place else None
+        # Another version of ours may have proposed another network there before it was cut off.
+        place = Path(trial.place)
+        checkpoint = training.Checkpoint(place, math.inf, yields=True) if trial.place else None
         course = training.Course(
             job.short, job.steps, seed=seed, trainer=job.trainer, until=trial.until,
             checkpoint=checkpoint,
