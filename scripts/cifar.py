@@ -87,10 +87,10 @@ def run(setting: Setting, arms: Sequence[str], budgets: Sequence[str]) -> None:
             print(json.dumps(told), flush=True)
 
 
-def judge(rows: list[Row], setting: Setting) -> None:
+def judge(setting: Setting) -> None:
     """Measure every result of a model that was not measured so yet, at length."""
     settings: dict[int, Setting] = {}
-    for row in rows:
+    for number, row in enumerate(known()):
         if row["model"] != setting.model or row["judged"]:
             continue
         original = int(str(row["original"]))
@@ -99,6 +99,8 @@ def judge(rows: list[Row], setting: Setting) -> None:
         ratio = beside(beside_it, onnx, JUDGED)
         row["judged"] = f"{ratio.value:.4f}"
         row["judged_half_width"] = f"{ratio.value * (ratio.uncertainty or 0.0):.4f}"
+        rows = known()  # another start may have added some
+        rows[number] = row
         write_csv(TARGET, rows, sys.argv)
         print(row["arm"], row["budget"], row["seed"], row["judged"], flush=True)
 
@@ -166,7 +168,7 @@ def main() -> None:
         for seed in args.seeds
     ]  # fmt: skip
     if args.judge:
-        judge(known(), settings[0])
+        judge(settings[0])
     else:
         budgets = sorted(args.budgets, key=lambda text: -parse_budget(text).value)
         for setting in settings:

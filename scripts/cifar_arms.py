@@ -20,6 +20,7 @@
 All but the last two start from the same trained weights.
 """
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -239,18 +240,25 @@ def _counts(subject: Assembly, sizes: Mapping[str, int]) -> Row:
 def pruned(setting: Setting, arm: str, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:
     """What Torch-Pruning's pruner comes to, brought to each budget by the share that it removes."""
     for budget in budgets:
-        limit = parse_budget(budget).value
-        chosen = _bisected(
-            lambda share: _by_torch_pruning(setting, share, whole=PRUNERS[arm]), setting, limit
-        )
         name = f"{arm}/{budget.rstrip('%')}-trained"
+        found = setting.folder / f"{name}.json"
+        if not found.is_file():  # measured anew, it might come to other widths
+            share, cost = _bisected(
+                lambda share: _by_torch_pruning(setting, share, whole=PRUNERS[arm]),
+                setting,
+                parse_budget(budget).value,
+            )
+            found.parent.mkdir(parents=True, exist_ok=True)
+            found.write_text(json.dumps({"share": share, "latency": cost}))
+        told = json.loads(found.read_text())
+        model = _by_torch_pruning(setting, told["share"], whole=PRUNERS[arm])
         images = setting.counted(setting.after)
-        counted = trace(chosen[0], setting.original.spec.input_shape)
+        counted = trace(model, setting.original.spec.input_shape)
         yield (
             budget,
             {
-                "latency": f"{chosen[1]:.4f}",
-                "accuracy": f"{setting.trained(chosen[0], name, images):.4f}",
+                "latency": f"{told['latency']:.4f}",
+                "accuracy": f"{setting.trained(model, name, images):.4f}",
                 "path_trained": 0,
                 "long_trained": round(images),
                 "iterations": 1,
@@ -265,17 +273,16 @@ def pruned(setting: Setting, arm: str, budgets: Sequence[str]) -> Iterator[tuple
 
 def _bisected(
     build: Callable[[float], nn.Module], setting: Setting, limit: float
-) -> tuple[nn.Module, float]:
-    """The largest of ten networks that is measured within a limit, and its share of the latency."""
+) -> tuple[float, float]:
+    """The least to remove, of ten tries, to be within a limit; and the latency then."""
     low, high = 0.0, 0.98
-    best: tuple[nn.Module, float] | None = None
+    best: tuple[float, float] | None = None
     for _ in range(10):
         share = (low + high) / 2
-        model = build(share)
-        cost = beside(setting, setting.onnx(model)).value
+        cost = beside(setting, setting.onnx(build(share))).value
         if cost <= limit:
             high = share
-            best = (model, cost) if best is None or cost > best[1] else best
+            best = (share, cost) if best is None or cost > best[1] else best
         else:
             low = share
     if best is None:
