@@ -87,10 +87,12 @@ def test_names() -> None:
         named("importance", "bn_scales", IMPORTANCES)
 
 
-@pytest.mark.parametrize("scores", [torch.zeros(3), torch.full((2,), torch.nan), None, "ab"])
+@pytest.mark.parametrize(
+    "scores", [torch.zeros(3), torch.full((2,), torch.nan), [1, torch.inf], None, "ab"]
+)
 def test_an_importance_without_a_number_for_each_unit_is_refused(scores) -> None:
     group = replace(trace(Residual(), (1, 4, 4)).groups["a"], size=2)
-    with pytest.raises(UsageError, match="one number, not NaN, for each of the 2 units"):
+    with pytest.raises(UsageError, match="one finite number for each of the 2 units"):
         checked_scores("mine", scores, group)
 
 

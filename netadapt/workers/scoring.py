@@ -88,10 +88,10 @@ def checked_scores(importance: str, given: Any, group: ChannelGroup) -> Tensor:
         scores = torch.as_tensor(given, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError):
         scores = torch.empty(0)
-    if scores.shape != (group.size,) or bool(scores.isnan().any()):
+    if scores.shape != (group.size,) or not bool(scores.isfinite().all()):
         shown = f"shape {list(given.shape)}" if isinstance(given, Tensor) else f"{given!r:.80}"
         raise UsageError(
-            f"The importance {importance!r} must give one number, not NaN, for each of the "
+            f"The importance {importance!r} must give one finite number for each of the "
             f"{group.size} units of group {group.id!r}; it gave {shown}."
         )
     return scores
