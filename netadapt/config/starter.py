@@ -19,6 +19,7 @@ EXAMPLES: Mapping[str, Any] = {
     "limit": 10000,
     "table": "table.csv",
     "after": "runs/mobilenet_v1-digits-60pct",
+    "importance": "taylor",
     "rungs": [str(rung) for rung in RUNGS],
     "finalists": 3,
     "schedule.initial": 0.05,
