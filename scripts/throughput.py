@@ -193,7 +193,9 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     task = data.load(args.data, input_size=32)
-    rows = [row(f"bookkeeping of {run.name}", [bookkeeping(run)]) for run in args.runs]
+    rows = [
+        row(f"bookkeeping of {run.parent.name}/{run.name}", [bookkeeping(run)]) for run in args.runs
+    ]
     for figure, values in itertools.chain(rates(task, args.rounds), ways(task, args.rounds)):
         rows.append(row(figure, values))
         write_csv(TARGET, rows, sys.argv)
