@@ -149,7 +149,7 @@ class Workbench:
                 keep=step.keep,
                 weights=str(self.run.weights_path(step.weights)),
                 part=part,
-                **self._training(candidate_name(step.iteration + 1, index), rung),
+                **self._training(self.weights(step.iteration + 1, index), rung),
             )
             for index, proposal in proposals.items()
         ]
@@ -172,7 +172,7 @@ class Workbench:
         self, step: Step, index: int, outcome: Outcome, *, doubted: bool = False
     ) -> Mapping[str, Measurement]:
         """Measure a candidate's network beside the unpruned one."""
-        name = candidate_name(step.iteration + 1, index)
+        name = self.weights(step.iteration + 1, index)
         return self._measured(
             outcome.keep, name, step.iteration + 1, effort=DECIDING if doubted else WHOLE
         )
@@ -190,7 +190,7 @@ class Workbench:
 
     def weights(self, iteration: int, index: int) -> str:
         """Name of the weights of a candidate."""
-        return candidate_name(iteration, index)
+        return f"{_CANDIDATE}{iteration:03d}-{index:03d}"
 
     def keep(self, step: Step) -> None:
         """Drop the weights and places of all candidates but those that steps took."""
@@ -338,11 +338,6 @@ class Workbench:
             for name, size in step.sizes.items()
             for group in (groups[name],)
         )
-
-
-def candidate_name(iteration: int, index: int) -> str:
-    """Name of a candidate's weights."""
-    return f"{_CANDIDATE}{iteration:03d}-{index:03d}"
 
 
 def layer_costs(network: Network, sizes: Sizes, costs: Mapping[str, Cost]) -> tuple[LayerCost, ...]:

@@ -21,13 +21,14 @@ is drawn anew. The arms: see cifar_arms.py.
 import argparse
 import csv
 import json
+import os
 import statistics
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cifar_arms import ARMS, MODELS, WIDTHS, Row, Setting, beside, results
+from cifar_arms import ARMS, FOLDER, MODELS, WIDTHS, Row, Setting, beside, results
 from provenance import write_csv
 
 from netadapt.search.fleet import DECIDING
@@ -162,6 +163,7 @@ def main() -> None:
     parser.add_argument("--shared", action="store_true", help="seed 0's original for all seeds")
     parser.add_argument("--judge", action="store_true", help="measure what is new at length")
     args = parser.parse_args()
+    os.environ[FOLDER] = args.data
     settings = [
         Setting(args.model, args.data, seed, args.epochs, args.after, args.steps, args.work,
                 args.widths, 0 if args.shared else seed)

@@ -73,6 +73,7 @@ WIDTHS = (0.375, 0.25, 0.125)
 ARMS = (*SEARCHES, *PRUNERS, "scratch", "multiplier")
 BATCH = 128
 FOLDER = "CIFAR_FOLDER"
+"""Variable of the environment that names the data set to :func:`divided_as_first`."""
 ALONE = Recipe(distill=False)
 """No arm has a teacher, so that it is the choice of widths and filters that is compared."""
 
@@ -99,10 +100,7 @@ class Setting:
     @property
     def images(self) -> str:
         """The data set, divided as the original's was."""
-        if self.own:
-            return self.data
-        os.environ[FOLDER] = self.data
-        return "cifar_arms:divided_as_first"
+        return self.data if self.own else "cifar_arms:divided_as_first"
 
     @property
     def folder(self) -> Path:
