@@ -50,11 +50,12 @@ from netadapt.tracing import trace
 from netadapt.train import train
 from netadapt.units import parse_budget
 
-MODELS: Mapping[str, Mapping[str, Any]] = {
-    "mobilenet_v1": {"width": 0.5, "stem": "cifar"},
-    "mobilenet_v2": {},
-    "resnet18": {},
+MODELS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "mobilenet_v1": ("mobilenet_v1", {"width": 0.5, "stem": "cifar"}),
+    "mobilenet_v2": ("small_images:mobilenet_v2", {"width": 0.5}),
+    "resnet18": ("small_images:resnet18", {"width": 0.25}),
 }
+"""What builds each, and its arguments."""
 SEARCHES: Mapping[str, Mapping[str, Any]] = {
     "exhaustive": {"finalists": 0},
     "rungs": {},
@@ -118,8 +119,9 @@ class Setting:
             short_steps=self.steps, train_epochs=self.epochs, long_epochs=1e-6, recipe=ALONE,
             short=ALONE,
         )  # fmt: skip
+        name, args = MODELS[self.model]
         return RunConfig(
-            self.model, self.images, (parse_budget(budget),), model_args=MODELS[self.model],
+            name, self.images, (parse_budget(budget),), model_args=args,
             weights=str(self.weights), tuning=tuning, seed=self.seed, **more,
         )  # fmt: skip
 
@@ -133,10 +135,14 @@ class Setting:
             config = replace(self.config("50%", {}), weights=None)
             with Console() as console:
                 train(config, self.weights, notify=console)
+        return self.built(weights=str(self.weights))
+
+    def built(self, weights: str | None = None, **changed: Any) -> Assembly:
+        """The model with its images; with other arguments, where some are given."""
+        name, args = MODELS[self.model]
         return assemble(
-            Source(self.model, MODELS[self.model], str(self.weights), data=self.images,
-                   seed=self.seed)
-        )  # fmt: skip
+            Source(name, {**args, **changed}, weights, data=self.images, seed=self.seed)
+        )
 
     @cached_property
     def accuracy(self) -> float:
@@ -312,9 +318,7 @@ def from_scratch(setting: Setting, budgets: Sequence[str]) -> Iterator[tuple[str
         steps = steps_of(read_journal(folder))
         if not steps:
             continue
-        fresh = assemble(
-            Source(setting.model, MODELS[setting.model], data=setting.images, seed=setting.seed)
-        )
+        fresh = setting.built()
         sizes = steps[-1].sizes
         model = shrink(fresh.module, fresh.network, steps[-1].keep)
         share = steps[-1].measured["latency"] / steps[0].measured["latency"]
@@ -325,10 +329,10 @@ def from_scratch(setting: Setting, budgets: Sequence[str]) -> Iterator[tuple[str
 def multiplied(setting: Setting, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:
     """The model with smaller width multipliers, trained from new weights."""
     for budget in budgets:
-        args = {**MODELS[setting.model], "width": float(budget.removeprefix("width "))}
-        found = assemble(Source(setting.model, args, data=setting.images, seed=setting.seed))
+        width = float(budget.removeprefix("width "))
+        found = setting.built(width=width)
         share = beside(setting, setting.onnx(found.module)).value
-        row = _new(setting, found.module, f"multiplier/{args['width']}", share)
+        row = _new(setting, found.module, f"multiplier/{width}", share)
         yield budget, row | _counts(found, {})
 
 

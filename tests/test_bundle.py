@@ -12,7 +12,8 @@ from netadapt.errors import DeviceError, UsageError
 from netadapt.models import mobilenet_v1
 from netadapt.network import LayerShape, op_of
 from netadapt.platforms import OVERHEAD, REFILL, Effort
-from netadapt.platforms.ort.platform import Options, OrtPlatform
+from netadapt.platforms.ort.options import Options
+from netadapt.platforms.ort.platform import OrtPlatform
 from netadapt.platforms.ort.probes import terms
 from netadapt.platforms.ort.saturation import this_machine_saturates
 from netadapt.platforms.synthetic import CALL_S, SyntheticPlatform

@@ -13,7 +13,8 @@ from netadapt.platforms.bench import main as bench
 from netadapt.platforms.bench.energy import Windows
 from netadapt.platforms.bench.sensors import Channel, Meter, NoSensor, Sensor
 from netadapt.platforms.measurement import DeviceInfo
-from netadapt.platforms.ort.platform import Options, OrtPlatform
+from netadapt.platforms.ort.options import Options
+from netadapt.platforms.ort.platform import OrtPlatform
 from netadapt.platforms.ort.probes import Probe, build
 from netadapt.units import parse_budget
 

@@ -10,7 +10,8 @@ from netadapt.errors import DeviceError, TableError, UnknownName, UsageError
 from netadapt.network import LayerShape
 from netadapt.platforms import CANARY, OVERHEAD, REFILL, Effort, Workload, open_platform
 from netadapt.platforms.ort.hygiene import disturbances, drift_remark
-from netadapt.platforms.ort.platform import Options, OrtPlatform
+from netadapt.platforms.ort.options import Options
+from netadapt.platforms.ort.platform import OrtPlatform
 from netadapt.platforms.ort.probes import Probe, build
 from netadapt.platforms.synthetic import CALL_S, SyntheticPlatform
 from netadapt.tables.lookup import Entry, LookupTable

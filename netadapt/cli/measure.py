@@ -29,7 +29,7 @@ Examples:
 """
 
 
-PRECISION, LIMIT_S = 0.005, 60.0
+PRECISION, INVOCATIONS, LIMIT_S = 0.005, 5, 60.0
 """Of a comparison: half of the 95 % interval of the ratio, and for how long to try."""
 
 
@@ -63,8 +63,8 @@ def measure(
     """Measure MODEL, an ONNX file or a model by name, on a device.
 
     Each pass is 2 runs to warm up and 12 that count. One thread is timed by its CPU time, several
-    by the wall clock. Two models that run in one thread take turns, run by run, until their ratio
-    is known to half a percent, or for a minute.
+    by the wall clock. Two models are measured in five processes, one after the other. In one thread
+    they take turns, run by run, until their ratio is known to half a percent, or for a minute.
     """
     from netadapt.assembly import Source
     from netadapt.measure import measure_models
@@ -84,6 +84,7 @@ def measure(
                     passes=passes,
                     min_seconds=min_seconds,
                     precision=PRECISION if compare else 0.0,
+                    invocations=INVOCATIONS if compare else 1,
                     time_limit_s=LIMIT_S if compare else None,
                 ),
             )

@@ -3,8 +3,9 @@
 A platform is anything with the methods of :class:`Platform`; nothing needs to be inherited.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from inspect import signature
 from typing import Protocol, runtime_checkable
@@ -12,11 +13,15 @@ from urllib.parse import parse_qsl
 
 from netadapt.errors import UnknownName, UsageError, nearest
 from netadapt.network import Cost, LayerShape
+from netadapt.platforms.bench.rounds import STUDENT
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 from netadapt.plugins import accepted, user_callable
 
 LONGEST_S = 7 * 86400
 """Nobody waits longer for a measurement."""
+
+MOST_INVOCATIONS = len(STUDENT) + 1
+"""How many processes share a measurement at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,10 @@ class Effort:
         precision: of whole networks, run one after the other in rounds until the ratio of each to
             the first is known so well: half of its 95 % interval, relative. 0 visits them in
             passes instead.
+        invocations: of whole networks, processes on the device that share the work, one after the
+            other. What a network takes depends on where its memory lies, by up to a percent, and
+            only another process finds it lying elsewhere (Kalibera and Jones, Rigorous
+            Benchmarking in Reasonable Time, ISMM 2013).
         time_limit_s: stop after this long; the first pass goes in the order given, so that what
             comes first is measured.
 
@@ -48,6 +57,7 @@ class Effort:
     min_seconds: float = 0.0
     spread_s: float = 0.0
     precision: float = 0.0
+    invocations: int = 1
     time_limit_s: float | None = None
 
     def __post_init__(self) -> None:
@@ -55,9 +65,25 @@ class Effort:
         counts = (self.warmups + 1, self.passes, self.bursts, self.runs)
         if not all(1 <= count <= 10**6 for count in counts):
             raise UsageError("Passes, bursts and runs of a measurement are from 1 to a million.")
+        if not 1 <= self.invocations <= MOST_INVOCATIONS:
+            raise UsageError(f"Invocations of a measurement are from 1 to {MOST_INVOCATIONS}.")
         seconds = (self.min_seconds, self.spread_s, self.time_limit_s or 0.0)
         if not all(0 <= s <= LONGEST_S for s in seconds):  # NaN is not
             raise UsageError("Times of a measurement are finite: from 0 to a week of seconds.")
+
+    @property
+    def shared(self) -> "Effort":
+        """The part of it that each of its invocations is."""
+        number = self.invocations
+        return replace(
+            self,
+            passes=math.ceil(self.passes / number),
+            min_seconds=self.min_seconds / number,
+            spread_s=self.spread_s / number,
+            precision=self.precision * math.sqrt(number),
+            time_limit_s=None if self.time_limit_s is None else self.time_limit_s / number,
+            invocations=1,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """What a device answered: raw samples with their statistics, and what the device is."""
 
+import itertools
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from netadapt.errors import DeviceError
-from netadapt.platforms.bench.rounds import half_width, median
+from netadapt.platforms.bench.rounds import STUDENT, half_width, median
 
 Clock = Literal["cpu", "wall", "model", "count"]
 
@@ -34,6 +36,7 @@ class Measurement:
             taken right before or after.
         uncertainty: half of the 95 % interval of the headline, relative to it; None where nothing
             tells.
+        invocations: how many of the samples each process took, where there were several.
 
     Raises:
         DeviceError: a sample is no finite number.
@@ -45,6 +48,7 @@ class Measurement:
     unit: str = "s"
     paired: bool = False
     uncertainty: float | None = None
+    invocations: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.samples:
@@ -123,6 +127,7 @@ class Measurement:
             "unit": self.unit,
             **({"paired": True} if self.paired else {}),
             **({} if self.uncertainty is None else {"uncertainty": self.uncertainty}),
+            **({"invocations": list(self.invocations)} if self.invocations else {}),
         }
 
     @classmethod
@@ -135,7 +140,16 @@ class Measurement:
             data["unit"],
             data.get("paired", False),
             data.get("uncertainty"),
+            tuple(data.get("invocations", ())),
         )
+
+    def parts(self) -> "list[Measurement]":
+        """What each process took; itself, where there was one."""
+        ends = list(itertools.accumulate(self.invocations)) or [len(self.samples)]
+        return [
+            replace(self, samples=self.samples[begin:end], invocations=())
+            for begin, end in zip([0, *ends], ends, strict=False)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +157,11 @@ class Ratio:
     """What one network costs over what another does.
 
     Attributes:
-        value: of paired runs the median of their ratios, else the ratio of the headlines.
-        uncertainty: half of its 95 % interval, relative to it, see
-            :func:`netadapt.platforms.bench.rounds.half_width`; None where nothing tells.
+        value: of paired runs the median of their ratios, else the ratio of the headlines; of
+            several processes the mean of what each finds.
+        uncertainty: half of its 95 % interval, relative to it; None where nothing tells. Within a
+            process see :func:`netadapt.platforms.bench.rounds.half_width`; of several it is
+            Student's, from how far they differ, or what they know together if that is more.
     """
 
     value: float
@@ -154,11 +170,21 @@ class Ratio:
     @classmethod
     def of(cls, one: Measurement, other: Measurement) -> "Ratio":
         """``one`` over ``other``, which were measured together."""
+        if len(one.invocations) > 1 and len(one.invocations) == len(other.invocations):
+            return cls._together([cls.of(*p) for p in zip(one.parts(), other.parts(), strict=True)])
         if not (one.paired and other.paired and len(one.samples) == len(other.samples)):
             return cls(one.value / other.value, None)
         ratios = [a / b for a, b in zip(one.samples, other.samples, strict=True)]
         value, half = median(ratios), half_width(ratios)
         return cls(value, half / value if math.isfinite(half) else None)
+
+    @classmethod
+    def _together(cls, found: "Sequence[Ratio]") -> "Ratio":
+        """What several processes found of the same two networks."""
+        number, value = len(found), statistics.fmean(ratio.value for ratio in found)
+        between = statistics.stdev(ratio.value for ratio in found) / math.sqrt(number)
+        within = math.hypot(*(ratio.value * (ratio.uncertainty or 0.0) for ratio in found)) / number
+        return cls(value, max(STUDENT[number - 2] * between, within) / value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 
 from netadapt.errors import UsageError
 from netadapt.platforms.link import BOOTSTRAP, Link
-from netadapt.platforms.ort.platform import OrtPlatform, read_options
+from netadapt.platforms.ort.options import read_options
+from netadapt.platforms.ort.platform import OrtPlatform
 
 _CHOOSE_PYTHON = (
     'import os,sys;p=open(0,"rb",0,closefd=False).readline().decode().strip();'

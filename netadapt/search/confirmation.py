@@ -10,6 +10,7 @@ from netadapt.runs import Outcome, PassedOver, Run, Step, StepCost
 from netadapt.search.budgets import Bound, load
 from netadapt.search.pricing import Loads
 from netadapt.search.strategies import Proposal
+from netadapt.tables.powers import QUANTILE_95
 
 
 class Scales(Protocol):
@@ -47,8 +48,10 @@ def settled(step: Step, bounds: Sequence[Bound]) -> bool:
 def pooled(step: Step, final: Mapping[str, Measurement]) -> Step:
     """The step with what its result measured taken in, each weighed by how well it is known.
 
-    The ratio of two networks may drift by more from one minute to the next than either measurement
-    tells, so that the last one alone does not take back what an earlier, longer one found.
+    The ratio of two networks may drift by more from one hour to the next than either measurement
+    tells, so that the last one alone does not take back what an earlier, longer one found. Where
+    they differ by more than both tell, what is known of their mean is widened by as much (the ratio
+    of Birge, The Calculation of Errors by the Method of Least Squares, Phys. Rev. 40, 1932).
     """
     readings = {}
     for key, reading in final.items():
@@ -58,7 +61,9 @@ def pooled(step: Step, final: Mapping[str, Measurement]) -> Step:
         if before.uncertainty and reading.uncertainty and reading.value > 0:
             weight = (before.uncertainty / reading.uncertainty) ** 2
             value = (before.measured + weight * reading.value) / (1 + weight)
-            known = before.uncertainty / math.sqrt(1 + weight)
+            told = math.hypot(before.uncertainty, reading.uncertainty) / QUANTILE_95
+            birge = max(1.0, abs(reading.value / before.measured - 1) / told)
+            known = birge * before.uncertainty / math.sqrt(1 + weight)
             reading = replace(reading.scaled(value / reading.value), uncertainty=known)
         readings[key] = reading
     return remeasured(step, readings, final=True)

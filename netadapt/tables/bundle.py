@@ -19,7 +19,8 @@ from netadapt.platforms import Effort, open_platform
 from netadapt.platforms.bench.program import program
 from netadapt.platforms.link import Item, Link
 from netadapt.platforms.measurement import DeviceInfo, Measurement
-from netadapt.platforms.ort.platform import Options, OrtPlatform
+from netadapt.platforms.ort.options import Options
+from netadapt.platforms.ort.platform import OrtPlatform
 from netadapt.platforms.ort.probes import terms
 from netadapt.platforms.replies import Record, parsed, sound
 from netadapt.tables.correction import calibration_sizes, random_sizes

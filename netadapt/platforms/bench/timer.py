@@ -26,6 +26,7 @@ class Entry:
         self.line = line
         self.passes = int(line.get("passes", passes))
         self.run_ns = 0
+        self.last_ns = 0
         self.failed = False
         self.session: Any = None
         self.feed: dict[str, Any] = {}
@@ -185,14 +186,13 @@ class Timer:
 
     def warm_up(self, entry: Entry) -> None:
         """Run a model that is open without counting."""
-        try:
-            for _ in range(self.settings["warmups"]):
-                entry.session.run(None, entry.feed)
-        except Exception as error:
-            self.fail(entry, error)
+        for _ in range(self.settings["warmups"]):
+            self.once(entry)
 
     def once(self, entry: Entry) -> int:
-        """Nanoseconds of one run of a model that is open; 0 if it fails."""
+        """Nanoseconds of one run of a model that is open; 0 if it fails, or has failed."""
+        if entry.failed:
+            return 0
         clock = self.clock
         began_s = time.perf_counter()
         try:
@@ -203,6 +203,7 @@ class Timer:
             self.fail(entry, error)
             return 0
         self.run_s += time.perf_counter() - began_s
+        entry.last_ns = taken
         return taken
 
     def timed(self, entry: Entry, runs: int) -> list[int]:

@@ -1,7 +1,7 @@
 """ONNX Runtime as a device: on this machine, or wherever ``bench.py`` can be started."""
 
 import base64
-import os
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from functools import cache, partial
 from typing import Any
 from urllib.parse import urlencode
 
-from netadapt.errors import DeviceError, UsageError
+from netadapt.errors import DeviceError
 from netadapt.network import LayerShape
 from netadapt.platforms import CANARY, REFILL, Effort, Progress, Readings, Workload
 from netadapt.platforms.bench import kernels
@@ -18,15 +18,13 @@ from netadapt.platforms.measurement import Clock, DeviceInfo, Measurement, quant
 from netadapt.platforms.ort.files import refusal
 from netadapt.platforms.ort.graph import is_known_activation, layout_model
 from netadapt.platforms.ort.hygiene import disturbances, drift_remark, with_remarks
+from netadapt.platforms.ort.options import Options, read_options
 from netadapt.platforms.ort.probes import Probe, Term, build, terms
 from netadapt.platforms.ort.quantization import quantize_probe
 from netadapt.platforms.ort.saturation import encoded_integer_model
 from netadapt.platforms.ort.times import Times
 from netadapt.platforms.replies import same_device
 
-LEVELS = ("basic", "extended", "all")
-PRECISIONS = ("float32", "int8")
-SENSORS = ("rapl", "nvml", "hwmon", "powermetrics", "zeus", "auto")
 CANARY_EVERY = 32
 """Layers after which the canary so far is given too."""
 ENERGY_ROUNDS = 3
@@ -35,41 +33,6 @@ ADDITIVE = frozenset({"cpu", "cuda", "rocm"})
 """Providers that run one kernel for each layer. Others compile whole stretches of a network: there
 a layer's time is what it adds to a compiled block of three, and a table says that its sums are to
 be verified."""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Settings of ONNX Runtime that change what is measured.
-
-    Attributes:
-        provider: execution provider by its short name, such as ``cpu`` or ``cuda``.
-        threads: intra-op threads; 1 is timed by CPU time, more by wall clock.
-        level: graph optimization level, one of :data:`LEVELS`.
-        batch: images per run.
-        precision: one of :data:`PRECISIONS`; ``int8`` is static quantization in the QDQ form, see
-            :mod:`netadapt.platforms.ort.quantization`.
-        energy: sensor of energy, one of :data:`SENSORS`; empty to measure time alone.
-    """
-
-    provider: str = "cpu"
-    threads: int = 1
-    level: str = "all"
-    batch: int = 1
-    precision: str = "float32"
-    energy: str = ""
-
-    def __post_init__(self) -> None:
-        if not (1 <= self.threads <= 1024 and 1 <= self.batch <= 65536):
-            raise UsageError(
-                "Of a platform, threads are from 1 to 1024, and batches from 1 to 65536 images."
-            )
-        for value, known in ((self.level, LEVELS), (self.precision, PRECISIONS)):
-            if value not in known:
-                raise UsageError(f"{value!r} is none of {', '.join(known)}.")
-        if self.energy and self.energy not in SENSORS:
-            raise UsageError(
-                f"There is no energy sensor {self.energy!r}; choose {', '.join(SENSORS)}."
-            )
 
 
 def local_link() -> Link:
@@ -225,6 +188,8 @@ class OrtPlatform:
     ) -> list[Readings]:
         """Time whole networks, their runs interleaved so that all meet the same conditions.
 
+        Each invocation is a conversation of its own, for which a process starts there.
+
         Raises:
             DeviceError: the device cannot be reached or run a network, or tells no energy if asked.
         """
@@ -234,12 +199,15 @@ class OrtPlatform:
         ]
         times = Times({})
         total, done = len(items) * effort.passes, 0
-        for record in self.talk(self.link, self._settings_of_networks(effort), items):
-            times.add(record)
-            self._remember(record)
-            done += len(items) if record["kind"] == "rounds" else record["kind"] == "visit"
-            if progress is not None:
-                progress(min(done, total), total)
+        for number in range(effort.invocations):
+            settings = {**self._settings_of_networks(effort), "seed": number}
+            for record in self.talk(self.link, settings, items):
+                times.add(record)
+                self._remember(record)
+                done += len(items) if record["kind"] == "rounds" else record["kind"] == "visit"
+                if progress is not None:
+                    progress(min(done, total), total)
+            times.divide()
         if progress is not None and items:
             progress(total, total)  # rounds end when enough is known
         for n, error in times.errors.items():
@@ -265,8 +233,12 @@ class OrtPlatform:
             DeviceError: there is no energy of it.
         """
         disturbed = self._disturbances() + drift_remark(times.canary_drift)
-        samples, paired = tuple(times.of(name)), name in times.rounds
-        latency = with_remarks(Measurement(samples, self._clock, disturbed, paired=paired))
+        latency = with_remarks(
+            Measurement(
+                tuple(times.of(name)), self._clock, disturbed, paired=name in times.rounds,
+                invocations=times.invocations_of(name),
+            )
+        )  # fmt: skip
         if not self.options.energy:
             return {"latency": latency}
         joules = times.joules_of(name)
@@ -281,10 +253,10 @@ class OrtPlatform:
     def _settings_of_networks(self, effort: Effort) -> dict[str, Any]:
         """The head of a plan of whole networks: with energy, each is run in windows too."""
         windows = {
-            "energy_rounds": ENERGY_ROUNDS,
+            "energy_rounds": math.ceil(ENERGY_ROUNDS / effort.invocations),
             "energy_window_s": max(ENERGY_WINDOW_S, effort.min_seconds),
         }
-        return {**self.settings(effort), **(windows if self.options.energy else {})}
+        return {**self.settings(effort.shared), **(windows if self.options.energy else {})}
 
     @property
     def _platform(self) -> str:
@@ -380,21 +352,3 @@ def _layout() -> str:
 def open_ort(provider: str, options: Mapping[str, str]) -> OrtPlatform:
     """``ort:cpu?threads=2``: ONNX Runtime on this machine."""
     return OrtPlatform(f"ort:{provider}", read_options(provider, options))
-
-
-def read_options(provider: str, options: Mapping[str, str]) -> Options:
-    """Options of a URI.
-
-    Raises:
-        UsageError: a value is not what it should be.
-    """
-    values: dict[str, Any] = dict(options)
-    for name in ("threads", "batch"):
-        if name in values:
-            try:
-                values[name] = int(values[name])
-            except ValueError:
-                raise UsageError(f"{name}={values[name]} of a platform is no number.") from None
-    if values.get("threads") == 0:
-        values["threads"] = os.cpu_count() or 1
-    return Options(provider=provider, **values)
