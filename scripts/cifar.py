@@ -8,7 +8,8 @@
 FOLDER holds train/CLASS/*.jpg and test/CLASS/*.jpg; of CIFAR-10 for the table in results/. Writes
 results/cifar.csv, a row for each arm, budget and seed as soon as it is done; started again, it goes
 on where it was cut off, within a training too. What it needs for that is in --work. Measuring
-beside other work is rough: --judge measures every new result, beside the original, for longer.
+beside other work is rough: --judge measures all results of a model, beside the original, for longer
+and in turn, so that they can be compared with each other too.
 
 All arms of a seed start from the same trained weights (--epochs), and are trained for the same
 number of images after that (--after, in epochs): the short fine-tunes of the winner on the path
@@ -35,7 +36,7 @@ from netadapt.search.fleet import DECIDING
 from netadapt.units import parse_budget
 
 TARGET = Path(__file__).resolve().parent.parent / "results" / "cifar.csv"
-JUDGED = replace(DECIDING, precision=0.003, spread_s=40.0, invocations=8, time_limit_s=90.0)
+JUDGED = replace(DECIDING, precision=0.002, spread_s=240.0, invocations=8, time_limit_s=480.0)
 COLUMNS = (
     "model", "arm", "budget", "seed", "original", "latency", "judged", "judged_half_width",
     "accuracy_before", "accuracy", "epochs", "after", "path_trained", "long_trained",
@@ -89,21 +90,20 @@ def run(setting: Setting, arms: Sequence[str], budgets: Sequence[str]) -> None:
 
 
 def judge(setting: Setting) -> None:
-    """Measure every result of a model that was not measured so yet, at length."""
-    settings: dict[int, Setting] = {}
-    for number, row in enumerate(known()):
-        if row["model"] != setting.model or row["judged"]:
-            continue
-        original = int(str(row["original"]))
-        beside_it = settings.setdefault(original, replace(setting, original_seed=original))
-        onnx = (setting.work / f"{setting.model}-{row['seed']}" / str(row["file"])).read_bytes()
-        ratio = beside(beside_it, onnx, JUDGED)
-        row["judged"] = f"{ratio.value:.4f}"
-        row["judged_half_width"] = f"{ratio.value * (ratio.uncertainty or 0.0):.4f}"
-        rows = known()  # another start may have added some
-        rows[number] = row
-        write_csv(TARGET, rows, sys.argv)
-        print(row["arm"], row["budget"], row["seed"], row["judged"], flush=True)
+    """Measure all results of a model anew, in turn, so that all meet the same conditions."""
+    rows = [row for row in known() if row["model"] == setting.model]
+    for original in {int(str(row["original"])) for row in rows}:
+        chosen = [row for row in rows if int(str(row["original"])) == original]
+        files = [setting.work / f"{setting.model}-{r['seed']}" / str(r["file"]) for r in chosen]
+        ratios = beside(
+            replace(setting, original_seed=original), [f.read_bytes() for f in files], JUDGED
+        )
+        for row, ratio in zip(chosen, ratios, strict=True):
+            row["judged"] = f"{ratio.value:.4f}"
+            row["judged_half_width"] = f"{ratio.value * (ratio.uncertainty or 0.0):.4f}"
+            print(row["arm"], row["budget"], row["seed"], row["judged"], flush=True)
+    others = [row for row in known() if row["model"] != setting.model]
+    write_csv(TARGET, [*others, *rows], sys.argv)
 
 
 def plot(rows: Sequence[Row], model: str, path: Path) -> None:
@@ -161,7 +161,7 @@ def main() -> None:
     parser.add_argument("--widths", type=float, nargs="+", default=WIDTHS, help="of multiplier")
     parser.add_argument("--work", type=Path, default=Path("runs/cifar"))
     parser.add_argument("--shared", action="store_true", help="seed 0's original for all seeds")
-    parser.add_argument("--judge", action="store_true", help="measure what is new at length")
+    parser.add_argument("--judge", action="store_true", help="measure the results at length")
     args = parser.parse_args()
     os.environ[FOLDER] = args.data
     settings = [

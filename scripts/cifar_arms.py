@@ -39,7 +39,7 @@ from netadapt.config import RUNGS, Recipe, RunConfig, Tuning
 from netadapt.data import Task, load
 from netadapt.export import to_onnx
 from netadapt.models import restore, save_weights
-from netadapt.platforms import Workload, open_platform
+from netadapt.platforms import Effort, Workload, open_platform
 from netadapt.platforms.measurement import Ratio
 from netadapt.pruning.surgery import shrink
 from netadapt.runs import Step, last, read_journal, steps_of
@@ -283,7 +283,8 @@ def _bisected(
     best: tuple[float, float] | None = None
     for _ in range(10):
         share = (low + high) / 2
-        cost = beside(setting, setting.onnx(build(share))).value
+        (ratio,) = beside(setting, [setting.onnx(build(share))])
+        cost = ratio.value
         if cost <= limit:
             high = share
             best = (share, cost) if best is None or cost > best[1] else best
@@ -331,8 +332,8 @@ def multiplied(setting: Setting, budgets: Sequence[str]) -> Iterator[tuple[str, 
     for budget in budgets:
         width = float(budget.removeprefix("width "))
         found = setting.built(width=width)
-        share = beside(setting, setting.onnx(found.module)).value
-        row = _new(setting, found.module, f"multiplier/{width}", share)
+        (ratio,) = beside(setting, [setting.onnx(found.module)])
+        row = _new(setting, found.module, f"multiplier/{width}", ratio.value)
         yield budget, row | _counts(found, {})
 
 
@@ -346,16 +347,15 @@ def _new(setting: Setting, model: nn.Module, name: str, share: float) -> Row:
     }  # fmt: skip
 
 
-def beside(setting: Setting, onnx: bytes, effort: Any = WHOLE) -> Ratio:
-    """What a network takes over what the original does."""
-    works_on = [
-        Workload("result", onnx, ()),
-        Workload("original", setting.onnx(setting.original.module), ()),
-    ]
-    small, large = (
-        r["latency"] for r in open_platform("ort:cpu").measure_networks(works_on, effort)
+def beside(setting: Setting, networks: Sequence[bytes], effort: Effort = WHOLE) -> list[Ratio]:
+    """What each network takes over what the original does."""
+    original = Workload("original", setting.onnx(setting.original.module), ())
+    works = [Workload(f"result {n}", onnx, ()) for n, onnx in enumerate(networks)]
+    base, *others = (
+        readings["latency"]
+        for readings in open_platform("ort:cpu").measure_networks([original, *works], effort)
     )
-    return Ratio.of(small, large)
+    return [Ratio.of(other, base) for other in others]
 
 
 def results(setting: Setting, arm: str, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:
