@@ -50,6 +50,7 @@ LABELS = {
     "several_taylor": "several, taylor",
     "several_error": "several, output error",
     "knapsack": "knapsack, taylor",
+    "taught": "knapsack, taylor, with a teacher",
     "tp_global": "Torch-Pruning, global",
     "tp_local": "Torch-Pruning, local",
     "scratch": "widths of rungs, new weights",

@@ -8,6 +8,7 @@
     several_taylor several, with Taylor importance
     several_error  several, with importance output_error
     knapsack       all groups at once, by Taylor importance per latency
+    taught         knapsack, with the original as teacher in all fine-tunes, as by default
     magnitude      one threshold on the norms of all groups
     uniform        one factor for all widths
     random         random widths
@@ -17,7 +18,8 @@
     scratch        the widths that rungs found, trained from new weights for all the epochs
     multiplier     the model with a smaller width multiplier, likewise; its latency is what it is
 
-All but the last two start from the same trained weights.
+All but the last two start from the same trained weights. Only one has a teacher, so that it is the
+choice of widths and filters that the others compare.
 """
 
 import json
@@ -65,6 +67,7 @@ SEARCHES: Mapping[str, Mapping[str, Any]] = {
     "several_taylor": {"strategy": "several", "importance": "taylor"},
     "several_error": {"strategy": "several", "importance": "output_error"},
     "knapsack": {"strategy": "knapsack", "importance": "taylor"},
+    "taught": {"strategy": "knapsack", "importance": "taylor"},
     "magnitude": {"strategy": "magnitude"},
     "uniform": {"strategy": "uniform"},
     "random": {"strategy": "random"},
@@ -75,8 +78,8 @@ ARMS = (*SEARCHES, *PRUNERS, "scratch", "multiplier")
 BATCH = 128
 FOLDER = "CIFAR_FOLDER"
 """Variable of the environment that names the data set to :func:`divided_as_first`."""
+TAUGHT = ("taught",)
 ALONE = Recipe(distill=False)
-"""No arm has a teacher, so that it is the choice of widths and filters that is compared."""
 
 
 @dataclass(frozen=True)
@@ -113,16 +116,17 @@ class Setting:
         """Of the trained original."""
         return self.work / f"{self.model}-{self.original_seed}" / "original.safetensors"
 
-    def config(self, budget: str, more: Mapping[str, Any]) -> RunConfig:
+    def config(self, budget: str, arm: str) -> RunConfig:
         """A run whose long fine-tune is a single step, since the script does that itself."""
+        recipe = Recipe() if arm in TAUGHT else ALONE
         tuning = Tuning(
-            short_steps=self.steps, train_epochs=self.epochs, long_epochs=1e-6, recipe=ALONE,
-            short=ALONE,
+            short_steps=self.steps, train_epochs=self.epochs, long_epochs=1e-6, recipe=recipe,
+            short=recipe,
         )  # fmt: skip
         name, args = MODELS[self.model]
         return RunConfig(
             name, self.images, (parse_budget(budget),), model_args=args,
-            weights=str(self.weights), tuning=tuning, seed=self.seed, **more,
+            weights=str(self.weights), tuning=tuning, seed=self.seed, **SEARCHES[arm],
         )  # fmt: skip
 
     @cached_property
@@ -132,7 +136,7 @@ class Setting:
             if not self.own:
                 raise SystemExit(f"{self.weights} is missing; run seed {self.original_seed} first.")
             self.folder.mkdir(parents=True, exist_ok=True)
-            config = replace(self.config("50%", {}), weights=None)
+            config = replace(self.config("50%", "rungs"), weights=None)
             with Console() as console:
                 train(config, self.weights, notify=console)
         return self.built(weights=str(self.weights))
@@ -149,7 +153,9 @@ class Setting:
         """Of the original, on test images."""
         return training.accuracy(self.original.module, self.original.data, "test")
 
-    def trained(self, model: nn.Module, name: str, images: float, *, new: bool = False) -> float:
+    def trained(
+        self, model: nn.Module, name: str, images: float, *, new: bool = False, taught: bool = False
+    ) -> float:
         """The test accuracy after training on so many images; goes on where it was cut off.
 
         Args:
@@ -157,6 +163,7 @@ class Setting:
             name: of its files.
             images: as many as batches hold.
             new: which of both.
+            taught: whether it learns from the original's outputs too.
         """
         place, done = self.folder / f"{name}.partial", self.folder / f"{name}.safetensors"
         done.parent.mkdir(parents=True, exist_ok=True)
@@ -169,7 +176,8 @@ class Setting:
                 tuning.recipe if new else tuning.long, steps=max(1, round(images / BATCH)),
                 seed=self.seed + 1, checkpoint=training.Checkpoint(place, 300.0),
             )  # fmt: skip
-            training.fine_tune(model, task, course)
+            teacher = self.original.module if taught else None
+            training.fine_tune(model, task, course, teacher=teacher)
             save_weights(model, done)
             place.unlink(missing_ok=True)
         done.with_suffix(".onnx").write_bytes(self.onnx(model))
@@ -197,7 +205,7 @@ def searched(setting: Setting, arm: str, budgets: Sequence[str]) -> Iterator[tup
     spent, after = [0, 0], None
     for budget in budgets:
         folder = setting.folder / arm / budget.rstrip("%")
-        config = replace(setting.config(budget, SEARCHES[arm]), after=after)
+        config = replace(setting.config(budget, arm), after=after)
         with Console() as console:
             adapt(config, folder, notify=console)
         after, records = folder, read_journal(folder)
@@ -223,11 +231,12 @@ def _result(setting: Setting, folder: Path, step: Step) -> Row:
     restore(model, folder / "weights" / f"{step.weights}.safetensors")
     path = step.iteration * setting.steps * BATCH
     rest = max(0.0, setting.counted(setting.after) - path)
-    name = f"{folder.parent.name}/{folder.name}-trained"
+    arm = folder.parent.name
+    name = f"{arm}/{folder.name}-trained"
     cost = finished.after.costs["latency"] / finished.before.costs["latency"]
     return {
         "latency": f"{cost:.4f}",
-        "accuracy": f"{setting.trained(model, name, rest):.4f}",
+        "accuracy": f"{setting.trained(model, name, rest, taught=arm in TAUGHT):.4f}",
         "path_trained": path,
         "long_trained": round(rest),
         "iterations": step.iteration,

@@ -32,7 +32,7 @@ FIRST = Effort(passes=6, min_seconds=0.2)
 WHOLE = replace(FIRST, precision=0.01, time_limit_s=10.0)
 """How long others are measured beside it: until the ratio is known to one percent."""
 
-DECIDING = replace(FIRST, precision=0.005, spread_s=15.0, invocations=5, time_limit_s=30.0)
+DECIDING = replace(FIRST, precision=0.005, spread_s=7.5, invocations=5, time_limit_s=20.0)
 """The same where a search may end by it: in several processes, between which it differs too."""
 
 BYTES_PER_WEIGHT = {"float32": 4, "int8": 1}
