@@ -28,6 +28,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from cifar_arms import ARMS, FOLDER, MODELS, WIDTHS, Row, Setting, beside, results
 from provenance import write_csv
@@ -107,32 +108,43 @@ def judge(setting: Setting) -> None:
     write_csv(TARGET, [*others, *rows], sys.argv)
 
 
-def plot(rows: Sequence[Row], model: str, path: Path) -> None:
-    """Accuracy over measured latency, a line for each arm; a bar where there are several seeds."""
+def plot(rows: Sequence[Row], path: Path) -> None:
+    """Accuracy over measured latency, a panel for each model."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
-    axes = figure.subplots()
-    chosen = [row for row in rows if row["model"] == model]
-    original = 100 * statistics.mean(float(str(row["accuracy_before"])) for row in chosen)
-    for number, arm in enumerate(arm for arm in ARMS if any(r["arm"] == arm for r in chosen)):
-        xs, ys, spreads = zip(*points_of([r for r in chosen if r["arm"] == arm]), strict=True)
+    models = [name for name in MODELS if any(row["model"] == name for row in rows)]
+    figure = Figure(figsize=(9 + 5 * (len(models) - 1), 5.5), layout="constrained")
+    panels = figure.subplots(1, len(models), squeeze=False, width_ratios=[9, 6, 6][: len(models)])
+    for axes, model in zip(panels[0], models, strict=True):
+        draw(axes, [row for row in rows if row["model"] == model])
+        axes.set_title(model)
+    figure.savefig(path, format="png", dpi=110)
+
+
+def draw(axes: Any, rows: Sequence[Row]) -> None:
+    """A line for each arm of a model; a bar where there are several seeds."""
+    from matplotlib import colormaps
+
+    hues = colormaps["tab20"].colors
+    original = 100 * statistics.mean(float(str(row["accuracy_before"])) for row in rows)
+    for number, arm in enumerate(ARMS):
+        if not any(row["arm"] == arm for row in rows):
+            continue
+        color = hues[2 * number % 20 + number // 10]  # the strong ones first
+        xs, ys, spreads = zip(*points_of([r for r in rows if r["arm"] == arm]), strict=True)
         axes.errorbar(
             xs, ys, yerr=spreads if any(spreads) else None, marker="osD^v<>pP*Xh"[number % 12],
-            color=f"C{number % 10}", label=LABELS.get(arm, arm), capsize=2,
+            color=color, label=LABELS.get(arm, arm), capsize=2,
             linewidth=1.2, markersize=6,
         )  # fmt: skip
         if arm not in ("scratch", "multiplier"):  # which start from new weights
-            axes.plot(
-                (xs[-1], 100), (ys[-1], original), color=f"C{number % 10}", linewidth=0.6, alpha=0.4
-            )
+            axes.plot((xs[-1], 100), (ys[-1], original), color=color, linewidth=0.6, alpha=0.4)
     axes.plot(100, original, "*", color="black", markersize=12, label="original", linestyle="")
     axes.set_xlim(right=103)
     axes.set_xlabel("measured latency, % of the original")
     axes.set_ylabel("test accuracy, %")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
-    figure.savefig(path, format="png", dpi=110)
 
 
 def points_of(rows: Sequence[Row]) -> list[tuple[float, float, float]]:
@@ -176,7 +188,7 @@ def main() -> None:
         budgets = sorted(args.budgets, key=lambda text: -parse_budget(text).value)
         for setting in settings:
             run(setting, args.arms, budgets)
-    plot(known(), args.model, TARGET.with_suffix(".png"))
+    plot(known(), TARGET.with_suffix(".png"))
 
 
 if __name__ == "__main__":
