@@ -9,7 +9,10 @@ and one of which moves memory. Figures, each quiet and busy:
 
     ratio, in turn     MobileNetV1 0.36 over 0.5 at 32 pixels, its runs right beside the other's:
                        standard deviation over the repetitions, relative
+    ratio, five processes   the same as where a search may end
     ratio, p10         the same from 10th percentiles of visits, as single networks are measured
+    held, in turn; held, five processes
+                       share of their 95 % intervals that hold the mean of all repetitions
     table              mean error of a new table on 8 networks that it never saw
     table, anew        the same, calibrated anew on the day's measurements
     final load         of a run to 60 % of the latency, as judged quiet, over its budget
@@ -33,9 +36,9 @@ from netadapt.adapt import adapt
 from netadapt.assembly import Source, assemble
 from netadapt.config import RunConfig, Tuning
 from netadapt.export import to_onnx
-from netadapt.platforms import Workload, open_platform
+from netadapt.platforms import Effort, Workload, open_platform
 from netadapt.platforms.measurement import Ratio
-from netadapt.search.fleet import FIRST, WHOLE
+from netadapt.search.fleet import DECIDING, FIRST, WHOLE
 from netadapt.table import Building, build_table, verify_table
 from netadapt.tables.accuracy import Sample
 from netadapt.train import train
@@ -80,26 +83,35 @@ def load(busy: bool) -> Iterator[None]:
             other.join()
 
 
-def ratios(repeats: int) -> tuple[float, float]:
-    """Relative standard deviations: in turn, and by 10th percentiles."""
+RATIOS = (
+    "ratio, in turn", "held, in turn", "ratio, five processes", "held, five processes",
+    "ratio, p10",
+)  # fmt: skip
+
+
+def ratios(repeats: int) -> tuple[float, ...]:
+    """Relative standard deviations, and shares of intervals that hold; see :data:`RATIOS`."""
     platform = open_platform("ort:cpu")
     works = []
     for width in (0.36, 0.5):
         found = assemble(Source("mobilenet_v1", {"width": width, "num_classes": 10}, None, PIXELS))
         onnx = to_onnx(found.module, found.network.input_shape)
         works.append(Workload(f"width {width}", onnx, found.network.at({})))
-    turns, apart = [], []
+    found: dict[Effort, list[Ratio]] = {WHOLE: [], DECIDING: [], FIRST: []}
     for _ in range(repeats):
-        small, large = (r["latency"] for r in platform.measure_networks(works, WHOLE))
-        turns.append(Ratio.of(small, large).value)
-        small, large = (r["latency"] for r in platform.measure_networks(works, FIRST))
-        apart.append(small.value / large.value)
-    return deviation(turns), deviation(apart)
+        for effort, of_it in found.items():
+            small, large = (r["latency"] for r in platform.measure_networks(works, effort))
+            of_it.append(Ratio.of(small, large))
+    turns, decided, apart = found.values()
+    return (*deviation(turns), *deviation(decided), deviation(apart)[0])
 
 
-def deviation(values: list[float]) -> float:
-    """Standard deviation over the mean."""
-    return statistics.stdev(values) / statistics.mean(values)
+def deviation(found: list[Ratio]) -> tuple[float, float]:
+    """Standard deviation over the mean, and the share of intervals that hold the mean."""
+    values = [ratio.value for ratio in found]
+    mean = statistics.mean(values)
+    held = [abs(mean / ratio.value - 1) <= (ratio.uncertainty or 0.0) for ratio in found]
+    return statistics.stdev(values) / mean, statistics.mean(held)
 
 
 def table_errors(folder: Path) -> tuple[float, ...]:
@@ -163,7 +175,7 @@ def main() -> None:
 
     for name, busy in (("quiet", False), ("busy", True)):
         steps: list[tuple[tuple[str, ...], Callable[[Path], tuple[float, ...]]]] = [
-            (("ratio, in turn", "ratio, p10"), lambda _: ratios(args.repeats)),
+            (RATIOS, lambda _: ratios(args.repeats)),
             (("table", "table, anew"), table_errors),
         ]
         for figures, measure in steps:
