@@ -20,7 +20,8 @@ from netadapt.config.rungs import Rung, applicable
 from netadapt.export.analog import analog_of
 from netadapt.network import MACS, Cost, cost_of
 from netadapt.platforms import LayerTimer, Platform, Workload, open_platform
-from netadapt.platforms.ort.platform import ENERGY_ROUNDS, ENERGY_WINDOW_S, OrtPlatform
+from netadapt.platforms.ort.platform import OrtPlatform
+from netadapt.platforms.ort.turns import ENERGY_ROUNDS, ENERGY_WINDOW_S
 from netadapt.provenance import machine, versions
 from netadapt.runs import Run, Step, StepCost
 from netadapt.runs.events import Started

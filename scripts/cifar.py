@@ -93,19 +93,29 @@ def run(setting: Setting, arms: Sequence[str], budgets: Sequence[str]) -> None:
 
 def judge(setting: Setting) -> None:
     """Measure all results of a model anew, in turn, so that all meet the same conditions."""
-    rows = [row for row in known() if row["model"] == setting.model]
-    for original in {int(str(row["original"])) for row in rows}:
-        chosen = [row for row in rows if int(str(row["original"])) == original]
-        files = [setting.work / f"{setting.model}-{r['seed']}" / str(r["file"]) for r in chosen]
-        ratios = beside(
-            replace(setting, original_seed=original), [f.read_bytes() for f in files], JUDGED
-        )
-        for row, ratio in zip(chosen, ratios, strict=True):
-            row["judged"] = f"{ratio.value:.4f}"
-            row["judged_half_width"] = f"{ratio.value * (ratio.uncertainty or 0.0):.4f}"
-            print(row["arm"], row["budget"], row["seed"], row["judged"], flush=True)
-    others = [row for row in known() if row["model"] != setting.model]
-    write_csv(TARGET, [*others, *rows], sys.argv)
+    mine = [row for row in known() if row["model"] == setting.model]
+    for original in {int(str(row["original"])) for row in mine}:
+        files = {
+            key_of(row): setting.work / f"{setting.model}-{row['seed']}" / str(row["file"])
+            for row in mine if int(str(row["original"])) == original
+        }  # fmt: skip
+        for file in [file for file in files.values() if not file.is_file()]:
+            print(f"{file} is missing; its row is left as it is.", file=sys.stderr)
+        onnx = {key: file.read_bytes() for key, file in files.items() if file.is_file()}
+        beside_it = replace(setting, original_seed=original)
+        judged = dict(zip(onnx, beside(beside_it, list(onnx.values()), JUDGED), strict=True))
+        rows = known()  # another start may have added some
+        for row in rows:
+            if ratio := judged.get(key_of(row)):
+                row["judged"] = f"{ratio.value:.4f}"
+                row["judged_half_width"] = f"{ratio.value * (ratio.uncertainty or 0.0):.4f}"
+                print(row["arm"], row["budget"], row["seed"], row["judged"], flush=True)
+        write_csv(TARGET, rows, sys.argv)
+
+
+def key_of(row: Row) -> tuple[str, ...]:
+    """What tells a row from all others."""
+    return tuple(str(row[name]) for name in ("model", "arm", "budget", "seed", "original"))
 
 
 def plot(rows: Sequence[Row], path: Path) -> None:

@@ -14,6 +14,7 @@ from netadapt.cli import main
 from netadapt.config import SHORT_LIMIT, RunConfig, Tuning
 from netadapt.export.deployment import as_computed
 from netadapt.platforms.ort.quantization import is_quantized
+from netadapt.platforms.synthetic import SyntheticPlatform
 from netadapt.runs import last, read_journal, steps_of
 from netadapt.runs.events import Trained
 from netadapt.tables.lookup import LookupTable
@@ -328,6 +329,20 @@ def test_measure_compares_interleaved(capsys):
                        "--on", "synthetic:", "--compare", "mobilenet_v1", "--json")  # fmt: skip
     assert code == 0
     assert len(json.loads(out)["models"]) == 2
+
+
+@pytest.mark.parametrize(("more", "processes"), [((), 1), (("--compare", "mobilenet_v1"), 5)])
+def test_several_processes_measure_what_is_compared(capsys, monkeypatch, more, processes):
+    efforts, measured = [], SyntheticPlatform.measure_networks
+
+    def seen(self, models, effort):
+        efforts.append(effort.invocations)
+        return measured(self, models, effort)
+
+    monkeypatch.setattr(SyntheticPlatform, "measure_networks", seen)
+    code, _, _ = run(capsys, "measure", "mobilenet_v1", "-a", "width=0.25", "--input-size", 32,
+                     "--on", "synthetic:", *more)  # fmt: skip
+    assert (code, efforts) == (0, [processes])
 
 
 def test_internal_errors_hide_the_traceback_unless_asked(capsys, monkeypatch):

@@ -30,7 +30,7 @@ Examples:
 
 
 PRECISION, INVOCATIONS, LIMIT_S = 0.005, 5, 60.0
-"""Of a comparison: half of the 95 % interval of the ratio, and for how long to try."""
+"""Of a comparison: half of the 95 % interval of the ratio, processes, and for how long to try."""
 
 
 @click.command(epilog=_EPILOG)
@@ -63,8 +63,9 @@ def measure(
     """Measure MODEL, an ONNX file or a model by name, on a device.
 
     Each pass is 2 runs to warm up and 12 that count. One thread is timed by its CPU time, several
-    by the wall clock. Two models are measured in five processes, one after the other. In one thread
-    they take turns, run by run, until their ratio is known to half a percent, or for a minute.
+    by the wall clock. Two models share that among five processes, one after the other. In one
+    thread they take turns, run by run, until each process knows their ratio so well that together
+    they know it to half a percent, if they agree; or for a minute.
     """
     from netadapt.assembly import Source
     from netadapt.measure import measure_models

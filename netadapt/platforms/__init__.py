@@ -13,14 +13,14 @@ from urllib.parse import parse_qsl
 
 from netadapt.errors import UnknownName, UsageError, nearest
 from netadapt.network import Cost, LayerShape
-from netadapt.platforms.bench.rounds import STUDENT
+from netadapt.platforms.bench.rounds import BATCHES, student
 from netadapt.platforms.measurement import DeviceInfo, Measurement
 from netadapt.plugins import accepted, user_callable
 
 LONGEST_S = 7 * 86400
 """Nobody waits longer for a measurement."""
 
-MOST_INVOCATIONS = len(STUDENT) + 1
+MOST_INVOCATIONS = 100
 """How many processes share a measurement at most."""
 
 
@@ -29,7 +29,7 @@ class Effort:
     """How long to measure.
 
     Attributes:
-        warmups: runs at the start of each visit that are not counted.
+        warmups: runs at the start of each visit, or turn, that are not counted.
         passes: shuffled passes over everything to be measured; spreading beats repeating.
         bursts: bursts of runs per visit.
         runs: counted runs per burst.
@@ -39,12 +39,12 @@ class Effort:
         precision: of whole networks, run one after the other in rounds until the ratio of each to
             the first is known so well: half of its 95 % interval, relative. 0 visits them in
             passes instead.
+        time_limit_s: stop after this long, not counting what it takes to start; the first pass goes
+            in the order given, so that what comes first is measured.
         invocations: of whole networks, processes on the device that share the work, one after the
             other. What a network takes depends on where its memory lies, by up to a percent, and
             only another process finds it lying elsewhere (Kalibera and Jones, Rigorous
             Benchmarking in Reasonable Time, ISMM 2013).
-        time_limit_s: stop after this long; the first pass goes in the order given, so that what
-            comes first is measured.
 
     Raises:
         UsageError: a number is out of range, or NaN.
@@ -57,15 +57,15 @@ class Effort:
     min_seconds: float = 0.0
     spread_s: float = 0.0
     precision: float = 0.0
-    invocations: int = 1
     time_limit_s: float | None = None
+    invocations: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what would never end, or measure nothing."""
         counts = (self.warmups + 1, self.passes, self.bursts, self.runs)
         if not all(1 <= count <= 10**6 for count in counts):
             raise UsageError("Passes, bursts and runs of a measurement are from 1 to a million.")
-        if not 1 <= self.invocations <= MOST_INVOCATIONS:
+        if self.invocations not in range(1, MOST_INVOCATIONS + 1):
             raise UsageError(f"Invocations of a measurement are from 1 to {MOST_INVOCATIONS}.")
         seconds = (self.min_seconds, self.spread_s, self.time_limit_s or 0.0)
         if not all(0 <= s <= LONGEST_S for s in seconds):  # NaN is not
@@ -73,14 +73,18 @@ class Effort:
 
     @property
     def shared(self) -> "Effort":
-        """The part of it that each of its invocations is."""
+        """The part of it that each of its invocations is.
+
+        Each is as precise as several have to be that agree, for their mean to be known so well.
+        """
         number = self.invocations
+        surer = student(BATCHES - 1) / student(number - 1) if number > 1 else 1.0
         return replace(
             self,
             passes=math.ceil(self.passes / number),
             min_seconds=self.min_seconds / number,
             spread_s=self.spread_s / number,
-            precision=self.precision * math.sqrt(number),
+            precision=self.precision * math.sqrt(number) * surer,
             time_limit_s=None if self.time_limit_s is None else self.time_limit_s / number,
             invocations=1,
         )

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from netadapt.errors import DeviceError
-from netadapt.platforms.bench.rounds import STUDENT, half_width, median
+from netadapt.platforms.bench.rounds import half_width, median, student
 
 Clock = Literal["cpu", "wall", "model", "count"]
 
@@ -53,6 +53,10 @@ class Measurement:
     def __post_init__(self) -> None:
         if not self.samples:
             raise ValueError("a measurement needs at least one sample")
+        if self.invocations and (
+            sum(self.invocations) != len(self.samples) or min(self.invocations) < 1
+        ):
+            raise ValueError("the samples of all invocations are those of the measurement")
         if not all(map(math.isfinite, self.samples)):
             raise DeviceError(
                 "A reading of the device is NaN or infinite, which no network costs; measure again."
@@ -183,8 +187,10 @@ class Ratio:
         """What several processes found of the same two networks."""
         number, value = len(found), statistics.fmean(ratio.value for ratio in found)
         between = statistics.stdev(ratio.value for ratio in found) / math.sqrt(number)
-        within = math.hypot(*(ratio.value * (ratio.uncertainty or 0.0) for ratio in found)) / number
-        return cls(value, max(STUDENT[number - 2] * between, within) / value)
+        told = [r.value * r.uncertainty for r in found if r.uncertainty is not None]
+        within = math.hypot(*told) / number if len(told) == number else 0.0
+        half = max(student(number - 1) * between, within)
+        return cls(value, half / value if half else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean, stdev
 
+from netadapt.platforms.bench.rounds import student
 from netadapt.report.comparison import Comparison, Curve, at_accuracy, at_cost
 from netadapt.units import format_metric, format_quantity
 
-_T975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
-"""Student's t, two-sided 95 %, for 1 to 10 degrees of freedom; beyond, the last is cautious."""
 _GRID = 101
 
 
@@ -97,7 +96,7 @@ def _difference(
         pairs = [figure(one[seed]) - figure(other[seed]) for seed in one]
         if len(pairs) < 2:
             return Difference(pairs[0], None, "one seed each, so its spread is not known")
-        margin = _t(len(pairs) - 1) * stdev(pairs) / math.sqrt(len(pairs))
+        margin = student(len(pairs) - 1) * stdev(pairs) / math.sqrt(len(pairs))
         return Difference(fmean(pairs), margin, f"{len(pairs)} seeds, paired")
     values = [[figure(curve) for curve in curves.values()] for curves in (one, other)]
     value = fmean(values[0]) - fmean(values[1])
@@ -110,11 +109,7 @@ def _difference(
 def _welch(values: Sequence[Sequence[float]]) -> float:
     """Half of the interval; of the degrees of freedom the fewer, which is cautious."""
     error = math.sqrt(sum(stdev(sample) ** 2 / len(sample) for sample in values))
-    return _t(min(map(len, values)) - 1) * error
-
-
-def _t(freedom: int) -> float:
-    return _T975[min(freedom, len(_T975)) - 1]
+    return student(min(map(len, values)) - 1) * error
 
 
 def _text(difference: Difference, factor: float, unit: str) -> str:

@@ -49,7 +49,7 @@ DEFAULTS = {
     "passes": 4,  # visits of each model
     "bursts": 3,
     "runs": 4,  # bursts * runs are counted in each visit
-    "warmups": 2,  # runs at the start of each visit that are not counted
+    "warmups": 2,  # runs at the start of each visit, or turn, that are not counted
     "min_seconds": 0.0,  # further passes until each model has run this long
     "precision": 0.0,  # run in rounds until the ratios to the first model are known so well
     "spread_s": 0.0,  # further passes until the models have been visited for this long

@@ -20,15 +20,13 @@ LEAST = 32
 """Rounds before which nothing is decided."""
 
 BATCHES = 16
-STUDENT = (
+WARM_NS = 100_000_000
+"""Warm-ups of a turn take no longer; in a run of that length hardly anything is still cached."""
+
+_STUDENT = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
     2.145, 2.131,
 )  # fmt: skip
-"""The 97.5 % quantiles of Student's t distribution with 1 to 15 degrees of freedom."""
-
-WARM_NS = 20_000_000
-"""A network's own data is in the caches by then; one that takes longer brings it there itself."""
-
 _LINE = 16  # rounds to a line of results
 _MORE = 1.1  # times the rounds, before it is asked again whether they are enough
 
@@ -37,6 +35,11 @@ def median(values: Sequence[float]) -> float:
     """The middle value, or the mean of the two in the middle."""
     ordered, half = sorted(values), len(values) // 2
     return ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2
+
+
+def student(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t; beyond 15 degrees that of 15, which is cautious."""
+    return _STUDENT[min(freedom, len(_STUDENT)) - 1]
 
 
 def half_width(values: Sequence[float]) -> float:
@@ -53,7 +56,7 @@ def half_width(values: Sequence[float]) -> float:
     middles = [median(values[edges[k] : edges[k + 1]]) for k in range(BATCHES)]
     mean = sum(middles) / BATCHES
     variance = sum((m - mean) ** 2 for m in middles) / (BATCHES - 1)
-    return STUDENT[BATCHES - 2] * math.sqrt(variance / BATCHES)
+    return student(BATCHES - 1) * math.sqrt(variance / BATCHES)
 
 
 def measure_in_rounds(timer: Timer, lines: list[dict[str, Any]]) -> float:
@@ -75,9 +78,11 @@ def measure_in_rounds(timer: Timer, lines: list[dict[str, Any]]) -> float:
     pending: list[tuple[int, ...]] = []
     for entry in ready:
         timer.warm_up(entry)
+    slowest_ns = max([1, *(entry.last_ns for entry in ready)])
+    warmups = min(timer.settings["warmups"], WARM_NS // slowest_ns)  # the same for all
     due, tries = LEAST, 0
     while ready and not timer.late():
-        spent = _round(timer, ready, tries)
+        spent = _round(timer, ready, tries, warmups)
         tries += 1
         if any(entry.failed for entry in ready):
             _report(timer, ready, pending)
@@ -102,20 +107,17 @@ def measure_in_rounds(timer: Timer, lines: list[dict[str, Any]]) -> float:
     return timer.run_s
 
 
-def _round(timer: Timer, ready: Sequence[Entry], number: int) -> tuple[int, ...]:
-    """Nanoseconds of one run of each, the first of them another one each time."""
+def _round(timer: Timer, ready: Sequence[Entry], number: int, warmups: int) -> tuple[int, ...]:
+    """Nanoseconds of one turn of each, the first of them another one each time."""
     first = number % len(ready)
-    spent = {entry.id: _turn(timer, entry) for entry in [*ready[first:], *ready[:first]]}
+    spent = {}
+    for entry in [*ready[first:], *ready[:first]]:
+        for _ in range(warmups):
+            timer.once(entry)
+        spent[entry.id] = timer.once(entry)
     lost = sum(ns <= 0 for ns in spent.values())
     timer.lost += lost
     return tuple(spent[entry.id] for entry in ready)
-
-
-def _turn(timer: Timer, entry: Entry) -> int:
-    """Nanoseconds of a run that finds the caches as it leaves them; 0 if it fails."""
-    for _ in range(min(timer.settings["warmups"], WARM_NS // max(entry.last_ns, 1))):
-        timer.once(entry)
-    return timer.once(entry)
 
 
 def _enough(timer: Timer, taken: list[list[int]]) -> bool:

@@ -1,7 +1,7 @@
 """ONNX Runtime as a device: on this machine, or wherever ``bench.py`` can be started."""
 
 import base64
-import math
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,6 @@ from netadapt.platforms import CANARY, REFILL, Effort, Progress, Readings, Workl
 from netadapt.platforms.bench import kernels
 from netadapt.platforms.link import BOOTSTRAP, Conversation, Item, Link, converse
 from netadapt.platforms.measurement import Clock, DeviceInfo, Measurement, quantile
-from netadapt.platforms.ort.files import refusal
 from netadapt.platforms.ort.graph import is_known_activation, layout_model
 from netadapt.platforms.ort.hygiene import disturbances, drift_remark, with_remarks
 from netadapt.platforms.ort.options import Options, read_options
@@ -23,12 +22,11 @@ from netadapt.platforms.ort.probes import Probe, Term, build, terms
 from netadapt.platforms.ort.quantization import quantize_probe
 from netadapt.platforms.ort.saturation import encoded_integer_model
 from netadapt.platforms.ort.times import Times
-from netadapt.platforms.replies import same_device
+from netadapt.platforms.ort.turns import ENERGY_ROUNDS, Turns
+from netadapt.platforms.replies import Record, same_device
 
 CANARY_EVERY = 32
 """Layers after which the canary so far is given too."""
-ENERGY_ROUNDS = 3
-ENERGY_WINDOW_S = 5.0
 ADDITIVE = frozenset({"cpu", "cuda", "rocm"})
 """Providers that run one kernel for each layer. Others compile whole stretches of a network: there
 a layer's time is what it adds to a compiled block of three, and a table says that its sums are to
@@ -186,62 +184,41 @@ class OrtPlatform:
         effort: Effort = Effort(),  # noqa: B008 - frozen
         progress: Progress | None = None,
     ) -> list[Readings]:
-        """Time whole networks, their runs interleaved so that all meet the same conditions.
+        """Time whole networks in turn, so that all meet the same conditions.
 
         Each invocation is a conversation of its own, for which a process starts there.
 
         Raises:
             DeviceError: the device cannot be reached or run a network, or tells no energy if asked.
         """
-        items = [
-            Item(str(n), partial(_serialized, model), effort.passes)
-            for n, model in enumerate(models)
-        ]
-        times = Times({})
-        total, done = len(items) * effort.passes, 0
-        for number in range(effort.invocations):
-            settings = {**self._settings_of_networks(effort), "seed": number}
-            for record in self.talk(self.link, settings, items):
-                times.add(record)
-                self._remember(record)
-                done += len(items) if record["kind"] == "rounds" else record["kind"] == "visit"
-                if progress is not None:
-                    progress(min(done, total), total)
-            times.divide()
-        if progress is not None and items:
-            progress(total, total)  # rounds end when enough is known
-        for n, error in times.errors.items():
-            reason = refusal(error)
-            if reason:
-                raise DeviceError(f"{self.link.name} cannot run {models[int(n)].name}: {reason}.")
-            raise DeviceError(
-                f"{self.link.name} cannot run {models[int(n)].name}: {error.strip().rstrip('.')}. "
-                "Export it with operators that this onnxruntime knows, or choose another platform."
-            )
-        for item, model in zip(items, models, strict=True):
-            if not times.of(item.id):
-                raise DeviceError(
-                    f"{self.link.name} ran out of time before {model.name} had run once; measure "
-                    "again, for longer."
-                )
-        return [self._readings(item.id, times) for item in items]
 
-    def _readings(self, name: str, times: Times) -> Readings:
-        """Time, and energy where it is asked for, of one network.
+        def ask(part: Effort, more: Mapping[str, Any], items: Sequence[Item]) -> Iterator[Record]:
+            for record in self.talk(self.link, {**self.settings(part), **more}, items):
+                self._remember(record)
+                yield record
+
+        found = Turns(models, effort, self.link.name, ask, progress).taken()
+        return [self._readings(str(place), found) for place in range(len(models))]
+
+    def _readings(self, name: str, found: Sequence[Times]) -> Readings:
+        """Time, and energy where it is asked for, of one network from what each process took.
 
         Raises:
             DeviceError: there is no energy of it.
         """
-        disturbed = self._disturbances() + drift_remark(times.canary_drift)
+        drift = max(times.canary_drift for times in found)
+        taken = [times.of(name) for times in found]
         latency = with_remarks(
             Measurement(
-                tuple(times.of(name)), self._clock, disturbed, paired=name in times.rounds,
-                invocations=times.invocations_of(name),
+                tuple(itertools.chain(*taken)), self._clock,
+                self._disturbances() + drift_remark(drift),
+                paired=all(times.rounds.get(name) == len(times.of(name)) for times in found),
+                invocations=tuple(map(len, taken)) if len(taken) > 1 else (),
             )
         )  # fmt: skip
         if not self.options.energy:
             return {"latency": latency}
-        joules = times.joules_of(name)
+        joules = [j for times in found for j in times.joules_of(name)]
         if len(joules) < ENERGY_ROUNDS:
             raise DeviceError(
                 f"{self.link.name} stopped before the energy of a network had been measured in "
@@ -249,14 +226,6 @@ class OrtPlatform:
             )
         energy = Measurement(tuple(joules), "wall", self._disturbances(), "J")
         return {"latency": latency, "energy": energy}
-
-    def _settings_of_networks(self, effort: Effort) -> dict[str, Any]:
-        """The head of a plan of whole networks: with energy, each is run in windows too."""
-        windows = {
-            "energy_rounds": math.ceil(ENERGY_ROUNDS / effort.invocations),
-            "energy_window_s": max(ENERGY_WINDOW_S, effort.min_seconds),
-        }
-        return {**self.settings(effort.shared), **(windows if self.options.energy else {})}
 
     @property
     def _platform(self) -> str:
@@ -327,10 +296,6 @@ def _raise_failures(wanted: Mapping[LayerShape, Sequence[Term]], times: Times) -
             error = times.errors.get(times.ids[term.probe])
             if error is not None:
                 raise DeviceError(f"The device cannot run the layer {shape}: {error}")
-
-
-def _serialized(model: Workload) -> dict[str, str]:
-    return _encoded(model.serialized())
 
 
 def _encoded(model: bytes) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """Timings, and joules, as they arrive from a device."""
 
-import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,7 +23,6 @@ class Times:
         self._joules: dict[str, list[float]] = {}
         self._samples: dict[str, list[float]] = {}
         self._canary_best: list[float] = []
-        self._ends: dict[str, list[int]] = {}
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Take in one record of ``bench.py``."""
@@ -46,17 +44,6 @@ class Times:
     def of(self, name: str) -> list[float]:
         """Samples so far."""
         return self._samples.get(name, [])
-
-    def divide(self) -> None:
-        """What arrives from now on is of another process."""
-        for name, samples in self._samples.items():
-            self._ends.setdefault(name, []).append(len(samples))
-
-    def invocations_of(self, name: str) -> tuple[int, ...]:
-        """How many samples each process took; empty where there was one, or one took none."""
-        ends = self._ends.get(name, [])
-        taken = tuple(end - begin for begin, end in itertools.pairwise([0, *ends]))
-        return taken if len(taken) > 1 and all(taken) else ()
 
     def joules_of(self, name: str) -> list[float]:
         """Joules of one run, from each window so far."""
