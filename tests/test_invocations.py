@@ -109,7 +109,7 @@ class Device:
         else:
             for name in (name for name, taken in ns.items() if taken):
                 yield {"kind": "visit", "id": name, "ns": ns[name]}
-        for _ in range(settings["energy_rounds"]):
+        for _ in range(settings.get("energy_rounds", 0)):
             for name in ns:
                 yield {"kind": "energy", "id": name, "joules": 1.0}
 

@@ -197,7 +197,8 @@ class OrtPlatform:
                 self._remember(record)
                 yield record
 
-        found = Turns(models, effort, self.link.name, ask, progress).taken()
+        energy = bool(self.options.energy)
+        found = Turns(models, effort, self.link.name, ask, energy, progress).taken()
         return [self._readings(str(place), found) for place in range(len(models))]
 
     def _readings(self, name: str, found: Sequence[Times]) -> Readings:

@@ -30,6 +30,7 @@ class Turns:
         effort: how long to measure.
         device: its name, for errors.
         ask: runs a plan there.
+        energy: whether they are run in windows too, for what they draw.
         progress: told of what is done.
     """
 
@@ -37,6 +38,7 @@ class Turns:
     effort: Effort
     device: str
     ask: Ask
+    energy: bool = False
     progress: Progress | None = None
     _done: int = field(default=0, init=False)
 
@@ -87,15 +89,14 @@ class Turns:
         self, number: int, written: Sequence[Callable[[], Mapping[str, str]]], part: Effort,
         windows: int,
     ) -> Times:  # fmt: skip
-        """What one process takes, with so many windows of energy where that is asked for."""
+        """What one process takes, with so many windows of energy if any."""
         items = [Item(n, w, part.passes) for n, w in zip(self._names, written, strict=True)]
         if number % 2:
             items.reverse()  # what comes first may have an advantage
-        more = {
-            "seed": number,
-            "energy_rounds": windows,
-            "energy_window_s": max(ENERGY_WINDOW_S, part.min_seconds),
-        }
+        more: dict[str, Any] = {"seed": number}
+        if self.energy:
+            window_s = max(ENERGY_WINDOW_S, part.min_seconds)
+            more |= {"energy_rounds": windows, "energy_window_s": window_s}
         times = Times({})
         for record in self.ask(part, more, items):
             times.add(record)
