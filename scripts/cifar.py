@@ -37,7 +37,7 @@ from netadapt.search.fleet import DECIDING
 from netadapt.units import parse_budget
 
 TARGET = Path(__file__).resolve().parent.parent / "results" / "cifar.csv"
-JUDGED = replace(DECIDING, precision=0.002, spread_s=240.0, invocations=8, time_limit_s=480.0)
+JUDGED = replace(DECIDING, precision=0.002, spread_s=160.0, invocations=8, time_limit_s=320.0)
 COLUMNS = (
     "model", "arm", "budget", "seed", "original", "latency", "judged", "judged_half_width",
     "accuracy_before", "accuracy", "epochs", "after", "path_trained", "long_trained",
