@@ -73,7 +73,7 @@ def test_several_processes_share_the_effort():
     assert (shared.time_limit_s, shared.invocations) == (7.5, 1)
     assert shared.precision == pytest.approx(0.005 * 2 * 2.131 / 3.182)
     assert Effort(passes=3, precision=0.01).shared == Effort(passes=3, precision=0.01)
-    for number in (0, 101, 2.5):
+    for number in (0, 101, 5.0):
         with pytest.raises(UsageError, match="from 1 to 100"):
             Effort(invocations=number)
 

@@ -65,7 +65,8 @@ class Effort:
         counts = (self.warmups + 1, self.passes, self.bursts, self.runs)
         if not all(1 <= count <= 10**6 for count in counts):
             raise UsageError("Passes, bursts and runs of a measurement are from 1 to a million.")
-        if self.invocations not in range(1, MOST_INVOCATIONS + 1):
+        whole = isinstance(self.invocations, int)
+        if not (whole and 1 <= self.invocations <= MOST_INVOCATIONS):
             raise UsageError(f"Invocations of a measurement are from 1 to {MOST_INVOCATIONS}.")
         seconds = (self.min_seconds, self.spread_s, self.time_limit_s or 0.0)
         if not all(0 <= s <= LONGEST_S for s in seconds):  # NaN is not
