@@ -33,11 +33,11 @@ from typing import Any
 from cifar_arms import ARMS, FOLDER, MODELS, WIDTHS, Row, Setting, beside, results
 from provenance import write_csv
 
-from netadapt.search.fleet import DECIDING
+from netadapt.search.fleet import FIRST
 from netadapt.units import parse_budget
 
 TARGET = Path(__file__).resolve().parent.parent / "results" / "cifar.csv"
-JUDGED = replace(DECIDING, precision=0.002, spread_s=160.0, invocations=8, time_limit_s=320.0)
+JUDGED = replace(FIRST, precision=0.002, spread_s=160.0, invocations=8, time_limit_s=320.0)
 COLUMNS = (
     "model", "arm", "budget", "seed", "original", "latency", "judged", "judged_half_width",
     "accuracy_before", "accuracy", "epochs", "after", "path_trained", "long_trained",

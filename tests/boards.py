@@ -1,10 +1,16 @@
-"""A board whose sensor can be unplugged: it is there as long as a file is not."""
+"""What a board says of itself; and one whose sensor is there as long as a file is not."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from netadapt.errors import DeviceError
 from netadapt.platforms.synthetic import SyntheticPlatform
+
+INFO = {
+    "kind": "info", "device": "board", "machine": "x86_64", "runtime": "onnxruntime 1.30",
+    "block": 8, "layout": "NCHWc", "cache_mb": 1.0, "processors": 4, "clock": "cpu",
+    "sensor": "rapl:package-0", "providers": ["cpu"], "sensors": {"rapl": "rapl:package-0"},
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

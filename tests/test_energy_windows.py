@@ -17,14 +17,10 @@ from netadapt.platforms.ort.options import Options
 from netadapt.platforms.ort.platform import OrtPlatform
 from netadapt.platforms.ort.probes import Probe, build
 from netadapt.units import parse_budget
+from tests.boards import INFO
 
 MODEL = build(Probe("call", OVERHEAD))
 NETWORK = Workload("net", MODEL, ())
-INFO = {
-    "kind": "info", "device": "board", "machine": "x86_64", "runtime": "onnxruntime 1.30",
-    "block": 8, "layout": "NCHWc", "cache_mb": 1.0, "processors": 4, "clock": "cpu",
-    "sensor": "rapl:package-0", "providers": ["cpu"], "sensors": {"rapl": "rapl:package-0"},
-}  # fmt: skip
 
 
 def answers(joules, asked=None):

@@ -14,15 +14,11 @@ from netadapt.platforms.ort.platform import OrtPlatform
 from netadapt.platforms.ort.probes import Probe, build
 from netadapt.runs import Step, StepCost
 from netadapt.search.confirmation import pooled
+from tests.boards import INFO
 
 CALL = build(Probe("call", OVERHEAD))
 EFFORT = Effort(passes=6, min_seconds=1.0, spread_s=15.0, precision=0.005, time_limit_s=30.0,
                 invocations=4)  # fmt: skip
-INFO = {
-    "kind": "info", "device": "board", "machine": "x86_64", "runtime": "onnxruntime 1.30",
-    "block": 8, "layout": "NCHWc", "cache_mb": 1.0, "processors": 4, "clock": "cpu",
-    "sensor": "rapl:package-0", "providers": ["cpu"], "sensors": {"rapl": "rapl:package-0"},
-}  # fmt: skip
 
 
 def test_a_ratio_of_several_processes_is_their_mean_known_as_well_as_they_agree():

@@ -4,6 +4,7 @@ The program and the plan both go over standard input, results come back as JSON 
 connection is taken up again with what is still to be measured.
 """
 
+import base64
 import contextlib
 import json
 import math
@@ -64,6 +65,11 @@ class Item:
     id: str
     model: Callable[[], Mapping[str, str]]
     visits: int
+
+
+def encoded(model: bytes) -> dict[str, str]:
+    """A serialized ONNX model as it stands in the line of an :class:`Item`."""
+    return {"model": base64.b64encode(model).decode()}
 
 
 Conversation = Callable[[Link, Mapping[str, Any], Sequence[Item]], Iterator[Record]]

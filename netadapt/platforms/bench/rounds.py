@@ -76,9 +76,7 @@ def measure_in_rounds(timer: Timer, lines: list[dict[str, Any]]) -> float:
     ready = [entry for entry in entries if not entry.failed]
     taken: dict[str, list[int]] = {entry.id: [] for entry in ready}
     pending: list[tuple[int, ...]] = []
-    for entry in ready:
-        timer.warm_up(entry)
-    slowest_ns = max([1, *(entry.last_ns for entry in ready)])
+    slowest_ns = max([1, *(timer.warm_up(entry) for entry in ready)])
     warmups = min(timer.settings["warmups"], WARM_NS // slowest_ns)  # the same for all
     due, tries = LEAST, 0
     while ready and not timer.late():

@@ -26,7 +26,6 @@ class Entry:
         self.line = line
         self.passes = int(line.get("passes", passes))
         self.run_ns = 0
-        self.last_ns = 0
         self.failed = False
         self.session: Any = None
         self.feed: dict[str, Any] = {}
@@ -184,10 +183,12 @@ class Timer:
         if samples:
             self.emit({"kind": "visit", "id": entry.id, "ns": samples})
 
-    def warm_up(self, entry: Entry) -> None:
-        """Run a model that is open without counting."""
+    def warm_up(self, entry: Entry) -> int:
+        """Run a model that is open without counting; nanoseconds of the last run, 0 if none."""
+        taken = 0
         for _ in range(self.settings["warmups"]):
-            self.once(entry)
+            taken = self.once(entry)
+        return taken
 
     def once(self, entry: Entry) -> int:
         """Nanoseconds of one run of a model that is open; 0 if it fails, or has failed."""
@@ -203,7 +204,6 @@ class Timer:
             self.fail(entry, error)
             return 0
         self.run_s += time.perf_counter() - began_s
-        entry.last_ns = taken
         return taken
 
     def timed(self, entry: Entry, runs: int) -> list[int]:

@@ -1,6 +1,5 @@
 """ONNX Runtime as a device: on this machine, or wherever ``bench.py`` can be started."""
 
-import base64
 import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from netadapt.errors import DeviceError
 from netadapt.network import LayerShape
 from netadapt.platforms import CANARY, REFILL, Effort, Progress, Readings, Workload
 from netadapt.platforms.bench import kernels
-from netadapt.platforms.link import BOOTSTRAP, Conversation, Item, Link, converse
+from netadapt.platforms.link import BOOTSTRAP, Conversation, Item, Link, converse, encoded
 from netadapt.platforms.measurement import Clock, DeviceInfo, Measurement, quantile
 from netadapt.platforms.ort.graph import is_known_activation, layout_model
 from netadapt.platforms.ort.hygiene import disturbances, drift_remark, with_remarks
@@ -167,15 +166,15 @@ class OrtPlatform:
     ) -> tuple[dict[Probe, str], list[Item]]:
         """The models that layers are computed from, with the name of each in the results."""
 
-        def encoded(probe: Probe) -> dict[str, str]:
+        def line(probe: Probe) -> dict[str, str]:
             model = build(probe, self.options.batch)
             if self.options.precision == "int8":
                 model = quantize_probe(model, weight_bits=weight_bits)
-            return _encoded(model)
+            return encoded(model)
 
         probes = dict.fromkeys(t.probe for found in wanted.values() for t in found)
         ids = {probe: str(number) for number, probe in enumerate(probes)}
-        items = [Item(name, partial(encoded, probe), effort.passes) for probe, name in ids.items()]
+        items = [Item(name, partial(line, probe), effort.passes) for probe, name in ids.items()]
         return ids, items
 
     def measure_networks(
@@ -299,20 +298,16 @@ def _raise_failures(wanted: Mapping[LayerShape, Sequence[Term]], times: Times) -
                 raise DeviceError(f"The device cannot run the layer {shape}: {error}")
 
 
-def _encoded(model: bytes) -> dict[str, str]:
-    return {"model": base64.b64encode(model).decode()}
-
-
 @cache
 def _canary() -> str:
     shape = LayerShape("conv", 32, 32, (14, 14), (14, 14), (3, 3), (1, 1), (1, 1))
-    return _encoded(build(Probe("layer", shape)))["model"]
+    return encoded(build(Probe("layer", shape)))["model"]
 
 
 @cache
 def _layout() -> str:
     """Two convolutions, the first with 8 equal weights that a block pads."""
-    return _encoded(layout_model(kernels.LAYOUT_WEIGHT))["model"]
+    return encoded(layout_model(kernels.LAYOUT_WEIGHT))["model"]
 
 
 def open_ort(provider: str, options: Mapping[str, str]) -> OrtPlatform:

@@ -1,15 +1,14 @@
 """Whole networks in turn, by one process on the device or by several, one after the other."""
 
-import base64
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 from netadapt.errors import DeviceError
 from netadapt.platforms import Effort, Progress, Workload
 from netadapt.platforms.bench.rounds import LEAST
-from netadapt.platforms.link import Item
+from netadapt.platforms.link import Item, encoded
 from netadapt.platforms.ort.files import refusal
 from netadapt.platforms.ort.times import Times
 from netadapt.platforms.replies import Record
@@ -51,7 +50,7 @@ class Turns:
         Raises:
             DeviceError: the device cannot be reached or run a network, or not in the time.
         """
-        number, share = self.effort.invocations, self.effort.shared
+        number, share = self.effort.invocations, self._share
         written = [cache(partial(_line, model)) for model in self.models]
         windows = [ENERGY_ROUNDS // number + (n < ENERGY_ROUNDS % number) for n in range(number)]
         found = [self._invocation(0, written, share, windows[0])]
@@ -69,13 +68,17 @@ class Turns:
             )
         return whole
 
-    @property
+    @cached_property
+    def _share(self) -> Effort:
+        return self.effort.shared
+
+    @cached_property
     def _names(self) -> list[str]:
         return [str(place) for place in range(len(self.models))]
 
     @property
     def _total(self) -> int:
-        return len(self.models) * self.effort.shared.passes * self.effort.invocations
+        return len(self.models) * self._share.passes * self.effort.invocations
 
     @property
     def _rest(self) -> Effort:
@@ -107,9 +110,8 @@ class Turns:
 
     def _is_little(self, times: Times) -> bool:
         """Whether a process was out of time before it had told what it was to tell at least."""
-        passes = self.effort.shared.passes
         return any(
-            times.rounds.get(name, 0) < LEAST and times.visits.get(name, 0) < passes
+            times.rounds.get(name, 0) < LEAST and times.visits.get(name, 0) < self._share.passes
             for name in self._names
         )
 
@@ -132,4 +134,4 @@ class Turns:
 
 def _line(model: Workload) -> dict[str, str]:
     """The network in a plan."""
-    return {"model": base64.b64encode(model.serialized()).decode()}
+    return encoded(model.serialized())
