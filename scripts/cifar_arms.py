@@ -214,7 +214,7 @@ def searched(setting: Setting, arm: str, budgets: Sequence[str]) -> Iterator[tup
                 spent[0], spent[1] = spent[0] + work.images, spent[1] + work.scored
         yield (
             budget,
-            _result(setting, folder, steps_of(records)[-1])
+            _result(setting, folder, steps_of(records))
             | {
                 "search_trained": spent[0],
                 "search_scored": spent[1],
@@ -222,14 +222,18 @@ def searched(setting: Setting, arm: str, budgets: Sequence[str]) -> Iterator[tup
         )
 
 
-def _result(setting: Setting, folder: Path, step: Step) -> Row:
+def _result(setting: Setting, folder: Path, steps: Sequence[Step]) -> Row:
     """A search's last network after the rest of the training."""
+    step = at = steps[-1]
+    tunes = 0  # short fine-tunes that its weights went through
+    while at.iteration:
+        tunes, at = tunes + 1, steps[at.parent]
     finished = last(read_journal(folder), Finished)
     assert finished is not None
     subject = setting.original
     model = shrink(subject.module, subject.network, step.keep)
     restore(model, folder / "weights" / f"{step.weights}.safetensors")
-    path = step.iteration * setting.steps * BATCH
+    path = tunes * setting.steps * BATCH
     rest = max(0.0, setting.counted(setting.after) - path)
     arm = folder.parent.name
     name = f"{arm}/{folder.name}-trained"

@@ -268,6 +268,16 @@ def write(folder, *events):
     (folder / "journal.jsonl").write_text("".join(f"{line}\n" for line in lines))
 
 
+def test_a_search_that_went_too_far_says_what_became_of_it():
+    news, far = News(), step(2, 0.004)
+    news.recall(BOUND)
+    assert "nearer" not in news.text(far)
+    stays = news.text(StepTaken(replace(far.step, closest=True)))
+    assert stays.endswith("; nothing larger within the budget is as accurate")
+    back = StepTaken(replace(far.step, iteration=3, origin=1, closest=True))
+    assert news.text(back).endswith("; from step 1 again, nearer to the budget")
+
+
 def test_a_count_is_named_once():
     bound = BoundSet("macs", "macs", "MACs", "", 5e6, 10e6)
     taken = StepTaken(Step(1, "body", {}, {"macs": StepCost(6e6, 6e6, 6e6)}, 0.9))

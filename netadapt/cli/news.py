@@ -90,7 +90,10 @@ class News:
         short = (
             "" if step.reaches else "; no proposal reached the target, this is as far as one goes"
         )
-        return f"step {step.iteration:<4} {what}: {costs}, {holdout}{short}"
+        near = "; nothing larger within the budget is as accurate" if step.closest else ""
+        if step.origin is not None:
+            near = f"; from step {step.origin} again, nearer to the budget"
+        return f"step {step.iteration:<4} {what}: {costs}, {holdout}{short}{near}"
 
     def _cost_text(self, key: str, cost: StepCost, step: Step) -> str:
         """A cost with its share of the original, and what was aimed at."""

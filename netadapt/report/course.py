@@ -1,7 +1,6 @@
 """How the search went: iterations, predictions, and every trial."""
 
 import math
-from itertools import pairwise
 
 from markupsafe import Markup
 
@@ -70,6 +69,7 @@ def _step_row(facts: Facts, step: Step) -> tuple[str, ...]:
     what = "unpruned" if not step.iteration else clipped(step.name)
     what += f" to {size}" if size else ""
     what += "" if step.reaches else " (no proposal reached the target)"
+    what += "" if step.origin is None else f" (from iteration {step.origin}, nearer to the budget)"
     measured = (format_quantity(step.costs[b.key].measured, b.unit) for b in bounds)
     aimed = (
         format_quantity(step.costs[b.key].target, b.unit) if step.iteration else ""
@@ -86,7 +86,7 @@ def predictions(facts: Facts) -> Section:
         return Section("predictions", title, (_NOTHING,))
     charts, tables = [], []
     for bound in facts.bounds.values():
-        errors = [_errors(facts, old, new, bound.key) for old, new in pairwise(facts.steps)]
+        errors = [_errors(facts, step, bound.key) for step in facts.steps[1:]]
         charts.append(_error_chart(bound, facts, errors))
         tables.append(_error_table(bound, facts, errors))
     words = Prose(
@@ -97,9 +97,9 @@ def predictions(facts: Facts) -> Section:
     return Section("predictions", title, (words, Figures(tuple(charts)), *tables))
 
 
-def _errors(facts: Facts, old: Step, new: Step, key: str) -> tuple[float, float]:
+def _errors(facts: Facts, step: Step, key: str) -> tuple[float, float]:
     """Relative error of a prediction: rescaled by the step before, and by the unpruned network."""
-    cost = new.costs[key]
+    cost, old = step.costs[key], facts.steps[step.parent]
     if cost.measured <= 0:
         return math.nan, math.nan
     rescaled, alone = old.costs[key].bias, facts.steps[0].costs[key].bias

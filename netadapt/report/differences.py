@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from statistics import fmean, stdev
 
-from netadapt.platforms.bench.rounds import student
+from netadapt.platforms.bench.rounds import NORMAL, student
 from netadapt.report.comparison import Comparison, Curve, at_accuracy, at_cost
 from netadapt.units import format_metric, format_quantity
 
@@ -52,7 +52,7 @@ def _equal_cost(comparison: Comparison, first: str, second: str) -> str:
     difference = _difference(one, other, lambda curve: _mean(at_cost, curve, low, high))
     if difference.margin is None and comparison.share and comparison.test_images:
         middle = min(max(fmean(at_cost(c, (low + high) / 2) for c in everything), 0.0), 1.0)
-        margin = 1.96 * math.sqrt(2 * middle * (1 - middle) / comparison.test_images)
+        margin = NORMAL * math.sqrt(2 * middle * (1 - middle) / comparison.test_images)
         basis = f"one seed each; the interval is of {comparison.test_images} test images alone"
         difference = Difference(difference.value, margin, basis)
     factor, unit = (100.0, " points") if comparison.share else (1.0, f" {comparison.metric}")

@@ -73,6 +73,8 @@ class Step:
         weights: name of its weight file; empty where there is none.
         reaches: false if no proposal could reach the target.
         passed_over: what was measured before it, to no avail.
+        origin: the iteration whose network it was cut from; None for the one before.
+        closest: whether a larger network within the budgets was looked for.
     """
 
     iteration: int
@@ -83,6 +85,13 @@ class Step:
     weights: str = ""
     reaches: bool = True
     passed_over: tuple[PassedOver, ...] = ()
+    origin: int | None = None
+    closest: bool = False
+
+    @property
+    def parent(self) -> int:
+        """The iteration whose network it was cut from."""
+        return self.iteration - 1 if self.origin is None else self.origin
 
     @property
     def sizes(self) -> dict[str, int]:

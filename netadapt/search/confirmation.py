@@ -5,12 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from netadapt.network import Cost, Network, cost_of
+from netadapt.platforms.bench.rounds import NORMAL
 from netadapt.platforms.measurement import Measurement
 from netadapt.runs import Outcome, PassedOver, Run, Step, StepCost
 from netadapt.search.budgets import Bound, load
-from netadapt.search.pricing import Loads
+from netadapt.search.pricing import Loads, Scale
 from netadapt.search.strategies import Proposal
-from netadapt.tables.powers import QUANTILE_95
+
+NEAR = 0.97
+"""Share of the budgets below which a search that has ended looks for a larger network once more."""
 
 
 class Scales(Protocol):
@@ -61,7 +65,7 @@ def pooled(step: Step, final: Mapping[str, Measurement]) -> Step:
         if before.uncertainty and reading.uncertainty and reading.value > 0:
             weight = (before.uncertainty / reading.uncertainty) ** 2
             value = (before.measured + weight * reading.value) / (1 + weight)
-            told = math.hypot(before.uncertainty, reading.uncertainty) / QUANTILE_95
+            told = math.hypot(before.uncertainty, reading.uncertainty) / NORMAL
             birge = max(1.0, abs(reading.value / before.measured - 1) / told)
             known = birge * before.uncertainty / math.sqrt(1 + weight)
             reading = replace(reading.scaled(value / reading.value), uncertainty=known)
@@ -109,6 +113,69 @@ def take(step: Step, candidates: Sequence[tuple[Proposal, Outcome]], taking: "Ta
     taken = taking.step(step, *candidates[best], readings[best])
     taken = taking.run.commit(replace(taken, passed_over=tuple(passed_over)))
     taking.workshop.keep(taken)  # not before: a run that is cut off here measures them again
+    return taken
+
+
+def overshot(steps: Sequence[Step], bounds: Sequence[Bound]) -> bool:
+    """Whether the last step is so far below its budgets that a larger network may be within them.
+
+    One that was looked for already is not looked for again.
+    """
+    return len(steps) > 1 and not steps[-1].closest and all(
+        steps[-1].costs[bound.key].highest < NEAR * bound.limit for bound in bounds
+    )  # fmt: skip
+
+
+def between(pair: tuple[Step, Step], key: str, cost: Cost, network: Network, end: float) -> Scale:
+    """How the prices of one bound count for networks between two that were measured.
+
+    They are right for the larger. What they get wrong of the smaller is taken to grow in proportion
+    to what is saved, and the target moves by as much.
+
+    Args:
+        pair: a network, and one that was cut from it.
+        key: of the bound.
+        cost: what prices networks; the larger at what was predicted of it.
+        network: the unpruned network.
+        end: the cost to arrive at.
+    """
+    larger, smaller = pair
+    at, reached = larger.costs[key].measured, smaller.costs[key].measured
+    bias = larger.costs[key].bias
+    foreseen = cost_of(cost, network.at(smaller.sizes)) * bias
+    if min(at - reached, at - foreseen, at - end) <= 0:  # they tell nothing of this bound
+        return Scale(bias, end)
+    return Scale(bias, at - (at - end) * (at - foreseen) / (at - reached))
+
+
+def nearer(
+    start: Step, step: Step, candidates: Sequence[tuple[Proposal, Outcome]], taking: "Taking"
+) -> Step:
+    """Make the best candidate the next step that is within the budgets, nearer, and no worse.
+
+    Where none is, the step stays, marked as the closest.
+
+    Args:
+        start: the network before the step, which the candidates were cut from; under the step's
+            number, so that theirs is the next.
+        step: is within the budgets.
+        candidates: best first.
+        taking: of the iteration.
+    """
+    origin, present = taking.run.steps[-2].iteration, load(step.measured, taking.bounds)
+    taken = replace(step, closest=True)
+    for proposal, outcome in candidates:
+        if outcome.accuracy < step.accuracy:
+            continue
+        readings = taking.workshop.measure(start, outcome.index, outcome, doubted=True)
+        if present < taking.load(readings) <= 1:
+            taken = remeasured(
+                taking.step(start, proposal, outcome, readings), readings, final=True
+            )
+            taken = replace(taken, origin=origin, closest=True)
+            break
+    taken = taking.run.commit(taken)
+    taking.workshop.keep(taken)
     return taken
 
 

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from netadapt.network import Cost, LayerShape, Network, cost_of
+from netadapt.platforms.bench.rounds import NORMAL
 from netadapt.runs import Step
 from netadapt.search.budgets import Bound
-from netadapt.tables.powers import QUANTILE_95, layer_class
+from netadapt.tables.powers import layer_class
 
 NOISE = 0.01
 """Relative error of a network's price at the best of factors, beside that of its measurement."""
@@ -88,7 +89,7 @@ class Lesson:
         for shape in shapes:
             name = layer_class(shape)
             layers[name] = layers.get(name, 0.0) + cost.layer(shape)
-        noise = math.hypot(NOISE, (uncertainty or 0.0) / QUANTILE_95)
+        noise = math.hypot(NOISE, (uncertainty or 0.0) / NORMAL)
         return cls(layers, sum(shape.weights for shape in shapes), measured, noise)
 
 

@@ -6,19 +6,29 @@ What the loop cannot do by arithmetic (train, score, measure) it asks of a :clas
 that the same code runs on real devices, on recorded ones, and on mock accuracies in tests.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Protocol
 
 from netadapt.config.rungs import Rung, applicable, trials_of
-from netadapt.errors import BudgetUnreachable, UsageError
+from netadapt.errors import BudgetUnreachable, TrainingError, UsageError
 from netadapt.network import Cost, Network, Sizes, cost_of, least_sizes, shrinkable
 from netadapt.platforms.measurement import Measurement
 from netadapt.runs import Outcome, Run, Step
 from netadapt.runs.events import IterationStarted
 from netadapt.search.budgets import Bound, binding, load
-from netadapt.search.confirmation import Taking, pooled, remeasured, settled, take
+from netadapt.search.confirmation import (
+    Taking,
+    between,
+    nearer,
+    overshot,
+    pooled,
+    remeasured,
+    settled,
+    take,
+)
 from netadapt.search.judge import Judge
 from netadapt.search.lessons import corrected
 from netadapt.search.pricing import Loads, Scale, comfortable_reduction
@@ -158,7 +168,8 @@ def search(space: Space, workshop: Workshop, run: Run) -> Step:
     """Shrink until the measured load is at most 1 (Yang et al., ECCV 2018, algorithm 1).
 
     Every finished candidate and iteration is in the run's journal; called again, the search goes on
-    where it was cut off. The last of the run's steps is where it starts.
+    where it was cut off. The last of the run's steps is where it starts. Where the last iteration
+    went far below the budgets, what lies between it and the one before is tried once.
 
     Args:
         space: network, bounds, strategy, schedule and rules.
@@ -172,12 +183,14 @@ def search(space: Space, workshop: Workshop, run: Run) -> Step:
     Raises:
         BudgetUnreachable: nothing is left to remove; the run is kept.
     """
-    step = run.steps[-1]
+    step, going = run.steps[-1], _Search(space, workshop, run)
     while True:
         if load(step.measured, space.bounds) > 1:
-            step = _iterate(step, space, workshop, run)
+            step = going.iterate(step)
         elif not settled(step, space.bounds):
             step = run.commit(remeasured(step, workshop.settle(step), final=True))
+        elif overshot(run.steps, space.bounds):
+            step = going.closer(*run.steps[-2:])
         else:
             told = pooled(step, workshop.finish(step))
             step = step if told.measured == step.measured else run.commit(told)
@@ -185,29 +198,79 @@ def search(space: Space, workshop: Workshop, run: Run) -> Step:
                 return step
 
 
-def _iterate(step: Step, space: Space, workshop: Workshop, run: Run) -> Step:
-    """Propose, try, keep the best, measure it, record it."""
-    costs = corrected(space.network, workshop.costs(step.sizes), space.bounds, run.steps)
-    aim = aims(step, space, costs)
-    targets = {key: scale.target for key, scale in aim.items()}
-    passed_over = [passed for earlier in run.steps for passed in earlier.passed_over]
-    loads = Loads(space.network, step.sizes, costs, aim, passed_over)
-    judge = Judge(
-        step, loads, run, workshop, space.selection, space.screening or space.selection, space.race
-    )
-    situation = Situation(
-        space.network, loads, space.multiple, workshop.scores(step), judge.screened,
-        space.seed, step.iteration + 1, space.comparable,
-    )  # fmt: skip
-    proposals = proposed(space.strategy, situation)
-    if not proposals:
-        raise _nothing_left(step, space, run)
-    rungs = applicable(space.rungs, len(proposals))
-    trials = trials_of(rungs, len(proposals))
-    run.append(IterationStarted(step.iteration + 1, targets, len(proposals), trials))
-    candidates = judge.ranked(proposals, rungs)
-    present = load(step.measured, space.bounds)
-    return take(step, candidates, Taking(run, workshop, loads, space.bounds, targets, present))
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """The iterations of a search, see :func:`search`."""
+
+    space: Space
+    workshop: Workshop
+    run: Run
+
+    def iterate(self, step: Step) -> Step:
+        """Propose, try, keep the best, measure it, record it."""
+        costs = self._costs(step, self.run.steps)
+        aim = aims(step, self.space, costs)
+        loads = self._loads(step, costs, aim)
+        targets = {key: scale.target for key, scale in aim.items()}
+        candidates = self._tried(step, loads, targets)
+        if not candidates:
+            raise _nothing_left(step, self.space, self.run)
+        return take(step, candidates, self._taking(step, loads, targets))
+
+    def closer(self, base: Step, step: Step) -> Step:
+        """A network between the last two that is within the budgets and no worse; else the last."""
+        costs = self._costs(base, [*self.run.steps[:-2], step, base])
+        targets = {bound.key: _end(step, bound) for bound in self.space.bounds}
+        network = self.space.network
+        scales = {
+            key: between((base, step), key, costs[key], network, end)
+            for key, end in targets.items()
+        }  # fmt: skip
+        loads = self._loads(base, costs, scales)
+        start = replace(base, iteration=step.iteration)  # so that what is tried is of the next
+        halfway = (1 + loads.changed(step.sizes)) / 2
+        candidates: list[tuple[Proposal, Outcome]] = []
+        with suppress(TrainingError):  # there is a result
+            candidates = self._tried(start, loads, targets, lambda p: halfway <= p.load <= 1)
+        return nearer(start, step, candidates, self._taking(base, loads, targets))
+
+    def _costs(self, step: Step, steps: Sequence[Step]) -> dict[str, Cost]:
+        """What prices networks that are cut from a step, by all that was measured."""
+        costs = self.workshop.costs(step.sizes)
+        return corrected(self.space.network, costs, self.space.bounds, steps)
+
+    def _loads(self, step: Step, costs: Mapping[str, Cost], scales: Mapping[str, Scale]) -> Loads:
+        passed_over = [passed for earlier in self.run.steps for passed in earlier.passed_over]
+        return Loads(self.space.network, step.sizes, costs, scales, passed_over)
+
+    def _taking(self, step: Step, loads: Loads, targets: Mapping[str, float]) -> Taking:
+        bounds = self.space.bounds
+        return Taking(self.run, self.workshop, loads, bounds, targets, load(step.measured, bounds))
+
+    def _tried(
+        self,
+        step: Step,
+        loads: Loads,
+        targets: Mapping[str, float],
+        only: Callable[[Proposal], bool] = lambda _: True,
+    ) -> list[tuple[Proposal, Outcome]]:
+        """What came through all rungs of proposals from a step, best first; nothing of none."""
+        space, run = self.space, self.run
+        judge = Judge(
+            step, loads, run, self.workshop, space.selection, space.screening or space.selection,
+            space.race,
+        )  # fmt: skip
+        situation = Situation(
+            space.network, loads, space.multiple, self.workshop.scores(step), judge.screened,
+            space.seed, step.iteration + 1, space.comparable,
+        )  # fmt: skip
+        proposals = [p for p in proposed(space.strategy, situation) if only(p)]
+        if not proposals:
+            return []
+        rungs = applicable(space.rungs, len(proposals))
+        trials = trials_of(rungs, len(proposals))
+        run.append(IterationStarted(step.iteration + 1, targets, len(proposals), trials))
+        return judge.ranked(proposals, rungs)
 
 
 def proposed(strategy: Strategy, situation: Situation) -> list[Proposal]:

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from netadapt.network import LayerShape
+from netadapt.platforms.bench.rounds import NORMAL
 from netadapt.tables.correction import Calibration, fit
 
 COLD = "cold weights"
@@ -34,9 +35,6 @@ LOOSE = 0.5
 
 The ridge is ``(NOISE / LOOSE) ** 2`` on each class's relative deviation.
 """
-
-QUANTILE_95 = 1.96
-"""Half of a 95 % interval in standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +161,8 @@ def fit_powers(rows: Sequence[NetworkEnergy]) -> Powers:
     classes = {
         name: Power(
             float(share * common),
-            max(0.0, float((share - QUANTILE_95 * sd) * common)),
-            float((share + QUANTILE_95 * sd) * common),
+            max(0.0, float((share - NORMAL * sd) * common)),
+            float((share + NORMAL * sd) * common),
         )
         for name, share, sd in zip(names, shares, sds, strict=True)
     }

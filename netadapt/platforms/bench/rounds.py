@@ -23,6 +23,9 @@ BATCHES = 16
 WARM_NS = 100_000_000
 """Warm-ups of a turn take no longer; in a run of that length hardly anything is still cached."""
 
+NORMAL = 1.96
+"""The 97.5 % quantile of the normal distribution: half of a 95 % interval in deviations."""
+
 _STUDENT = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
     2.145, 2.131,

@@ -1,0 +1,144 @@
+"""A search that ends far below its budget: what lies between its last two networks is tried."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from netadapt.errors import TrainingError
+from netadapt.network import WEIGHTS, cost_of
+from netadapt.runs import Outcome, StepCost, read_journal, steps_of
+from netadapt.search.budgets import load
+from netadapt.search.confirmation import NEAR, between, overshot
+from netadapt.search.loop import AIM
+from netadapt.search.strategies import uniform
+from tests.test_search import FULL, NET, Killed, MockWorkshop, first_step, run_search, space, timed
+
+LIMIT = 0.8 * FULL
+
+
+class Faster(MockWorkshop):
+    """A device on which a smaller network saves more than the table says."""
+
+    def __init__(self, accuracies, *, saves=1.4, failing=(), **told):
+        super().__init__([None] * 50, costs={"latency": WEIGHTS}, **told)
+        self.accuracies, self.saves, self.failing = accuracies, saves, failing
+
+    def measured(self, keep):
+        table = cost_of(WEIGHTS, NET.at({group: len(units) for group, units in keep.items()}))
+        return {"latency": FULL - self.saves * (FULL - table)}
+
+    def readings(self, keep):
+        return {k: replace(m, uncertainty=0.001) for k, m in super().readings(keep).items()}
+
+    def attempt(self, step, proposals, rung):
+        for outcome in super().attempt(step, proposals, rung):
+            if step.iteration in self.failing:
+                yield Outcome(outcome.index, rung, 0.0, {}, failed="The loss is NaN.")
+            else:
+                yield replace(outcome, accuracy=self.accuracies[step.iteration])
+
+
+def shrunk(folder, workshop, limit=LIMIT):
+    the_space = space(timed(limit), strategy=uniform.propose, rounds=1)
+    the_space = replace(the_space, schedule=replace(the_space.schedule, initial=None))
+    end, run = run_search(folder, workshop, the_space)
+    return end, run, load(end.measured, the_space.bounds)
+
+
+def test_a_network_between_the_last_two_is_taken_if_it_is_nearer_and_no_worse(tmp_path):
+    workshop = Faster([0.8, 0.8])
+    end, run, reached = shrunk(tmp_path / "run", workshop)
+    far = run.steps[1]
+    assert far.measured["latency"] < NEAR * LIMIT
+    assert NEAR <= reached <= 1
+    assert (end.iteration, end.origin, end.parent, end.closest) == (2, 0, 0, True)
+    assert all(end.sizes[group] >= size for group, size in far.sizes.items())
+    assert end.costs["latency"].target == AIM * LIMIT
+    assert workshop.finished == [2]  # one long fine-tune, of what was taken
+    assert workshop.kept == ["candidate-001-000", "candidate-002-000"]
+
+
+def test_one_that_is_less_accurate_is_not_taken(tmp_path):
+    workshop = Faster([0.8, 0.79])
+    end, run, _ = shrunk(tmp_path / "run", workshop)
+    assert (end.iteration, end.origin, end.closest) == (1, None, True)
+    assert run.steps == [run.steps[0], end]
+    assert workshop.finished == [1]
+    assert workshop.kept[-1] == "candidate-001-000"  # the other's weights go
+
+
+def test_one_that_measures_above_the_budget_is_not_taken(tmp_path):
+    workshop = Faster([0.8, 0.8], told=[(1.0, None), (1.05, None)])
+    end, _, reached = shrunk(tmp_path / "run", workshop)
+    assert (end.iteration, workshop.finished) == (1, [1])
+    assert reached < NEAR
+
+
+def test_one_that_fails_is_told_of_and_the_result_stays(tmp_path):
+    workshop = Faster([0.8, 0.8], failing=[1])
+    end, _, _ = shrunk(tmp_path / "run", workshop)
+    assert (end.iteration, workshop.finished) == (1, [1])
+    assert "A candidate is out: The loss is NaN." in (tmp_path / "run/journal.jsonl").read_text()
+
+
+def test_where_everything_fails_before_there_is_a_result_the_run_ends(tmp_path):
+    with pytest.raises(TrainingError, match="NaN"):
+        shrunk(tmp_path / "run", Faster([0.8], failing=[0]))
+
+
+def test_nothing_is_tried_twice_where_nothing_lies_between(tmp_path):
+    workshop = Faster([0.8, 0.8], saves=1.0)  # the table is right: what it proposed is the nearest
+    end, _, reached = shrunk(tmp_path / "run", workshop, 0.6 * FULL)
+    assert reached < NEAR
+    assert (workshop.tuned, workshop.finished) == (["uniform"], [1])
+    assert (end.iteration, end.closest) == (1, True)
+
+
+@pytest.mark.parametrize("kill_after", [0, 1])
+def test_a_run_that_is_cut_off_there_goes_on_to_the_same_end(tmp_path, kill_after):
+    whole, _, _ = shrunk(tmp_path / "whole", Faster([0.8, 0.8]))
+    folder = tmp_path / "run"
+    with pytest.raises(Killed):
+        shrunk(folder, Faster([0.8, 0.8], kill_after=kill_after))
+    assert len(steps_of(read_journal(folder))) == kill_after + 1
+    end, _, _ = shrunk(folder, Faster([0.8, 0.8]))
+    assert end == whole
+
+
+def test_a_target_moves_by_what_prices_got_wrong():
+    the_space = space(timed(LIMIT))
+    first = first_step(the_space, Faster([]))
+    sizes = {"conv2": 32}
+    priced = cost_of(WEIGHTS, NET.at(sizes))
+    cost = StepCost(measured=FULL - 2 * (FULL - priced), predicted=priced, target=LIMIT)
+    smaller = replace(first, iteration=1, keep={"conv2": tuple(range(32))}, costs={"latency": cost})
+    found = between((first, smaller), "latency", WEIGHTS, NET, 0.9 * FULL)
+    assert found.target == pytest.approx(0.95 * FULL)  # it saves twice as much as predicted
+    assert found.bias == 1.0
+    told_nothing = replace(smaller, costs={"latency": replace(cost, measured=FULL)})
+    assert between((first, told_nothing), "latency", WEIGHTS, NET, 0.9 * FULL).target == 0.9 * FULL
+
+
+def test_a_search_that_may_be_near_enough_is_left_alone():
+    the_space = space(timed(LIMIT))
+    first = first_step(the_space, Faster([]))
+    near = StepCost(0.965 * LIMIT, LIMIT, LIMIT, uncertainty=0.01)
+    steps = [first, replace(first, iteration=1, costs={"latency": near})]
+    assert not overshot(steps, the_space.bounds)
+    sure = replace(near, uncertainty=0.004)
+    steps[1] = replace(steps[1], costs={"latency": sure})
+    assert overshot(steps, the_space.bounds)
+    assert not overshot([first, replace(steps[1], closest=True)], the_space.bounds)
+    assert not overshot(steps[1:], the_space.bounds)
+
+
+@settings(max_examples=40, deadline=None)
+@given(saves=st.floats(0.8, 1.6), share=st.floats(0.4, 0.95))
+def test_whatever_the_device_saves_the_end_is_within_the_budget(tmp_path_factory, saves, share):
+    folder = tmp_path_factory.mktemp("run") / "run"
+    end, run, reached = shrunk(folder, Faster([0.8] * 50, saves=saves), share * FULL)
+    assert reached <= 1
+    before = [step for step in run.steps[1:] if not step.closest]
+    assert all(end.sizes[g] <= n for step in before[:-1] for g, n in step.sizes.items())
