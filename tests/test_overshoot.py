@@ -21,16 +21,18 @@ LIMIT = 0.8 * FULL
 class Faster(MockWorkshop):
     """A device on which a smaller network saves more than the table says."""
 
-    def __init__(self, accuracies, *, saves=1.4, failing=(), **told):
+    def __init__(self, accuracies, *, saves=1.4, failing=(), doubt_of_second=0.001, **told):
         super().__init__([None] * 50, costs={"latency": WEIGHTS}, **told)
         self.accuracies, self.saves, self.failing = accuracies, saves, failing
+        self.uncertainty = [0.001, doubt_of_second]
 
     def measured(self, keep):
         table = cost_of(WEIGHTS, NET.at({group: len(units) for group, units in keep.items()}))
         return {"latency": FULL - self.saves * (FULL - table)}
 
     def readings(self, keep):
-        return {k: replace(m, uncertainty=0.001) for k, m in super().readings(keep).items()}
+        known = self.uncertainty.pop(0) if self.uncertainty else 0.001
+        return {k: replace(m, uncertainty=known) for k, m in super().readings(keep).items()}
 
     def attempt(self, step, proposals, rung):
         for outcome in super().attempt(step, proposals, rung):
@@ -74,6 +76,12 @@ def test_one_that_measures_above_the_budget_is_not_taken(tmp_path):
     end, _, reached = shrunk(tmp_path / "run", workshop)
     assert (end.iteration, workshop.finished) == (1, [1])
     assert reached < NEAR
+
+
+def test_one_that_may_be_above_the_budget_is_not_taken(tmp_path):
+    workshop = Faster([0.8, 0.8], doubt_of_second=0.05)
+    end, _, _ = shrunk(tmp_path / "run", workshop)
+    assert (end.iteration, workshop.doubted, workshop.finished) == (1, [0], [1])
 
 
 def test_one_that_fails_is_told_of_and_the_result_stays(tmp_path):
@@ -132,6 +140,8 @@ def test_a_search_that_may_be_near_enough_is_left_alone():
     assert overshot(steps, the_space.bounds)
     assert not overshot([first, replace(steps[1], closest=True)], the_space.bounds)
     assert not overshot(steps[1:], the_space.bounds)
+    vague = StepCost(0.9 * LIMIT, LIMIT, LIMIT, uncertainty=0.04)  # 3 % more could not be told
+    assert not overshot([first, replace(steps[1], costs={"latency": vague})], the_space.bounds)
 
 
 @settings(max_examples=40, deadline=None)

@@ -119,10 +119,15 @@ def take(step: Step, candidates: Sequence[tuple[Proposal, Outcome]], taking: "Ta
 def overshot(steps: Sequence[Step], bounds: Sequence[Bound]) -> bool:
     """Whether the last step is so far below its budgets that a larger network may be within them.
 
-    One that was looked for already is not looked for again.
+    One that was looked for already is not looked for again; nor is one where measurements tell too
+    little to know that it is nearer, and still within the budgets.
     """
-    return len(steps) > 1 and not steps[-1].closest and all(
-        steps[-1].costs[bound.key].highest < NEAR * bound.limit for bound in bounds
+    if len(steps) < 2 or steps[-1].closest:
+        return False
+    costs = [(steps[-1].costs[bound.key], bound.limit) for bound in bounds]
+    return all(
+        cost.highest < NEAR * limit and (cost.uncertainty or 0.0) <= 1 - NEAR
+        for cost, limit in costs
     )  # fmt: skip
 
 
@@ -151,9 +156,10 @@ def between(pair: tuple[Step, Step], key: str, cost: Cost, network: Network, end
 def nearer(
     start: Step, step: Step, candidates: Sequence[tuple[Proposal, Outcome]], taking: "Taking"
 ) -> Step:
-    """Make the best candidate the next step that is within the budgets, nearer, and no worse.
+    """Make the best candidate the next step that is nearer to the budgets and no less accurate.
 
-    Where none is, the step stays, marked as the closest.
+    It has to be within them beyond doubt, as the step was. Where none is, the step stays, marked as
+    the closest.
 
     Args:
         start: the network before the step, which the candidates were cut from; under the step's
@@ -168,11 +174,9 @@ def nearer(
         if outcome.accuracy < step.accuracy:
             continue
         readings = taking.workshop.measure(start, outcome.index, outcome, doubted=True)
-        if present < taking.load(readings) <= 1:
-            taken = remeasured(
-                taking.step(start, proposal, outcome, readings), readings, final=True
-            )
-            taken = replace(taken, origin=origin, closest=True)
+        found = taking.step(start, proposal, outcome, readings)
+        if present < taking.load(readings) <= 1 and settled(found, taking.bounds):
+            taken = replace(found, origin=origin, closest=True)
             break
     taken = taking.run.commit(taken)
     taking.workshop.keep(taken)
