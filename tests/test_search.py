@@ -566,6 +566,14 @@ def test_a_search_ends_only_where_it_is_beyond_doubt_that_the_budget_is_met(tmp_
     assert end == run.steps[-1]
 
 
+def test_a_search_does_not_end_by_a_vague_measurement_though_all_of_it_is_within(tmp_path):
+    told = [(1.0, 0.001), (1.0, 0.001), (0.9, 0.05), (0.99, 0.001)]  # 0.9 of 26181 of 26200
+    workshop = MockWorkshop(PATH, costs={"latency": WEIGHTS}, told=told)
+    end, _ = run_search(tmp_path / "run", workshop, space(timed(26200)))
+    assert workshop.settled == [3]
+    assert end.measured["latency"] == pytest.approx(0.99 * 26181)
+
+
 def test_what_measures_above_the_budget_when_settled_is_shrunk_before_the_long_fine_tune(tmp_path):
     told = [(1.0, 0.001), (1.0, 0.001), (1.0, 0.01), (1.01, 0.001)]
     workshop = MockWorkshop([*PATH, "conv1"], costs={"latency": WEIGHTS}, told=told)

@@ -36,17 +36,18 @@ class Scales(Protocol):
 
 
 def settled(step: Step, bounds: Sequence[Bound]) -> bool:
-    """Whether it is beyond doubt that the step is within every budget.
+    """Whether it is beyond doubt that the step is within every budget, and how far.
 
     Or was measured for as long as a doubt is worth. Decided before the long fine-tune, which would
     be in vain if a later measurement took the step back.
     """
-    return all(
-        step.costs[bound.key].final
-        or not bound.measured
-        or step.costs[bound.key].highest <= bound.limit
-        for bound in bounds
-    )
+    costs = [(step.costs[bound.key], bound.limit) for bound in bounds if bound.measured]
+    return all(cost.final or (cost.highest <= limit and _known(cost)) for cost, limit in costs)
+
+
+def _known(cost: StepCost) -> bool:
+    """Whether it could be told if the cost were :data:`NEAR` instead of at its budget."""
+    return (cost.uncertainty or 0.0) <= 1 - NEAR
 
 
 def pooled(step: Step, final: Mapping[str, Measurement]) -> Step:
@@ -125,10 +126,7 @@ def overshot(steps: Sequence[Step], bounds: Sequence[Bound]) -> bool:
     if len(steps) < 2 or steps[-1].closest:
         return False
     costs = [(steps[-1].costs[bound.key], bound.limit) for bound in bounds]
-    return all(
-        cost.highest < NEAR * limit and (cost.uncertainty or 0.0) <= 1 - NEAR
-        for cost, limit in costs
-    )  # fmt: skip
+    return all(cost.highest < NEAR * limit and _known(cost) for cost, limit in costs)
 
 
 def between(pair: tuple[Step, Step], key: str, cost: Cost, network: Network, end: float) -> Scale:
