@@ -212,14 +212,9 @@ def searched(setting: Setting, arm: str, budgets: Sequence[str]) -> Iterator[tup
         for work in (work for record in records for work in works(record.event)):
             if work.name in ("screening", "tuning"):
                 spent[0], spent[1] = spent[0] + work.images, spent[1] + work.scored
-        yield (
-            budget,
-            _result(setting, folder, steps_of(records))
-            | {
-                "search_trained": spent[0],
-                "search_scored": spent[1],
-            },
-        )
+        trained, scored = spent
+        row = _result(setting, folder, steps_of(records))
+        yield budget, row | {"search_trained": trained, "search_scored": scored}
 
 
 def _result(setting: Setting, folder: Path, steps: Sequence[Step]) -> Row:
@@ -237,19 +232,24 @@ def _result(setting: Setting, folder: Path, steps: Sequence[Step]) -> Row:
     rest = max(0.0, setting.counted(setting.after) - path)
     arm = folder.parent.name
     name = f"{arm}/{folder.name}-trained"
-    cost = finished.after.costs["latency"] / finished.before.costs["latency"]
-    return {
-        "latency": f"{cost:.4f}",
-        "accuracy": f"{setting.trained(model, name, rest, taught=arm in TAUGHT):.4f}",
-        "path_trained": path,
-        "long_trained": round(rest),
-        "iterations": step.iteration,
-        "file": f"{name}.onnx",
+    accuracy = setting.trained(model, name, rest, taught=arm in TAUGHT)
+    return _row(
+        name, finished.after.costs["latency"] / finished.before.costs["latency"], accuracy,
+        path_trained=path, long_trained=round(rest), iterations=step.iteration,
         **_counts(subject, step.sizes),
-    }
+    )  # fmt: skip
 
 
-def _counts(subject: Assembly, sizes: Mapping[str, int]) -> Row:
+def _row(name: str, latency: float, accuracy: float, **counted: int) -> Row:
+    """What every arm tells of a result; of what it counts, the rest is 0."""
+    nothing = dict.fromkeys(
+        ("path_trained", "long_trained", "search_trained", "search_scored", "iterations"), 0
+    )
+    shares = {"latency": f"{latency:.4f}", "accuracy": f"{accuracy:.4f}"}
+    return {**shares, "file": f"{name}.onnx", **nothing, **counted}
+
+
+def _counts(subject: Assembly, sizes: Mapping[str, int]) -> dict[str, int]:
     network = subject.network
     return {"macs": network.macs(sizes), "params": network.params(sizes)}
 
@@ -271,21 +271,11 @@ def pruned(setting: Setting, arm: str, budgets: Sequence[str]) -> Iterator[tuple
         model = _by_torch_pruning(setting, told["share"], whole=PRUNERS[arm])
         images = setting.counted(setting.after)
         counted = trace(model, setting.original.spec.input_shape)
-        yield (
-            budget,
-            {
-                "latency": f"{told['latency']:.4f}",
-                "accuracy": f"{setting.trained(model, name, images):.4f}",
-                "path_trained": 0,
-                "long_trained": round(images),
-                "iterations": 1,
-                "file": f"{name}.onnx",
-                "macs": counted.macs({}),
-                "params": counted.params({}),
-                "search_trained": 0,
-                "search_scored": 0,
-            },
-        )
+        yield budget, _row(
+            name, told["latency"], setting.trained(model, name, images),
+            long_trained=round(images), iterations=1,
+            macs=counted.macs({}), params=counted.params({}),
+        )  # fmt: skip
 
 
 def _bisected(
@@ -336,8 +326,8 @@ def from_scratch(setting: Setting, budgets: Sequence[str]) -> Iterator[tuple[str
         sizes = steps[-1].sizes
         model = shrink(fresh.module, fresh.network, steps[-1].keep)
         share = steps[-1].measured["latency"] / steps[0].measured["latency"]
-        row = _new(setting, model, f"scratch/{budget.rstrip('%')}", share)
-        yield budget, row | _counts(subject, sizes)
+        name = f"scratch/{budget.rstrip('%')}"
+        yield budget, _new(setting, model, name, share, _counts(subject, sizes))
 
 
 def multiplied(setting: Setting, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:
@@ -346,18 +336,17 @@ def multiplied(setting: Setting, budgets: Sequence[str]) -> Iterator[tuple[str, 
         width = float(budget.removeprefix("width "))
         found = setting.built(width=width)
         (ratio,) = beside(setting, [setting.onnx(found.module)])
-        row = _new(setting, found.module, f"multiplier/{width}", ratio.value)
-        yield budget, row | _counts(found, {})
+        name = f"multiplier/{width}"
+        yield budget, _new(setting, found.module, name, ratio.value, _counts(found, {}))
 
 
-def _new(setting: Setting, model: nn.Module, name: str, share: float) -> Row:
+def _new(
+    setting: Setting, model: nn.Module, name: str, share: float, counts: Mapping[str, int]
+) -> Row:
+    """A network after a training from new weights, as long as all of the others' together."""
     images = setting.counted(setting.epochs + setting.after)
-    return {
-        "latency": f"{share:.4f}",
-        "accuracy": f"{setting.trained(model, name, images, new=True):.4f}",
-        "path_trained": 0, "long_trained": round(images), "iterations": 0,
-        "file": f"{name}.onnx", "search_trained": 0, "search_scored": 0,
-    }  # fmt: skip
+    accuracy = setting.trained(model, name, images, new=True)
+    return _row(name, share, accuracy, long_trained=round(images), **counts)
 
 
 def beside(setting: Setting, networks: Sequence[bytes], effort: Effort = WHOLE) -> list[Ratio]:
