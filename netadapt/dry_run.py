@@ -26,7 +26,7 @@ from netadapt.provenance import machine, versions
 from netadapt.runs import Run, Step, StepCost
 from netadapt.runs.events import Started
 from netadapt.search.budgets import load, meters
-from netadapt.search.fleet import WHOLE, Device, Fleet, modelled, scored_as
+from netadapt.search.fleet import DECIDING, WHOLE, Device, Fleet, modelled, scored_as
 from netadapt.search.loop import Space, aims, check_reachable, proposed
 from netadapt.search.pricing import Loads
 from netadapt.search.strategies import Proposal, Situation
@@ -42,6 +42,7 @@ _Key = tuple[object, ...]
 _MOST_ITERATIONS = 10_000
 _BYTES_PER_PARAMETER = 4
 _RESULT_FORMATS = 4  # of about the size of the network: .onnx, .pt2, .pt and the weights of the run
+_START_S = 1.0  # of a process that measures networks
 _BYTES_PER_TRIAL = 2000  # a line of the journal
 
 
@@ -282,12 +283,18 @@ def _phases(
         "training": training_s + tuning.long_epochs * epoch * long_s,
         "screening": iterations * screened * screen_s,
         "tuning": iterations * tune_s,
-        "measuring": (iterations + 2)
-        * sum(
-            1.0 + 4 * WHOLE.min_seconds + networks_s(platform, 2)
-            for platform in map(open_platform, config.devices.values())
+        "measuring": sum(
+            _measuring_s(open_platform(uri), iterations) for uri in config.devices.values()
         ),
     }
+
+
+def _measuring_s(platform: Platform, iterations: int) -> float:
+    """Seconds of measuring whole networks on a device, and once so that a search may end by it."""
+    windows_s = networks_s(platform, 2)
+    each_s = _START_S + 4 * WHOLE.min_seconds + windows_s
+    deciding_s = DECIDING.invocations * _START_S + DECIDING.spread_s + windows_s
+    return (iterations + 2) * each_s + deciding_s
 
 
 def _steps(rungs: Mapping[int, Rung], total: int) -> int:
