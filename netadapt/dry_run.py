@@ -27,8 +27,9 @@ from netadapt.runs import Run, Step, StepCost
 from netadapt.runs.events import Started
 from netadapt.search.budgets import load, meters
 from netadapt.search.fleet import DECIDING, WHOLE, Device, Fleet, modelled, scored_as
-from netadapt.search.loop import Space, aims, check_reachable, proposed
+from netadapt.search.loop import Space, aims, check_reachable
 from netadapt.search.pricing import Loads
+from netadapt.search.proposing import proposed
 from netadapt.search.strategies import Proposal, Situation
 from netadapt.search.strategies.situation import alike
 from netadapt.space import job_of, settings_of, space_of

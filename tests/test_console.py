@@ -272,10 +272,10 @@ def test_a_search_that_went_too_far_says_what_became_of_it():
     news, far = News(), step(2, 0.004)
     news.recall(BOUND)
     assert "nearer" not in news.text(far)
-    stays = news.text(StepTaken(replace(far.step, closest=True)))
-    assert stays.endswith("; nothing larger within the budget is as accurate")
-    back = StepTaken(replace(far.step, iteration=3, origin=1, closest=True))
-    assert news.text(back).endswith("; from step 1 again, nearer to the budget")
+    back = replace(far.step, iteration=3, origin=1)
+    assert news.text(StepTaken(back)).endswith("; from step 1 again, nearer to the budget")
+    stays = news.text(StepTaken(replace(back, again=True)))
+    assert stays.endswith("; nothing nearer to the budget was found, so that it stays")
 
 
 def test_a_count_is_named_once():

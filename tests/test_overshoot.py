@@ -6,14 +6,25 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netadapt.errors import TrainingError
+from netadapt.errors import TrainingError, UsageError
 from netadapt.network import WEIGHTS, cost_of
-from netadapt.runs import Outcome, StepCost, read_journal, steps_of
+from netadapt.runs import Phase, Run, StepCost, read_journal, steps_of
+from netadapt.runs.events import Trained, Warned
 from netadapt.search.budgets import load
-from netadapt.search.confirmation import NEAR, between, overshot
+from netadapt.search.confirmation import NEAR, between, overshot, settled
 from netadapt.search.loop import AIM
-from netadapt.search.strategies import uniform
-from tests.test_search import FULL, NET, Killed, MockWorkshop, first_step, run_search, space, timed
+from netadapt.search.strategies import Proposal, uniform
+from tests.test_search import (
+    FULL,
+    NET,
+    STARTED,
+    Killed,
+    MockWorkshop,
+    first_step,
+    run_search,
+    space,
+    timed,
+)
 
 LIMIT = 0.8 * FULL
 
@@ -21,10 +32,10 @@ LIMIT = 0.8 * FULL
 class Faster(MockWorkshop):
     """A device on which a smaller network saves more than the table says."""
 
-    def __init__(self, accuracies, *, saves=1.4, failing=(), doubt_of_second=0.001, **told):
+    def __init__(self, accuracies, *, saves=1.4, failing=(), doubts=(), **told):
         super().__init__([None] * 50, costs={"latency": WEIGHTS}, **told)
         self.accuracies, self.saves, self.failing = accuracies, saves, failing
-        self.uncertainty = [0.001, doubt_of_second]
+        self.uncertainty = list(doubts)
 
     def measured(self, keep):
         table = cost_of(WEIGHTS, NET.at({group: len(units) for group, units in keep.items()}))
@@ -37,16 +48,21 @@ class Faster(MockWorkshop):
     def attempt(self, step, proposals, rung):
         for outcome in super().attempt(step, proposals, rung):
             if step.iteration in self.failing:
-                yield Outcome(outcome.index, rung, 0.0, {}, failed="The loss is NaN.")
+                yield replace(outcome, accuracy=0.0, keep={}, failed="The loss is NaN.")
             else:
                 yield replace(outcome, accuracy=self.accuracies[step.iteration])
 
 
-def shrunk(folder, workshop, limit=LIMIT):
-    the_space = space(timed(limit), strategy=uniform.propose, rounds=1)
+def shrunk(folder, workshop, limit=LIMIT, strategy=uniform.propose):
+    the_space = space(timed(limit), strategy=strategy, rounds=1)
     the_space = replace(the_space, schedule=replace(the_space.schedule, initial=None))
     end, run = run_search(folder, workshop, the_space)
     return end, run, load(end.measured, the_space.bounds)
+
+
+def stays(step):
+    """What follows a step after which nothing nearer to the budget was found."""
+    return replace(step, iteration=step.iteration + 1, origin=step.iteration - 1, again=True)
 
 
 def test_a_network_between_the_last_two_is_taken_if_it_is_nearer_and_no_worse(tmp_path):
@@ -55,7 +71,7 @@ def test_a_network_between_the_last_two_is_taken_if_it_is_nearer_and_no_worse(tm
     far = run.steps[1]
     assert far.measured["latency"] < NEAR * LIMIT
     assert NEAR <= reached <= 1
-    assert (end.iteration, end.origin, end.parent, end.closest) == (2, 0, 0, True)
+    assert (end.iteration, end.origin, end.parent, end.again) == (2, 0, 0, False)
     assert all(end.sizes[group] >= size for group, size in far.sizes.items())
     assert end.costs["latency"].target == AIM * LIMIT
     assert workshop.finished == [2]  # one long fine-tune, of what was taken
@@ -65,29 +81,30 @@ def test_a_network_between_the_last_two_is_taken_if_it_is_nearer_and_no_worse(tm
 def test_one_that_is_less_accurate_is_not_taken(tmp_path):
     workshop = Faster([0.8, 0.79])
     end, run, _ = shrunk(tmp_path / "run", workshop)
-    assert (end.iteration, end.origin, end.closest) == (1, None, True)
-    assert run.steps == [run.steps[0], end]
-    assert workshop.finished == [1]
+    assert end == stays(run.steps[1])
+    assert workshop.finished == [2]
     assert workshop.kept[-1] == "candidate-001-000"  # the other's weights go
 
 
 def test_one_that_measures_above_the_budget_is_not_taken(tmp_path):
     workshop = Faster([0.8, 0.8], told=[(1.0, None), (1.05, None)])
-    end, _, reached = shrunk(tmp_path / "run", workshop)
-    assert (end.iteration, workshop.finished) == (1, [1])
+    end, run, reached = shrunk(tmp_path / "run", workshop)
+    assert end == stays(run.steps[1])
+    assert (workshop.finished, workshop.doubted) == ([2], [])  # not measured at length
     assert reached < NEAR
 
 
 def test_one_that_may_be_above_the_budget_is_not_taken(tmp_path):
-    workshop = Faster([0.8, 0.8], doubt_of_second=0.05)
-    end, _, _ = shrunk(tmp_path / "run", workshop)
-    assert (end.iteration, workshop.doubted, workshop.finished) == (1, [0], [1])
+    workshop = Faster([0.8, 0.8], doubts=(0.001, 0.05, 0.05))
+    end, run, _ = shrunk(tmp_path / "run", workshop)
+    assert end == stays(run.steps[1])
+    assert (workshop.doubted, workshop.finished) == ([0], [2])
 
 
 def test_one_that_fails_is_told_of_and_the_result_stays(tmp_path):
     workshop = Faster([0.8, 0.8], failing=[1])
-    end, _, _ = shrunk(tmp_path / "run", workshop)
-    assert (end.iteration, workshop.finished) == (1, [1])
+    end, run, _ = shrunk(tmp_path / "run", workshop)
+    assert end == stays(run.steps[1])
     assert "A candidate is out: The loss is NaN." in (tmp_path / "run/journal.jsonl").read_text()
 
 
@@ -101,7 +118,7 @@ def test_nothing_is_tried_twice_where_nothing_lies_between(tmp_path):
     end, _, reached = shrunk(tmp_path / "run", workshop, 0.6 * FULL)
     assert reached < NEAR
     assert (workshop.tuned, workshop.finished) == (["uniform"], [1])
-    assert (end.iteration, end.closest) == (1, True)
+    assert (end.iteration, end.origin) == (1, None)
 
 
 @pytest.mark.parametrize("kill_after", [0, 1])
@@ -113,6 +130,82 @@ def test_a_run_that_is_cut_off_there_goes_on_to_the_same_end(tmp_path, kill_afte
     assert len(steps_of(read_journal(folder))) == kill_after + 1
     end, _, _ = shrunk(folder, Faster([0.8, 0.8]))
     assert end == whole
+
+
+def fixed(*plan):
+    """A strategy that proposes one list of changes after the other, and the last for ever."""
+    waiting = list(plan)
+
+    def propose(situation):
+        offered = waiting.pop(0) if len(waiting) > 1 else waiting[0]
+        if isinstance(offered, Exception):
+            raise offered
+        return [
+            Proposal("fixed", changes, situation.loads.changed(changes)) for changes in offered
+            if all(n < situation.sizes[group] for group, n in changes.items())
+        ]  # fmt: skip
+
+    return propose
+
+
+def test_an_iteration_after_a_refusal_is_not_answered_by_trials_from_the_network_before(tmp_path):
+    """The result measures too slow in the end; the same changes start from it now."""
+    strategy = fixed([{"conv1": 23}], [{"conv2": 60}])
+    workshop = Faster([0.8, 0.7, 0.8, 0.8], final=1.3)
+    workshop.doubt = 1e-5  # so that the last measurement counts
+    end, run, reached = shrunk(tmp_path / "run", workshop, strategy=strategy)
+    assert [step.again for step in run.steps] == [False, False, True, False, True]
+    assert workshop.finished == [2, 4]
+    assert (len(end.keep["conv1"]), len(end.keep["conv2"])) == (23, 60)
+    assert reached <= 1
+
+
+def test_one_that_is_too_slow_in_the_end_gives_way_to_the_one_before(tmp_path):
+    workshop = Faster([0.8, 0.8], final=1.1)
+    workshop.doubt = 1e-5
+    end, run, _ = shrunk(tmp_path / "run", workshop)
+    assert [step.again for step in run.steps] == [False, False, False, True]
+    assert (end.keep, end.weights) == (run.steps[1].keep, run.steps[1].weights)
+    assert (end.parent, workshop.finished) == (0, [2, 3])
+
+
+def test_a_search_that_fine_tuned_at_length_does_not_look_further(tmp_path):
+    """Before there was this search, or where the last measurement alone is far below."""
+    folder = tmp_path / "run"
+    _, run, _ = shrunk(folder, Faster([0.8], saves=1.0), limit=0.9 * FULL)
+    step = run.steps[-1]
+    low = replace(step.costs["latency"], measured=0.9 * 0.9 * FULL)
+    with Run(folder, STARTED) as again:
+        again.append(Trained("adapted", step.iteration, 1.0, Phase("tuning", 1.0)))
+        again.commit(replace(step, costs={"latency": low}))
+    workshop = Faster([0.8, 0.8])
+    end, _, _ = shrunk(folder, workshop, limit=0.9 * FULL)
+    assert (workshop.tuned, end.iteration) == ([], step.iteration)
+
+
+def test_a_strategy_that_fails_there_costs_no_result(tmp_path):
+    strategy = fixed([{"conv1": 23}], UsageError("The strategy failed."))
+    end, run, _ = shrunk(tmp_path / "run", Faster([0.8, 0.8]), strategy=strategy)
+    assert end == stays(run.steps[1])
+    (said,) = [r.event.text for r in run.records if isinstance(r.event, Warned)]
+    assert said == "No network nearer to the budget was found: The strategy failed."
+
+
+def test_what_was_tried_from_the_same_network_is_not_tried_again(tmp_path):
+    strategy = fixed([{"conv1": 23}, {"conv1": 24}])
+    workshop = Faster([0.8, 0.8])
+    end, run, _ = shrunk(tmp_path / "run", workshop, strategy=strategy)
+    assert len(workshop.tuned) == 2
+    assert end == stays(run.steps[1])
+
+
+@pytest.mark.parametrize(("far", "orders"), [(0.5, []), (0.9, [1])])
+def test_how_far_below_is_asked_only_where_all_are_far_below(tmp_path, far, orders):
+    """A vague measurement of half the limit, or one that leaves open whether it is near."""
+    the_space = space(timed(LIMIT))
+    cost = StepCost(far * LIMIT, LIMIT, LIMIT, uncertainty=0.04)
+    step = replace(first_step(the_space, Faster([])), iteration=1, costs={"latency": cost})
+    assert settled(step, the_space.bounds) is (orders == [])
 
 
 def test_a_target_moves_by_what_prices_got_wrong():
@@ -138,7 +231,7 @@ def test_a_search_that_may_be_near_enough_is_left_alone():
     sure = replace(near, uncertainty=0.004)
     steps[1] = replace(steps[1], costs={"latency": sure})
     assert overshot(steps, the_space.bounds)
-    assert not overshot([first, replace(steps[1], closest=True)], the_space.bounds)
+    assert not overshot([first, replace(steps[1], origin=0)], the_space.bounds)
     assert not overshot(steps[1:], the_space.bounds)
     vague = StepCost(0.9 * LIMIT, LIMIT, LIMIT, uncertainty=0.04)  # 3 % more could not be told
     assert not overshot([first, replace(steps[1], costs={"latency": vague})], the_space.bounds)
@@ -150,5 +243,5 @@ def test_whatever_the_device_saves_the_end_is_within_the_budget(tmp_path_factory
     folder = tmp_path_factory.mktemp("run") / "run"
     end, run, reached = shrunk(folder, Faster([0.8] * 50, saves=saves), share * FULL)
     assert reached <= 1
-    before = [step for step in run.steps[1:] if not step.closest]
+    before = [step for step in run.steps[1:] if step.origin is None]
     assert all(end.sizes[g] <= n for step in before[:-1] for g, n in step.sizes.items())

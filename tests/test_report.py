@@ -166,13 +166,15 @@ def test_iterations_are_those_of_the_journal_in_table_and_drawing():
 
 
 def test_a_step_that_went_back_for_a_larger_network_says_so_and_is_held_against_what_it_came_from():
-    back = replace(step(3, "body", 0.0059, 0.0045, 0.93, {"body": 30}), origin=1, closest=True)
+    back = replace(step(3, "body", 0.0059, 0.0045, 0.93, {"body": 30}), origin=1)
     events = (*EVENTS[:15], StepTaken(back))
     (table,) = tables("course", events)
     assert table.rows[3][1] == "body to 30 (from iteration 1, nearer to the budget)"
     (errors,) = tables("predictions", events)
     rescaled = 0.0045 * (0.008 / 0.006) / 0.0059 - 1  # the bias of iteration 1
     assert f"{rescaled:+.1%}" in errors.rows[2]
+    (table,) = tables("course", (*EVENTS[:15], StepTaken(replace(back, again=True))))
+    assert table.rows[3][1] == "body to 30 (once more: nothing nearer to the budget was found)"
 
 
 def test_widths_are_channels_and_each_fixed_layer_says_why():

@@ -461,7 +461,7 @@ def test_a_strategy_is_told_the_units_scores_and_may_screen(tmp_path):
     cut, resumed = MockWorkshop(PATH, kill_after=0), MockWorkshop(PATH)
     for workshop in (cut, resumed):
         workshop.scores = lambda step: lambda group: range(NET.sizes[group])
-    the_space = space(bound(21500), strategy=screening)
+    the_space = space(bound(28500), strategy=screening)
     with pytest.raises(Killed):
         run_search(tmp_path / "run", cut, the_space)
     end, run = run_search(tmp_path / "run", resumed, the_space)

@@ -90,9 +90,10 @@ class News:
         short = (
             "" if step.reaches else "; no proposal reached the target, this is as far as one goes"
         )
-        near = "; nothing larger within the budget is as accurate" if step.closest else ""
-        if step.origin is not None:
-            near = f"; from step {step.origin} again, nearer to the budget"
+        near = (
+            "" if step.origin is None else f"; from step {step.origin} again, nearer to the budget"
+        )
+        near = "; nothing nearer to the budget was found, so that it stays" if step.again else near
         return f"step {step.iteration:<4} {what}: {costs}, {holdout}{short}{near}"
 
     def _cost_text(self, key: str, cost: StepCost, step: Step) -> str:

@@ -69,7 +69,10 @@ def _step_row(facts: Facts, step: Step) -> tuple[str, ...]:
     what = "unpruned" if not step.iteration else clipped(step.name)
     what += f" to {size}" if size else ""
     what += "" if step.reaches else " (no proposal reached the target)"
-    what += "" if step.origin is None else f" (from iteration {step.origin}, nearer to the budget)"
+    if step.again:
+        what += " (once more: nothing nearer to the budget was found)"
+    elif step.origin is not None:
+        what += f" (from iteration {step.origin}, nearer to the budget)"
     measured = (format_quantity(step.costs[b.key].measured, b.unit) for b in bounds)
     aimed = (
         format_quantity(step.costs[b.key].target, b.unit) if step.iteration else ""

@@ -381,8 +381,9 @@ def _needed(records: Sequence[Record]) -> set[str]:
     steps = steps_of(records)
     if not steps:
         return {"original"} if last(records, Trained, what="original") else set()
-    finished = last(records, Trained, what="adapted", iteration=steps[-1].iteration)
-    return {"original", steps[-1].weights, *(["adapted"] if finished else [])}
+    if last(records, Trained, what="adapted", iteration=steps[-1].iteration):
+        return {"original", steps[-1].weights, "adapted"}
+    return {"original", *(step.weights for step in steps[-2:])}  # it may go on from either
 
 
 def weights_path(folder: Path, name: str) -> Path:

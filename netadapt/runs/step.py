@@ -73,8 +73,9 @@ class Step:
         weights: name of its weight file; empty where there is none.
         reaches: false if no proposal could reach the target.
         passed_over: what was measured before it, to no avail.
-        origin: the iteration whose network it was cut from; None for the one before.
-        closest: whether a larger network within the budgets was looked for.
+        origin: the iteration whose network it was cut from; None for the one before. Where it is
+            another, the step is what became of looking for a network nearer to the budgets.
+        again: whether it is the network of an earlier step once more, nothing nearer being found.
     """
 
     iteration: int
@@ -86,7 +87,7 @@ class Step:
     reaches: bool = True
     passed_over: tuple[PassedOver, ...] = ()
     origin: int | None = None
-    closest: bool = False
+    again: bool = False
 
     @property
     def parent(self) -> int:

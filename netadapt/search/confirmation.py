@@ -36,18 +36,24 @@ class Scales(Protocol):
 
 
 def settled(step: Step, bounds: Sequence[Bound]) -> bool:
-    """Whether it is beyond doubt that the step is within every budget, and how far.
+    """Whether it is beyond doubt that the step is within every budget.
 
-    Or was measured for as long as a doubt is worth. Decided before the long fine-tune, which would
-    be in vain if a later measurement took the step back.
+    And, if it is so far below them that a larger network may be, how far. Or it was measured for as
+    long as a doubt is worth. Decided before the long fine-tune, which would be in vain if a later
+    measurement took the step back.
     """
-    costs = [(step.costs[bound.key], bound.limit) for bound in bounds if bound.measured]
-    return all(cost.final or (cost.highest <= limit and _known(cost)) for cost, limit in costs)
+    far = load(step.measured, bounds) < NEAR
+    return all(
+        cost.final or (cost.highest <= bound.limit and (_told(cost, bound) or not far))
+        for bound in bounds
+        if bound.measured
+        for cost in (step.costs[bound.key],)
+    )
 
 
-def _known(cost: StepCost) -> bool:
-    """Whether it could be told if the cost were :data:`NEAR` instead of at its budget."""
-    return (cost.uncertainty or 0.0) <= 1 - NEAR
+def _told(cost: StepCost, bound: Bound) -> bool:
+    """Whether the measurement tells :data:`NEAR` of a budget from all of it."""
+    return cost.highest - cost.measured <= (1 - NEAR) * bound.limit
 
 
 def pooled(step: Step, final: Mapping[str, Measurement]) -> Step:
@@ -120,13 +126,13 @@ def take(step: Step, candidates: Sequence[tuple[Proposal, Outcome]], taking: "Ta
 def overshot(steps: Sequence[Step], bounds: Sequence[Bound]) -> bool:
     """Whether the last step is so far below its budgets that a larger network may be within them.
 
-    One that was looked for already is not looked for again; nor is one where measurements tell too
+    If one was looked for already, it is not looked for again; nor where measurements tell too
     little to know that it is nearer, and still within the budgets.
     """
-    if len(steps) < 2 or steps[-1].closest:
+    if len(steps) < 2 or steps[-1].origin is not None or load(steps[-2].measured, bounds) <= 1:
         return False
-    costs = [(steps[-1].costs[bound.key], bound.limit) for bound in bounds]
-    return all(cost.highest < NEAR * limit and _known(cost) for cost, limit in costs)
+    costs = [(steps[-1].costs[bound.key], bound) for bound in bounds]
+    return all(c.highest < NEAR * bound.limit and _told(c, bound) for c, bound in costs)
 
 
 def between(pair: tuple[Step, Step], key: str, cost: Cost, network: Network, end: float) -> Scale:
@@ -151,34 +157,29 @@ def between(pair: tuple[Step, Step], key: str, cost: Cost, network: Network, end
     return Scale(bias, at - (at - end) * (at - foreseen) / (at - reached))
 
 
-def nearer(
-    start: Step, step: Step, candidates: Sequence[tuple[Proposal, Outcome]], taking: "Taking"
-) -> Step:
-    """Make the best candidate the next step that is nearer to the budgets and no less accurate.
+def nearest(
+    step: Step, start: Step, candidates: Sequence[tuple[Proposal, Outcome]], taking: "Taking"
+) -> tuple[Proposal, Outcome, Mapping[str, Measurement]] | None:
+    """The better of the first two candidates that is nearer to the budgets, and no less accurate.
 
-    It has to be within them beyond doubt, as the step was. Where none is, the step stays, marked as
-    the closest.
+    It has to be within them beyond doubt, for the step is.
 
     Args:
-        start: the network before the step, which the candidates were cut from; under the step's
-            number, so that theirs is the next.
-        step: is within the budgets.
+        step: the network that it would replace.
+        start: what the candidates were cut from.
         candidates: best first.
         taking: of the iteration.
     """
-    origin, present = taking.run.steps[-2].iteration, load(step.measured, taking.bounds)
-    taken = replace(step, closest=True)
-    for proposal, outcome in candidates:
+    for proposal, outcome in candidates[:2]:
         if outcome.accuracy < step.accuracy:
             continue
-        readings = taking.workshop.measure(start, outcome.index, outcome, doubted=True)
-        found = taking.step(start, proposal, outcome, readings)
-        if present < taking.load(readings) <= 1 and settled(found, taking.bounds):
-            taken = replace(found, origin=origin, closest=True)
-            break
-    taken = taking.run.commit(taken)
-    taking.workshop.keep(taken)
-    return taken
+        for doubted in (False, True):
+            readings = taking.workshop.measure(start, outcome.index, outcome, doubted=doubted)
+            if not load(step.measured, taking.bounds) < taking.load(readings) <= 1:
+                break
+            if settled(taking.step(start, proposal, outcome, readings), taking.bounds):
+                return proposal, outcome, readings
+    return None
 
 
 @dataclass(frozen=True, slots=True)

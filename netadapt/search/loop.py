@@ -7,22 +7,20 @@ that the same code runs on real devices, on recorded ones, and on mock accuracie
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from inspect import signature
 from typing import Protocol
 
 from netadapt.config.rungs import Rung, applicable, trials_of
 from netadapt.errors import BudgetUnreachable, TrainingError, UsageError
-from netadapt.network import Cost, Network, Sizes, cost_of, least_sizes, shrinkable
+from netadapt.network import Cost, Network, Sizes, cost_of, least_sizes
 from netadapt.platforms.measurement import Measurement
 from netadapt.runs import Outcome, Run, Step
-from netadapt.runs.events import IterationStarted
+from netadapt.runs.events import IterationStarted, Trained, Tried
 from netadapt.search.budgets import Bound, binding, load
 from netadapt.search.confirmation import (
     Taking,
     between,
-    nearer,
+    nearest,
     overshot,
     pooled,
     remeasured,
@@ -32,6 +30,7 @@ from netadapt.search.confirmation import (
 from netadapt.search.judge import Judge
 from netadapt.search.lessons import corrected
 from netadapt.search.pricing import Loads, Scale, comfortable_reduction
+from netadapt.search.proposing import proposed
 from netadapt.search.race import Race
 from netadapt.search.schedule import Schedule, even_target
 from netadapt.search.selection import Selection, highest_accuracy
@@ -45,6 +44,9 @@ AIM = 0.985
 """Where to arrive in the end, as a share of a limit that is measured with noise: who aims at the
 limit itself misses it every other time, which costs one more iteration, and of those that meet it
 every other one is above it when it is measured again."""
+
+MOVED = 1.005
+"""A target that is moved by less leads to no other network."""
 
 
 class Workshop(Protocol):
@@ -183,14 +185,14 @@ def search(space: Space, workshop: Workshop, run: Run) -> Step:
     Raises:
         BudgetUnreachable: nothing is left to remove; the run is kept.
     """
-    step, going = run.steps[-1], _Search(space, workshop, run)
+    step, iterations = run.steps[-1], _Iterations(space, workshop, run)
     while True:
         if load(step.measured, space.bounds) > 1:
-            step = going.iterate(step)
+            step = iterations.back() or iterations.next(step)
         elif not settled(step, space.bounds):
             step = run.commit(remeasured(step, workshop.settle(step), final=True))
-        elif overshot(run.steps, space.bounds):
-            step = going.closer(*run.steps[-2:])
+        elif nearer := iterations.nearer():
+            step = nearer
         else:
             told = pooled(step, workshop.finish(step))
             step = step if told.measured == step.measured else run.commit(told)
@@ -199,14 +201,14 @@ def search(space: Space, workshop: Workshop, run: Run) -> Step:
 
 
 @dataclass(frozen=True, slots=True)
-class _Search:
+class _Iterations:
     """The iterations of a search, see :func:`search`."""
 
     space: Space
     workshop: Workshop
     run: Run
 
-    def iterate(self, step: Step) -> Step:
+    def next(self, step: Step) -> Step:
         """Propose, try, keep the best, measure it, record it."""
         costs = self._costs(step, self.run.steps)
         aim = aims(step, self.space, costs)
@@ -217,22 +219,59 @@ class _Search:
             raise _nothing_left(step, self.space, self.run)
         return take(step, candidates, self._taking(step, loads, targets))
 
-    def closer(self, base: Step, step: Step) -> Step:
-        """A network between the last two that is within the budgets and no worse; else the last."""
-        costs = self._costs(base, [*self.run.steps[:-2], step, base])
-        targets = {bound.key: _end(step, bound) for bound in self.space.bounds}
-        network = self.space.network
+    def nearer(self) -> Step | None:
+        """What became of looking for a network between the last two, within the budgets.
+
+        That network, or the last one again. None where there is nothing to look for: the search did
+        not go far below the budgets, or the prices were right, so that it proposed what is nearest.
+        """
+        bounds, steps = self.space.bounds, self.run.steps
+        tuned = self.run.last(Trained, what="adapted", iteration=steps[-1].iteration)
+        if tuned is not None or not overshot(steps, bounds):
+            return None
+        *earlier, base, step = steps
+        costs = self._costs(base, [*earlier, step, base])
+        ends = {bound.key: _end(step, bound) for bound in bounds}
         scales = {
-            key: between((base, step), key, costs[key], network, end)
-            for key, end in targets.items()
+            key: between((base, step), key, costs[key], self.space.network, end)
+            for key, end in ends.items()
         }  # fmt: skip
-        loads = self._loads(base, costs, scales)
-        start = replace(base, iteration=step.iteration)  # so that what is tried is of the next
+        if all(scales[key].target < MOVED * end for key, end in ends.items()):
+            return None
+        # Under the number of the last step, so that what is tried is of an iteration of its own.
+        start = replace(base, iteration=step.iteration)
+        loads = self._loads(start, costs, scales)
+        taking = self._taking(start, loads, ends)
+        found = None
+        try:
+            candidates = self._tried(start, loads, ends, self._between(step, loads))
+            found = nearest(step, start, candidates, taking)
+        except (TrainingError, UsageError) as error:  # of a strategy of one's own, say
+            self.run.warn(f"No network nearer to the budget was found: {error}")
+        stays = replace(step, iteration=step.iteration + 1, again=True)
+        taken = self.run.commit(
+            replace(taking.step(start, *found) if found else stays, origin=base.iteration)
+        )
+        self.workshop.keep(taken)
+        return taken
+
+    def back(self) -> Step | None:
+        """The step before, if that was left for a nearer one that has turned out to be too near."""
+        last = self.run.steps[-1]
+        if last.origin is None or last.again:
+            return None
+        step = replace(self.run.steps[-2], iteration=last.iteration + 1, origin=last.origin)
+        return self.run.commit(replace(step, again=True))
+
+    def _between(self, step: Step, loads: Loads) -> Callable[[Proposal], bool]:
+        """Whether a proposal leads at least halfway from a step to the targets, and is new."""
         halfway = (1 + loads.changed(step.sizes)) / 2
-        candidates: list[tuple[Proposal, Outcome]] = []
-        with suppress(TrainingError):  # there is a result
-            candidates = self._tried(start, loads, targets, lambda p: halfway <= p.load <= 1)
-        return nearer(start, step, candidates, self._taking(base, loads, targets))
+        known = [
+            (event.name, event.changes)
+            for event in (record.event for record in self.run.records)
+            if isinstance(event, Tried) and event.iteration == step.iteration
+        ]
+        return lambda p: halfway <= p.load <= 1 and (p.name, dict(p.changes)) not in known
 
     def _costs(self, step: Step, steps: Sequence[Step]) -> dict[str, Cost]:
         """What prices networks that are cut from a step, by all that was measured."""
@@ -271,46 +310,6 @@ class _Search:
         trials = trials_of(rungs, len(proposals))
         run.append(IterationStarted(step.iteration + 1, targets, len(proposals), trials))
         return judge.ranked(proposals, rungs)
-
-
-def proposed(strategy: Strategy, situation: Situation) -> list[Proposal]:
-    """What the strategy proposes, refused where the loop could not go on from it.
-
-    Raises:
-        UsageError: it is no list of proposals, or one of them shrinks nothing, enlarges a group, or
-            names one that may not shrink; or it takes something else than a situation.
-    """
-    try:
-        signature(strategy).bind(situation)
-    except TypeError as error:
-        raise UsageError(
-            f"The strategy must take one Situation, and it does not ({error}); what a situation "
-            "holds is described in netadapt.search.strategies.situation."
-        ) from error
-    proposals = strategy(situation)
-    if not isinstance(proposals, list) or not all(isinstance(p, Proposal) for p in proposals):
-        raise UsageError(
-            "The strategy must return a list of Proposal, empty if nothing can lower the load; it "
-            f"returned {proposals!r:.80}."
-        )
-    sizes = {group.id: situation.sizes[group.id] for group in shrinkable(situation.network)}
-    for proposal in proposals:
-        if not _shrinks(proposal, sizes):
-            raise UsageError(
-                f"The strategy proposed {proposal.changes!r:.200} as {proposal.name!r}; a proposal "
-                "must give groups that may shrink sizes from 1 to the present ones, as int, and "
-                "make at least one smaller."
-            )
-    return proposals
-
-
-def _shrinks(proposal: Proposal, sizes: Sizes) -> bool:
-    """Whether it gives such groups sizes up to the present ones, and one of them a smaller one."""
-    changes = proposal.changes
-    fits = isinstance(changes, Mapping) and all(
-        type(size) is int and 1 <= size <= sizes.get(group, 0) for group, size in changes.items()
-    )
-    return fits and any(size < sizes[group] for group, size in changes.items())
 
 
 def aims(step: Step, space: Space, costs: Mapping[str, Cost]) -> dict[str, Scale]:
