@@ -153,6 +153,26 @@ def test_weights_that_changed_or_are_gone_are_told_when_a_run_goes_on(tmp_path):
         check_weights(folder, read_journal(folder), ("original",))
 
 
+def test_weights_of_the_step_before_the_last_are_needed_until_the_last_is_fine_tuned(tmp_path):
+    """A search that went too far goes on from there."""
+    folder = tmp_path / "run"
+    with Run(folder, started()) as run:
+        for iteration, name in enumerate(("original", "first", "second")):
+            path = run.weights_path(name)
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(name.encode())
+            run.commit(step(iteration, name))
+        run.weights_path("first").write_bytes(b"damaged")
+    with pytest.raises(RunError, match=r"first.* is not as it was written, and the run needs it"):
+        Run(folder, started())
+    run.weights_path("first").write_bytes(b"first")
+    with Run(folder, started()) as run:
+        run.append(Trained("adapted", 2, 2.0, Phase("training", 1.0)))
+    run.weights_path("first").unlink()
+    with Run(folder, started()):
+        pass
+
+
 def test_a_result_written_anew_just_before_a_kill_does_not_stop_the_run(tmp_path):
     folder = tmp_path / "run"
     with Run(folder, started()) as run:
