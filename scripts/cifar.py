@@ -30,7 +30,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cifar_arms import ARMS, FOLDER, MODELS, WIDTHS, Row, Setting, beside, results
+from cifar_arms import ARMS, FOLDER, MODELS, NEW, WIDTHS, Row, Setting, beside, results
 from provenance import write_csv
 
 from netadapt.search.fleet import FIRST
@@ -41,7 +41,7 @@ JUDGED = replace(FIRST, precision=0.002, spread_s=160.0, invocations=8, time_lim
 COLUMNS = (
     "model", "arm", "budget", "seed", "original", "latency", "judged", "judged_half_width",
     "accuracy_before", "accuracy", "epochs", "after", "path_trained", "long_trained",
-    "search_trained", "search_scored", "iterations", "macs", "params", "file",
+    "search_trained", "search_scored", "iterations", "macs", "params", "file", "sizes",
 )  # fmt: skip
 LABELS = {
     "exhaustive": "one_group, exhaustive",
@@ -54,7 +54,7 @@ LABELS = {
     "taught": "knapsack, taylor, with a teacher",
     "tp_global": "Torch-Pruning, global",
     "tp_local": "Torch-Pruning, local",
-    "scratch": "widths of rungs, new weights",
+    "scratch": "widths of knapsack, new weights",
     "multiplier": "width multiplier, new weights",
 }
 """Of arms whose names do not tell."""
@@ -65,30 +65,37 @@ def known() -> list[Row]:
     if not TARGET.is_file():
         return []
     with TARGET.open(newline="") as file:
-        return [dict(row) for row in csv.DictReader(file)]
+        return [{**dict.fromkeys(COLUMNS, ""), **row} for row in csv.DictReader(file)]
 
 
 def run(setting: Setting, arms: Sequence[str], budgets: Sequence[str]) -> None:
     """Add the rows that are missing."""
     rows = known()
-    before = setting.accuracy  # of the original, which is trained first
     for arm in arms:
         head = {"model": setting.model, "arm": arm, "seed": str(setting.seed)}
         have = {row["budget"] for row in rows if head.items() <= row.items()}
         wanted = [f"width {w}" for w in setting.widths] if arm == "multiplier" else budgets
         if set(wanted) <= have:
             continue
-        for budget, row in results(setting, arm, wanted):
+        before = accuracy_before(setting, arm, rows)
+        for budget, row in results(setting, arm, wanted, rows):
             if budget in have:
                 continue
             told = {
                 **dict.fromkeys(COLUMNS, ""), **head, "original": setting.original_seed,
                 "budget": budget, **row,
-                "accuracy_before": f"{before:.4f}", "epochs": setting.epochs,
+                "accuracy_before": before, "epochs": setting.epochs,
                 "after": setting.after,
             }  # fmt: skip
             write_csv(TARGET, [*known(), told], sys.argv)  # another start may have added some
             print(json.dumps(told), flush=True)
+
+
+def accuracy_before(setting: Setting, arm: str, rows: Sequence[Row]) -> str:
+    """Of the original, which is trained now if an arm needs it and it is not there yet."""
+    mine = {"model": setting.model, "original": str(setting.original_seed)}
+    told = [str(row["accuracy_before"]) for row in rows if mine.items() <= row.items()]
+    return told[0] if told and arm in NEW else f"{setting.accuracy:.4f}"
 
 
 def judge(setting: Setting) -> None:
@@ -147,7 +154,7 @@ def draw(axes: Any, rows: Sequence[Row]) -> None:
             color=color, label=LABELS.get(arm, arm), capsize=2,
             linewidth=1.2, markersize=6,
         )  # fmt: skip
-        if arm not in ("scratch", "multiplier"):  # which start from new weights
+        if arm not in NEW:
             axes.plot((xs[-1], 100), (ys[-1], original), color=color, linewidth=0.6, alpha=0.4)
     axes.plot(100, original, "*", color="black", markersize=12, label="original", linestyle="")
     axes.set_xlim(right=103)

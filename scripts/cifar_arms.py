@@ -15,11 +15,11 @@
     tp_global      Torch-Pruning's magnitude pruner, one threshold for all groups, brought to the
                    same measured latency
     tp_local       the same, one share of every group
-    scratch        the widths that rungs found, trained from new weights for all the epochs
+    scratch        the widths that knapsack found, trained from new weights for all the epochs
     multiplier     the model with a smaller width multiplier, likewise; its latency is what it is
 
-All but the last two start from the same trained weights. Only one has a teacher, so that it is the
-choice of widths and filters that the others compare.
+All but the last two, which need no weights, start from the same trained ones. Only one has a
+teacher, so that it is the choice of widths and filters that the others compare.
 """
 
 import json
@@ -41,6 +41,7 @@ from netadapt.config import RUNGS, Recipe, RunConfig, Tuning
 from netadapt.data import Task, load
 from netadapt.export import to_onnx
 from netadapt.models import restore, save_weights
+from netadapt.network import keep_first
 from netadapt.platforms import Effort, Workload, open_platform
 from netadapt.platforms.measurement import Ratio
 from netadapt.pruning.surgery import shrink
@@ -73,8 +74,9 @@ SEARCHES: Mapping[str, Mapping[str, Any]] = {
     "random": {"strategy": "random"},
 }
 PRUNERS = {"tp_global": True, "tp_local": False}
+NEW = ("scratch", "multiplier")
 WIDTHS = (0.375, 0.25, 0.125)
-ARMS = (*SEARCHES, *PRUNERS, "scratch", "multiplier")
+ARMS = (*SEARCHES, *PRUNERS, *NEW)
 BATCH = 128
 FOLDER = "CIFAR_FOLDER"
 """Variable of the environment that names the data set to :func:`divided_as_first`."""
@@ -130,6 +132,11 @@ class Setting:
         )  # fmt: skip
 
     @cached_property
+    def fresh(self) -> Assembly:
+        """The model with new weights, and its images."""
+        return self.built()
+
+    @cached_property
     def original(self) -> Assembly:
         """The trained original with its images; trains it the first time."""
         if not self.weights.is_file():
@@ -167,7 +174,7 @@ class Setting:
         """
         place, done = self.folder / f"{name}.partial", self.folder / f"{name}.safetensors"
         done.parent.mkdir(parents=True, exist_ok=True)
-        task = self.original.data
+        task = self.fresh.data
         tuning = Tuning().suited(task.pixels)
         if done.is_file():
             restore(model, done)
@@ -185,11 +192,11 @@ class Setting:
 
     def onnx(self, model: nn.Module) -> bytes:
         """A network as it is measured."""
-        return to_onnx(model, self.original.spec.input_shape)
+        return to_onnx(model, self.fresh.spec.input_shape)
 
     def counted(self, epochs: float) -> float:
         """Images of so many epochs."""
-        return epochs * len(self.original.data.train)
+        return epochs * len(self.fresh.data.train)
 
 
 def divided_as_first(input_size: int | None) -> Task:
@@ -240,7 +247,7 @@ def _result(setting: Setting, folder: Path, steps: Sequence[Step]) -> Row:
     )  # fmt: skip
 
 
-def _row(name: str, latency: float, accuracy: float, **counted: int) -> Row:
+def _row(name: str, latency: float, accuracy: float, **counted: object) -> Row:
     """What every arm tells of a result; of what it counts, the rest is 0."""
     nothing = dict.fromkeys(
         ("path_trained", "long_trained", "search_trained", "search_scored", "iterations"), 0
@@ -249,9 +256,10 @@ def _row(name: str, latency: float, accuracy: float, **counted: int) -> Row:
     return {**shares, "file": f"{name}.onnx", **nothing, **counted}
 
 
-def _counts(subject: Assembly, sizes: Mapping[str, int]) -> dict[str, int]:
+def _counts(subject: Assembly, sizes: Mapping[str, int]) -> Row:
     network = subject.network
-    return {"macs": network.macs(sizes), "params": network.params(sizes)}
+    counts = {"macs": network.macs(sizes), "params": network.params(sizes)}
+    return {**counts, "sizes": json.dumps(sizes)}
 
 
 def pruned(setting: Setting, arm: str, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:
@@ -314,20 +322,20 @@ def _by_torch_pruning(setting: Setting, share: float, *, whole: bool) -> nn.Modu
     return model
 
 
-def from_scratch(setting: Setting, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    """The widths that rungs found, trained from new weights."""
-    subject = setting.original
+def from_scratch(
+    setting: Setting, budgets: Sequence[str], known: Sequence[Row]
+) -> Iterator[tuple[str, Row]]:
+    """The widths that knapsack found, by the rows there are, trained from new weights."""
     for budget in budgets:
-        folder = setting.folder / "rungs" / budget.rstrip("%")
-        steps = steps_of(read_journal(folder))
-        if not steps:
+        wanted = {"model": setting.model, "arm": "knapsack", "budget": budget}
+        found = [row for row in known if wanted.items() <= row.items() and row["sizes"]]
+        if not found:
             continue
-        fresh = setting.built()
-        sizes = steps[-1].sizes
-        model = shrink(fresh.module, fresh.network, steps[-1].keep)
-        share = steps[-1].measured["latency"] / steps[0].measured["latency"]
-        name = f"scratch/{budget.rstrip('%')}"
-        yield budget, _new(setting, model, name, share, _counts(subject, sizes))
+        sizes = json.loads(str(found[0]["sizes"]))
+        built = setting.built()
+        model = shrink(built.module, built.network, keep_first(built.network, sizes))
+        name, latency = f"scratch/{budget.rstrip('%')}", float(str(found[0]["latency"]))
+        yield budget, _new(setting, model, name, latency, _counts(built, sizes))
 
 
 def multiplied(setting: Setting, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:
@@ -340,9 +348,7 @@ def multiplied(setting: Setting, budgets: Sequence[str]) -> Iterator[tuple[str, 
         yield budget, _new(setting, found.module, name, ratio.value, _counts(found, {}))
 
 
-def _new(
-    setting: Setting, model: nn.Module, name: str, share: float, counts: Mapping[str, int]
-) -> Row:
+def _new(setting: Setting, model: nn.Module, name: str, share: float, counts: Row) -> Row:
     """A network after a training from new weights, as long as all of the others' together."""
     images = setting.counted(setting.epochs + setting.after)
     accuracy = setting.trained(model, name, images, new=True)
@@ -351,7 +357,7 @@ def _new(
 
 def beside(setting: Setting, networks: Sequence[bytes], effort: Effort = WHOLE) -> list[Ratio]:
     """What each network takes over what the original does."""
-    original = Workload("original", setting.onnx(setting.original.module), ())
+    original = Workload("original", setting.onnx(setting.fresh.module), ())
     works = [Workload(f"result {n}", onnx, ()) for n, onnx in enumerate(networks)]
     base, *others = (
         readings["latency"]
@@ -360,10 +366,14 @@ def beside(setting: Setting, networks: Sequence[bytes], effort: Effort = WHOLE) 
     return [Ratio.of(other, base) for other in others]
 
 
-def results(setting: Setting, arm: str, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:
-    """What an arm comes to, budget by budget."""
+def results(
+    setting: Setting, arm: str, budgets: Sequence[str], known: Sequence[Row]
+) -> Iterator[tuple[str, Row]]:
+    """What an arm comes to, budget by budget; ``known`` are the rows so far."""
     if arm in SEARCHES:
         return searched(setting, arm, budgets)
     if arm in PRUNERS:
         return pruned(setting, arm, budgets)
-    return (from_scratch if arm == "scratch" else multiplied)(setting, budgets)
+    return (
+        from_scratch(setting, budgets, known) if arm == "scratch" else multiplied(setting, budgets)
+    )
