@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
@@ -169,8 +170,10 @@ def test_weights_of_the_step_before_the_last_are_needed_until_the_last_is_fine_t
     with Run(folder, started()) as run:
         run.append(Trained("adapted", 2, 2.0, Phase("training", 1.0)))
     run.weights_path("first").unlink()
-    with Run(folder, started()):
-        pass
+    with Run(folder, started()) as run:  # fine-tuned at length, so that it goes on from no other
+        run.commit(replace(step(2, "second"), origin=0))
+    with pytest.raises(RunError, match=r"first.* is missing, and the run needs it"):
+        Run(folder, started())  # it may return to the step before, though
 
 
 def test_a_result_written_anew_just_before_a_kill_does_not_stop_the_run(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from netadapt.errors import TrainingError, UsageError
 from netadapt.network import WEIGHTS, cost_of
 from netadapt.runs import Phase, Run, StepCost, read_journal, steps_of
-from netadapt.runs.events import Trained, Warned
+from netadapt.runs.events import Inherited, Trained, Warned
 from netadapt.search.budgets import load
 from netadapt.search.confirmation import NEAR, between, overshot, settled
 from netadapt.search.loop import AIM
@@ -167,6 +167,19 @@ def test_one_that_is_too_slow_in_the_end_gives_way_to_the_one_before(tmp_path):
     assert [step.again for step in run.steps] == [False, False, False, True]
     assert (end.keep, end.weights) == (run.steps[1].keep, run.steps[1].weights)
     assert (end.parent, workshop.finished) == (0, [2, 3])
+
+
+def test_a_run_that_goes_on_from_a_nearer_network_starts_from_it(tmp_path):
+    """Above a smaller budget it is, but not because it measured too slow."""
+    end, first, _ = shrunk(tmp_path / "first", Faster([0.8, 0.8]))
+    with Run(tmp_path / "run", STARTED) as run:
+        for step in first.steps:
+            run.commit(step)
+        run.append(Inherited("first", "", end.iteration))
+    workshop = Faster([0.8] * 9)
+    further, run, _ = shrunk(tmp_path / "run", workshop, limit=0.9 * end.measured["latency"])
+    assert (run.steps[3].parent, run.steps[3].again) == (end.iteration, False)
+    assert all(end.sizes[group] >= size for group, size in further.sizes.items())
 
 
 def test_a_search_that_fine_tuned_at_length_does_not_look_further(tmp_path):

@@ -174,7 +174,9 @@ def test_a_step_that_went_back_for_a_larger_network_says_so_and_is_held_against_
     rescaled = 0.0045 * (0.008 / 0.006) / 0.0059 - 1  # the bias of iteration 1
     assert f"{rescaled:+.1%}" in errors.rows[2]
     (table,) = tables("course", (*EVENTS[:15], StepTaken(replace(back, again=True))))
-    assert table.rows[3][1] == "body to 30 (once more: nothing nearer to the budget was found)"
+    assert (
+        table.rows[3][1] == "body to 30 (that network again, as none nearer to the budget will do)"
+    )
 
 
 def test_widths_are_channels_and_each_fixed_layer_says_why():

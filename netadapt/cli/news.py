@@ -93,7 +93,7 @@ class News:
         near = (
             "" if step.origin is None else f"; from step {step.origin} again, nearer to the budget"
         )
-        near = "; nothing nearer to the budget was found, so that it stays" if step.again else near
+        near = "; that network again, as none nearer to the budget will do" if step.again else near
         return f"step {step.iteration:<4} {what}: {costs}, {holdout}{short}{near}"
 
     def _cost_text(self, key: str, cost: StepCost, step: Step) -> str:

@@ -70,7 +70,7 @@ def _step_row(facts: Facts, step: Step) -> tuple[str, ...]:
     what += f" to {size}" if size else ""
     what += "" if step.reaches else " (no proposal reached the target)"
     if step.again:
-        what += " (once more: nothing nearer to the budget was found)"
+        what += " (that network again, as none nearer to the budget will do)"
     elif step.origin is not None:
         what += f" (from iteration {step.origin}, nearer to the budget)"
     measured = (format_quantity(step.costs[b.key].measured, b.unit) for b in bounds)
@@ -165,6 +165,7 @@ def trials(facts: Facts) -> Section:
 def _trial_table(facts: Facts, iteration: int) -> Table:
     tried = thinned(facts.trials[iteration], MOST_TRIALS // 2)
     step = next((s for s in facts.steps if s.iteration == iteration), None)
+    step = None if step is None or step.again else step  # none of these trials was kept
     kept = None if step is None else _kept(facts.trials[iteration], step)
     keys = tuple(facts.bounds)
     head = ("what shrinks", "to", *(f"{clipped(k)}, predicted" for k in keys), "how", "holdout",

@@ -381,9 +381,11 @@ def _needed(records: Sequence[Record]) -> set[str]:
     steps = steps_of(records)
     if not steps:
         return {"original"} if last(records, Trained, what="original") else set()
-    if last(records, Trained, what="adapted", iteration=steps[-1].iteration):
-        return {"original", steps[-1].weights, "adapted"}
-    return {"original", *(step.weights for step in steps[-2:])}  # it may go on from either
+    step = steps[-1]
+    tuned = last(records, Trained, what="adapted", iteration=step.iteration) is not None
+    returns = not step.again if step.origin is not None else not tuned  # to the step before, maybe
+    needed = {s.weights for s in (steps[-2:] if returns else steps[-1:])}
+    return {"original", *needed, *(["adapted"] if tuned else [])}
 
 
 def weights_path(folder: Path, name: str) -> Path:

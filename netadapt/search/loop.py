@@ -15,7 +15,7 @@ from netadapt.errors import BudgetUnreachable, TrainingError, UsageError
 from netadapt.network import Cost, Network, Sizes, cost_of, least_sizes
 from netadapt.platforms.measurement import Measurement
 from netadapt.runs import Outcome, Run, Step
-from netadapt.runs.events import IterationStarted, Trained, Tried
+from netadapt.runs.events import Inherited, IterationStarted, Trained, Tried
 from netadapt.search.budgets import Bound, binding, load
 from netadapt.search.confirmation import (
     Taking,
@@ -257,9 +257,11 @@ class _Iterations:
 
     def back(self) -> Step | None:
         """The step before, if that was left for a nearer one that has turned out to be too near."""
-        last = self.run.steps[-1]
+        last, inherited = self.run.steps[-1], self.run.last(Inherited)
         if last.origin is None or last.again:
             return None
+        if inherited is not None and last.iteration <= inherited.iteration:
+            return None  # near enough to the budget of the run that it was inherited from
         step = replace(self.run.steps[-2], iteration=last.iteration + 1, origin=last.origin)
         return self.run.commit(replace(step, again=True))
 
