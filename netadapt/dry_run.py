@@ -285,12 +285,12 @@ def _phases(
         "screening": iterations * screened * screen_s,
         "tuning": iterations * tune_s,
         "measuring": sum(
-            _measuring_s(open_platform(uri), iterations) for uri in config.devices.values()
+            _weighing_s(open_platform(uri), iterations) for uri in config.devices.values()
         ),
     }
 
 
-def _measuring_s(platform: Platform, iterations: int) -> float:
+def _weighing_s(platform: Platform, iterations: int) -> float:
     """Seconds of measuring whole networks on a device, and once so that a search may end by it."""
     windows_s = networks_s(platform, 2)
     each_s = _START_S + 4 * WHOLE.min_seconds + windows_s

@@ -45,11 +45,11 @@ from netadapt.network import keep_first
 from netadapt.platforms import Effort, Workload, open_platform
 from netadapt.platforms.measurement import Ratio
 from netadapt.pruning.surgery import shrink
-from netadapt.runs import Step, last, read_journal, steps_of
+from netadapt.runs import Record, last, read_journal, steps_of
 from netadapt.runs.events import Finished
 from netadapt.runs.works import works
 from netadapt.search.fleet import WHOLE
-from netadapt.tracing import trace
+from netadapt.tracing import duplicate, trace
 from netadapt.train import train
 from netadapt.units import parse_budget
 
@@ -146,14 +146,14 @@ class Setting:
             config = replace(self.config("50%", "rungs"), weights=None)
             with Console() as console:
                 train(config, self.weights, notify=console)
-        return self.built(weights=str(self.weights))
+        module = duplicate(self.fresh.module)
+        restore(module, self.weights)
+        return replace(self.fresh, module=module)
 
-    def built(self, weights: str | None = None, **changed: Any) -> Assembly:
+    def built(self, **changed: Any) -> Assembly:
         """The model with its images; with other arguments, where some are given."""
         name, args = MODELS[self.model]
-        return assemble(
-            Source(name, {**args, **changed}, weights, data=self.images, seed=self.seed)
-        )
+        return assemble(Source(name, {**args, **changed}, data=self.images, seed=self.seed))
 
     @cached_property
     def accuracy(self) -> float:
@@ -220,17 +220,18 @@ def searched(setting: Setting, arm: str, budgets: Sequence[str]) -> Iterator[tup
             if work.name in ("screening", "tuning"):
                 spent[0], spent[1] = spent[0] + work.images, spent[1] + work.scored
         trained, scored = spent
-        row = _result(setting, folder, steps_of(records))
+        row = _result(setting, folder, records)
         yield budget, row | {"search_trained": trained, "search_scored": scored}
 
 
-def _result(setting: Setting, folder: Path, steps: Sequence[Step]) -> Row:
+def _result(setting: Setting, folder: Path, records: Sequence[Record]) -> Row:
     """A search's last network after the rest of the training."""
+    steps = steps_of(records)
     step = at = steps[-1]
     tunes = 0  # short fine-tunes that its weights went through
     while at.iteration:
         tunes, at = tunes + 1, steps[at.parent]
-    finished = last(read_journal(folder), Finished)
+    finished = last(records, Finished)
     assert finished is not None
     subject = setting.original
     model = shrink(subject.module, subject.network, step.keep)
@@ -332,10 +333,10 @@ def from_scratch(
         if not found:
             continue
         sizes = json.loads(str(found[0]["sizes"]))
-        built = setting.built()
-        model = shrink(built.module, built.network, keep_first(built.network, sizes))
+        fresh = setting.fresh
+        model = shrink(fresh.module, fresh.network, keep_first(fresh.network, sizes))
         name, latency = f"scratch/{budget.rstrip('%')}", float(str(found[0]["latency"]))
-        yield budget, _new(setting, model, name, latency, _counts(built, sizes))
+        yield budget, _new(setting, model, name, latency, _counts(fresh, sizes))
 
 
 def multiplied(setting: Setting, budgets: Sequence[str]) -> Iterator[tuple[str, Row]]:

@@ -500,7 +500,7 @@ def test_strategies_of_many_groups_arrive_in_a_few_iterations(tmp_path, strategy
     assert targets[-1] == 0.5
     told = replace(the_space, schedule=Schedule(1.0))
     end, _ = run_search(tmp_path / "told", MockWorkshop([None] * 9), told)
-    assert end.parent == 0
+    assert end.iteration == 1
 
 
 @pytest.mark.parametrize(

@@ -43,11 +43,10 @@ def settled(step: Step, bounds: Sequence[Bound]) -> bool:
     measurement took the step back.
     """
     far = load(step.measured, bounds) < NEAR
+    costs = [(step.costs[bound.key], bound) for bound in bounds if bound.measured]
     return all(
         cost.final or (cost.highest <= bound.limit and (_told(cost, bound) or not far))
-        for bound in bounds
-        if bound.measured
-        for cost in (step.costs[bound.key],)
+        for cost, bound in costs
     )
 
 
@@ -170,12 +169,13 @@ def nearest(
         candidates: best first.
         taking: of the iteration.
     """
+    present = load(step.measured, taking.bounds)
     for proposal, outcome in candidates[:2]:
         if outcome.accuracy < step.accuracy:
             continue
         for doubted in (False, True):
             readings = taking.workshop.measure(start, outcome.index, outcome, doubted=doubted)
-            if not load(step.measured, taking.bounds) < taking.load(readings) <= 1:
+            if not present < taking.load(readings) <= 1:
                 break
             if settled(taking.step(start, proposal, outcome, readings), taking.bounds):
                 return proposal, outcome, readings

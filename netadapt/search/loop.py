@@ -244,7 +244,7 @@ class _Iterations:
         taking = self._taking(start, loads, ends)
         found = None
         try:
-            candidates = self._tried(start, loads, ends, self._between(step, loads))
+            candidates = self._tried(start, loads, ends, self._worth_trying(step, loads))
             found = nearest(step, start, candidates, taking)
         except (TrainingError, UsageError) as error:  # of a strategy of one's own, say
             self.run.warn(f"No network nearer to the budget was found: {error}")
@@ -265,7 +265,7 @@ class _Iterations:
         step = replace(self.run.steps[-2], iteration=last.iteration + 1, origin=last.origin)
         return self.run.commit(replace(step, again=True))
 
-    def _between(self, step: Step, loads: Loads) -> Callable[[Proposal], bool]:
+    def _worth_trying(self, step: Step, loads: Loads) -> Callable[[Proposal], bool]:
         """Whether a proposal leads at least halfway from a step to the targets, and is new."""
         halfway = (1 + loads.changed(step.sizes)) / 2
         known = [
