@@ -6,8 +6,7 @@ import multiprocessing
 import os
 import pickle
 import random
-import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +27,7 @@ from netadapt.data.splits import ArraySplit, Pixels
 from netadapt.data.views import View
 from netadapt.errors import DataError
 from netadapt.training import Checkpoint, Course, fine_tune
+from tests.children import CONTEXT
 
 
 class Noisy:
@@ -223,40 +223,37 @@ def test_a_pass_that_is_given_up_ends_its_workers(files):
     assert not multiprocessing.active_children()
 
 
-_LOCKING = """
-import sys, time
-from filelock import FileLock
-from netadapt.data import DatasetSplit
-
 class Slow:
-    def __len__(self):
+    """Its second example takes a minute."""
+
+    def __len__(self) -> int:
         return 40
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[int, int]:
         time.sleep(60 if index else 0)
         return index, index
 
-lock = FileLock(sys.argv[1])
-lock.acquire()
-batches = DatasetSplit(Slow(), workers=2).batches(1)
-next(batches)
-print("reading", flush=True)
-next(batches)
-"""
+
+def read_locked(path: Path, reading: Path) -> None:
+    lock = FileLock(path)
+    lock.acquire()
+    batches = DatasetSplit(Slow(), workers=2).batches(1)
+    next(batches)
+    reading.touch()
+    next(batches)
 
 
 def test_workers_end_with_a_process_that_is_killed_and_so_does_its_lock(tmp_path):
-    path = str(tmp_path / "lock")
-    with subprocess.Popen(
-        [sys.executable, "-c", _LOCKING, path], stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"reading\n"
-        with pytest.raises(Timeout):
-            FileLock(path).acquire(timeout=1.5)  # by then both are reading
-        process.kill()
-        process.wait()
-        FileLock(path).acquire(timeout=20)
+    path, reading = tmp_path / "lock", tmp_path / "reading"
+    process = CONTEXT.Process(target=read_locked, args=(path, reading))
+    process.start()
+    while process.is_alive() and not reading.exists():
+        time.sleep(0.05)
+    with pytest.raises(Timeout):
+        FileLock(path).acquire(timeout=1.5)  # by then both are reading
+    process.kill()
+    process.join()
+    FileLock(path).acquire(timeout=20)
 
 
 def test_as_many_workers_as_it_takes_and_one_core_is_left():

@@ -3,8 +3,6 @@
 import hashlib
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from netadapt.data.file_split import FileSplit
 from netadapt.data.images import suffixes
 from netadapt.data.splits import Pixels
 from netadapt.errors import DataError, NetAdaptError
+from tests.children import CONTEXT
 
 
 @pytest.fixture
@@ -304,22 +303,22 @@ def test_pairs_of_files_that_are_not_there_are_found_anew(root, kept, monkeypatc
         assert repeats.repeated(*splits) == [(4, 7)]
 
 
-LOOK = """
-import sys
-from netadapt import data
-from netadapt.data import folder_task, index
-for module in (index, folder_task):
-    module.FEWEST = module.SETTLED_NS = 0
-print(data.load(sys.argv[1]).describe()["fingerprint"])
-"""
+def look(root, kept, told):
+    """In a process that does not inherit what a fixture set."""
+    os.environ["NETADAPT_CACHE"] = str(kept)
+    for module in (index, folder_task):
+        module.FEWEST = module.SETTLED_NS = 0
+    told.write_text(data.load(str(root)).describe()["fingerprint"])
 
 
-def test_two_processes_that_look_at_one_folder_at_once_see_the_same(root, kept):
-    looking = [
-        subprocess.Popen([sys.executable, "-c", LOOK, root], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    told_by = [process.communicate()[0].strip() for process in looking]
-    assert [process.returncode for process in looking] == [0, 0]
+def test_two_processes_that_look_at_one_folder_at_once_see_the_same(root, kept, tmp_path):
+    saying = [tmp_path / "first", tmp_path / "second"]
+    looking = [CONTEXT.Process(target=look, args=(root, kept, path)) for path in saying]
+    for process in looking:
+        process.start()
+    for process in looking:
+        process.join()
+    assert [process.exitcode for process in looking] == [0, 0]
+    told_by = [path.read_text() for path in saying]
     assert told_by == [data.load(str(root)).describe()["fingerprint"]] * 2
     assert not list(kept.glob("*.part"))
