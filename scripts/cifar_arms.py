@@ -7,7 +7,9 @@
     several_two    several, with the first two tuned to the end
     several_taylor several, with Taylor importance
     several_error  several, with importance output_error
-    knapsack       all groups at once, by Taylor importance per latency
+    knapsack       all groups at once, by Taylor importance per latency, in four iterations
+    knapsack_once  the same, all of it in the first iteration; knapsack_twice, in two of equal
+                   size; knapsack_eight, in eight
     taught         knapsack, with the original as teacher in all fine-tunes, as by default
     magnitude      one threshold on the norms of all groups
     uniform        one factor for all widths
@@ -19,7 +21,8 @@
     multiplier     the model with a smaller width multiplier, likewise; its latency is what it is
 
 All but the last two, which need no weights, start from the same trained ones. Only one has a
-teacher, so that it is the choice of widths and filters that the others compare.
+teacher, so that it is the choice of widths and filters that the others compare. The sizes of the
+iterations of knapsack_twice and knapsack_eight are for a budget of 50%.
 """
 
 import json
@@ -49,6 +52,7 @@ from netadapt.runs import Record, last, read_journal, steps_of
 from netadapt.runs.events import Finished
 from netadapt.runs.works import works
 from netadapt.search.fleet import WHOLE
+from netadapt.search.schedule import Schedule
 from netadapt.tracing import duplicate, trace
 from netadapt.train import train
 from netadapt.units import parse_budget
@@ -59,6 +63,7 @@ MODELS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "resnet18": ("small_images:resnet18", {"width": 0.25}),
 }
 """What builds each, and its arguments."""
+_KNAPSACK = {"strategy": "knapsack", "importance": "taylor"}
 SEARCHES: Mapping[str, Mapping[str, Any]] = {
     "exhaustive": {"finalists": 0},
     "rungs": {},
@@ -67,8 +72,11 @@ SEARCHES: Mapping[str, Mapping[str, Any]] = {
     "several_two": {"strategy": "several", "rungs": RUNGS},
     "several_taylor": {"strategy": "several", "importance": "taylor"},
     "several_error": {"strategy": "several", "importance": "output_error"},
-    "knapsack": {"strategy": "knapsack", "importance": "taylor"},
-    "taught": {"strategy": "knapsack", "importance": "taylor"},
+    "knapsack": _KNAPSACK,
+    "knapsack_once": {**_KNAPSACK, "schedule": Schedule(1.0)},
+    "knapsack_twice": {**_KNAPSACK, "schedule": Schedule(0.255, 1.0)},
+    "knapsack_eight": {**_KNAPSACK, "schedule": Schedule(0.065, 1.0)},
+    "taught": _KNAPSACK,
     "magnitude": {"strategy": "magnitude"},
     "uniform": {"strategy": "uniform"},
     "random": {"strategy": "random"},
