@@ -174,6 +174,13 @@ def test_weights_of_the_step_before_the_last_are_needed_until_the_last_is_fine_t
         run.commit(replace(step(2, "second"), origin=0))
     with pytest.raises(RunError, match=r"first.* is missing, and the run needs it"):
         Run(folder, started())  # it may return to the step before, though
+    path = folder / "weights" / "first.safetensors"
+    path.write_bytes(b"first")
+    with Run(folder, started()) as run:
+        run.commit(step(3, "second"))
+    path.unlink()
+    with pytest.raises(RunError, match=r"first.* is missing, and the run needs it"):
+        Run(folder, started())  # and from what came after that
 
 
 def test_a_result_written_anew_just_before_a_kill_does_not_stop_the_run(tmp_path):

@@ -160,13 +160,57 @@ def test_an_iteration_after_a_refusal_is_not_answered_by_trials_from_the_network
     assert reached <= 1
 
 
-def test_one_that_is_too_slow_in_the_end_gives_way_to_the_one_before(tmp_path):
-    workshop = Faster([0.8, 0.8], final=1.1)
+def too_slow_in_the_end(folder, accuracies, strategy=uniform.propose, final=1.1, **told):
+    """A search that looked nearer, and whose result measures above the budget."""
+    workshop = Faster(accuracies, final=final, **told)
     workshop.doubt = 1e-5
-    end, run, _ = shrunk(tmp_path / "run", workshop)
-    assert [step.again for step in run.steps] == [False, False, False, True]
+    end, run, reached = shrunk(folder, workshop, strategy=strategy)
+    assert run.steps[2].measured["latency"] > LIMIT
+    assert reached <= 1
+    return end, run, workshop
+
+
+def test_from_one_that_is_too_slow_in_the_end_the_search_goes_on(tmp_path):
+    end, run, workshop = too_slow_in_the_end(tmp_path / "run", [0.8, 0.8, 0.8], final=1.05)
+    assert (end.iteration, end.parent, end.again) == (3, 2, False)
+    assert workshop.finished == [2, 3]
+    assert run.steps[1].measured["latency"] < end.measured["latency"] <= LIMIT
+
+
+@pytest.mark.parametrize("last", [0.7, 0.8])
+def test_the_one_before_is_taken_again_if_it_is_more_accurate_or_as_accurate_and_nearer(
+    tmp_path, last
+):
+    end, run, workshop = too_slow_in_the_end(tmp_path / "run", [0.8, 0.8, last])
+    assert [step.again for step in run.steps] == [False, False, False, False, True]
     assert (end.keep, end.weights) == (run.steps[1].keep, run.steps[1].weights)
-    assert (end.parent, workshop.finished) == (0, [2, 3])
+    assert (end.parent, workshop.finished) == (0, [2, 4])  # nothing is fine-tuned in vain
+
+
+@pytest.mark.parametrize("failing", [False, True])
+def test_the_one_before_is_taken_again_if_nothing_leads_on(tmp_path, failing):
+    end, run, workshop = too_slow_in_the_end(
+        tmp_path / "run", [0.8] * 3, failing=[2] if failing else [],
+        strategy=lambda now: uniform.propose(now) if failing or now.iteration < 3 else [],
+    )  # fmt: skip
+    assert [step.again for step in run.steps] == [False, False, False, True]
+    assert (end.weights, end.parent, workshop.finished) == (run.steps[1].weights, 0, [2, 3])
+    said = [r.event.text for r in run.records if isinstance(r.event, Warned)]
+    assert any("From the network nearer to the budget nothing leads on: " in text for text in said)
+
+
+@pytest.mark.parametrize("kill_after", [0, 1, 2])
+@pytest.mark.parametrize("last", [0.9, 0.7])
+def test_such_a_run_that_is_cut_off_goes_on_to_the_same_end(tmp_path, kill_after, last):
+    accuracies = [0.8, 0.8, last]
+    whole, _, _ = too_slow_in_the_end(tmp_path / "whole", accuracies)
+    folder = tmp_path / "run"
+    with pytest.raises(Killed):
+        too_slow_in_the_end(folder, accuracies, kill_after=kill_after)
+    workshop = Faster(accuracies, final=1.1 if kill_after < 2 else 1.0)  # of what is left to do
+    workshop.doubt = 1e-5
+    end, _, _ = shrunk(folder, workshop)
+    assert end == whole
 
 
 def test_a_run_that_goes_on_from_a_nearer_network_starts_from_it(tmp_path):

@@ -35,8 +35,9 @@ GROUPS = {
 }  # fmt: skip
 SIZES = {"alexnet": 64, "googlenet": 64, "inception_v3": 299}
 LARGE = {
-    "alexnet", "vgg11", "vgg11_bn", "resnet50", "wide_resnet50_2", "efficientnet_v2_s",
-    "densenet121", "googlenet", "inception_v3", "deeplabv3_resnet50",
+    "alexnet", "vgg11", "vgg11_bn", "resnet50", "wide_resnet50_2", "mobilenet_v2",
+    "mobilenet_v3_large", "efficientnet_v2_s", "densenet121", "googlenet", "inception_v3",
+    "deeplabv3_resnet50",
 }  # fmt: skip
 
 

@@ -1,15 +1,8 @@
 """The run folder: a journal of all that happened, and the weights of every step."""
 
 from netadapt.runs.events import Event, Listener, Record
-from netadapt.runs.journal import (
-    Run,
-    check_weights,
-    last,
-    read_journal,
-    silent,
-    steps_of,
-    weights_path,
-)
+from netadapt.runs.history import last, left_for_nearer, steps_of
+from netadapt.runs.journal import Run, check_weights, read_journal, silent, weights_path
 from netadapt.runs.progress import Progress
 from netadapt.runs.step import PassedOver, Step, StepCost
 from netadapt.runs.stopwatch import Stopwatch
@@ -32,6 +25,7 @@ __all__ = [
     "Trial",
     "check_weights",
     "last",
+    "left_for_nearer",
     "read_journal",
     "silent",
     "steps_of",

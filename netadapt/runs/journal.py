@@ -37,6 +37,7 @@ from netadapt.runs.events import (
     from_json,
 )
 from netadapt.runs.format import BEGINS, line_of, require_costs, values_of
+from netadapt.runs.history import last, left_for_nearer, steps_of
 from netadapt.runs.progress import Progress
 from netadapt.runs.step import Step
 from netadapt.units import Budget
@@ -99,23 +100,6 @@ def _of_another_version(folder: Path) -> RunError:
     return RunError(
         f"{folder} was written by another program or version; name another folder, or start afresh."
     )
-
-
-def steps_of(records: Sequence[Record]) -> list[Step]:
-    """Every finished iteration, in order; a later record of an iteration replaces an earlier."""
-    steps = {
-        r.event.step.iteration: r.event.step for r in records if isinstance(r.event, StepTaken)
-    }
-    return [steps[iteration] for iteration in sorted(steps)]
-
-
-def last(records: Sequence[Record], kind: type[T], **values: Any) -> T | None:
-    """The last event of a kind with these values, if there is one."""
-    for record in reversed(records):
-        event = record.event
-        if isinstance(event, kind) and all(getattr(event, k) == v for k, v in values.items()):
-            return event
-    return None
 
 
 def setting_differences(
@@ -381,10 +365,13 @@ def _needed(records: Sequence[Record]) -> set[str]:
     steps = steps_of(records)
     if not steps:
         return {"original"} if last(records, Trained, what="original") else set()
-    step = steps[-1]
+    step, left = steps[-1], left_for_nearer(records)
     tuned = last(records, Trained, what="adapted", iteration=step.iteration) is not None
-    returns = not step.again if step.origin is not None else not tuned  # to the step before, maybe
-    needed = {s.weights for s in (steps[-2:] if returns else steps[-1:])}
+    needed = {step.weights}
+    if left is not None:
+        needed.add(left.weights)
+    elif step.origin is None and not tuned:  # what lies after the one before it may be looked at
+        needed.update(before.weights for before in steps[-2:-1])
     return {"original", *needed, *(["adapted"] if tuned else [])}
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from netadapt.errors import NetAdaptError, UsageError
 from netadapt.runs.events import BoundSet, Finished, Record, Traced
-from netadapt.runs.journal import last, read_journal, steps_of
+from netadapt.runs.history import last, steps_of
+from netadapt.runs.journal import read_journal
 from netadapt.runs.watch import watched
 
 

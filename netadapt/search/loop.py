@@ -14,8 +14,8 @@ from netadapt.config.rungs import Rung, applicable, trials_of
 from netadapt.errors import BudgetUnreachable, TrainingError, UsageError
 from netadapt.network import Cost, Network, Sizes, cost_of, least_sizes
 from netadapt.platforms.measurement import Measurement
-from netadapt.runs import Outcome, Run, Step
-from netadapt.runs.events import Inherited, IterationStarted, Trained, Tried
+from netadapt.runs import Outcome, Run, Step, left_for_nearer
+from netadapt.runs.events import IterationStarted, Trained, Tried
 from netadapt.search.budgets import Bound, binding, load
 from netadapt.search.confirmation import (
     Taking,
@@ -171,7 +171,8 @@ def search(space: Space, workshop: Workshop, run: Run) -> Step:
 
     Every finished candidate and iteration is in the run's journal; called again, the search goes on
     where it was cut off. The last of the run's steps is where it starts. Where the last iteration
-    went far below the budgets, what lies between it and the one before is tried once.
+    went far below the budgets, what lies between it and the one before is tried once; the search
+    goes on from there, if that turns out to be above them after all.
 
     Args:
         space: network, bounds, strategy, schedule and rules.
@@ -188,11 +189,11 @@ def search(space: Space, workshop: Workshop, run: Run) -> Step:
     step, iterations = run.steps[-1], _Iterations(space, workshop, run)
     while True:
         if load(step.measured, space.bounds) > 1:
-            step = iterations.back() or iterations.next(step)
+            step = iterations.further(step)
         elif not settled(step, space.bounds):
             step = run.commit(remeasured(step, workshop.settle(step), final=True))
-        elif nearer := iterations.nearer():
-            step = nearer
+        elif other := iterations.back() or iterations.nearer():
+            step = other
         else:
             told = pooled(step, workshop.finish(step))
             step = step if told.measured == step.measured else run.commit(told)
@@ -207,6 +208,16 @@ class _Iterations:
     space: Space
     workshop: Workshop
     run: Run
+
+    def further(self, step: Step) -> Step:
+        """The next step; where there can be none, the one that was left for a nearer one."""
+        try:
+            return self.next(step)
+        except (BudgetUnreachable, TrainingError, UsageError) as error:
+            if (left := left_for_nearer(self.run.records)) is None:
+                raise
+            self.run.warn(f"From the network nearer to the budget nothing leads on: {error}")
+            return self.run.commit(left)
 
     def next(self, step: Step) -> Step:
         """Propose, try, keep the best, measure it, record it."""
@@ -227,7 +238,7 @@ class _Iterations:
         """
         bounds, steps = self.space.bounds, self.run.steps
         tuned = self.run.last(Trained, what="adapted", iteration=steps[-1].iteration)
-        if tuned is not None or not overshot(steps, bounds):
+        if tuned or left_for_nearer(self.run.records) or not overshot(steps, bounds):
             return None
         *earlier, base, step = steps
         costs = self._costs(base, [*earlier, step, base])
@@ -256,14 +267,18 @@ class _Iterations:
         return taken
 
     def back(self) -> Step | None:
-        """The step before, if that was left for a nearer one that has turned out to be too near."""
-        last, inherited = self.run.steps[-1], self.run.last(Inherited)
-        if last.origin is None or last.again:
+        """The step that was left for a nearer one, if it is the better of the two after all.
+
+        More accurate than the last, or as accurate and nearer to the budgets.
+        """
+        left = left_for_nearer(self.run.records)
+        if left is None or self._worth(left) <= self._worth(self.run.steps[-1]):
             return None
-        if inherited is not None and last.iteration <= inherited.iteration:
-            return None  # near enough to the budget of the run that it was inherited from
-        step = replace(self.run.steps[-2], iteration=last.iteration + 1, origin=last.origin)
-        return self.run.commit(replace(step, again=True))
+        return self.run.commit(left)
+
+    def _worth(self, step: Step) -> tuple[float, float]:
+        """Of a step that is within the budgets."""
+        return step.accuracy, load(step.measured, self.space.bounds)
 
     def _worth_trying(self, step: Step, loads: Loads) -> Callable[[Proposal], bool]:
         """Whether a proposal leads at least halfway from a step to the targets, and is new."""
