@@ -275,7 +275,7 @@ def test_a_search_that_went_too_far_says_what_became_of_it():
     back = replace(far.step, iteration=3, origin=1)
     assert news.text(StepTaken(back)).endswith("; from step 1 again, nearer to the budget")
     stays = news.text(StepTaken(replace(back, again=True)))
-    assert stays.endswith("; that network again, as none nearer to the budget will do")
+    assert stays.endswith("; an earlier network again, as none nearer to the budget is better")
 
 
 def test_a_count_is_named_once():

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netadapt.errors import TrainingError, UsageError
+from netadapt.errors import DataError, TrainingError, UsageError
 from netadapt.network import WEIGHTS, cost_of
 from netadapt.runs import Phase, Run, StepCost, read_journal, steps_of
 from netadapt.runs.events import Inherited, Trained, Warned
 from netadapt.search.budgets import load
 from netadapt.search.confirmation import NEAR, between, overshot, settled
-from netadapt.search.loop import AIM
+from netadapt.search.loop import AIM, search
 from netadapt.search.strategies import Proposal, uniform
 from tests.test_search import (
     FULL,
@@ -21,7 +21,6 @@ from tests.test_search import (
     Killed,
     MockWorkshop,
     first_step,
-    run_search,
     space,
     timed,
 )
@@ -32,9 +31,12 @@ LIMIT = 0.8 * FULL
 class Faster(MockWorkshop):
     """A device on which a smaller network saves more than the table says."""
 
-    def __init__(self, accuracies, *, saves=1.4, failing=(), doubts=(), **told):
+    run = None
+
+    def __init__(self, accuracies, *, saves=1.4, failing=(), damaged=(), doubts=(), **told):
         super().__init__([None] * 50, costs={"latency": WEIGHTS}, **told)
-        self.accuracies, self.saves, self.failing = accuracies, saves, failing
+        self.accuracies, self.saves = accuracies, saves
+        self.failing, self.damaged = failing, damaged
         self.uncertainty = list(doubts)
 
     def measured(self, keep):
@@ -46,6 +48,8 @@ class Faster(MockWorkshop):
         return {k: replace(m, uncertainty=known) for k, m in super().readings(keep).items()}
 
     def attempt(self, step, proposals, rung):
+        if step.iteration in self.damaged:
+            raise DataError("Image 3 cannot be read: Stale file handle.")
         for outcome in super().attempt(step, proposals, rung):
             if step.iteration in self.failing:
                 yield replace(outcome, accuracy=0.0, keep={}, failed="The loss is NaN.")
@@ -56,7 +60,11 @@ class Faster(MockWorkshop):
 def shrunk(folder, workshop, limit=LIMIT, strategy=uniform.propose):
     the_space = space(timed(limit), strategy=strategy, rounds=1)
     the_space = replace(the_space, schedule=replace(the_space.schedule, initial=None))
-    end, run = run_search(folder, workshop, the_space)
+    with Run(folder, STARTED) as run:
+        if not run.steps:
+            run.commit(first_step(the_space, workshop))
+        workshop.run = run
+        end = search(the_space, workshop, run)
     return end, run, load(end.measured, the_space.bounds)
 
 
@@ -197,6 +205,35 @@ def test_the_one_before_is_taken_again_if_nothing_leads_on(tmp_path, failing):
     assert (end.weights, end.parent, workshop.finished) == (run.steps[1].weights, 0, [2, 3])
     said = [r.event.text for r in run.records if isinstance(r.event, Warned)]
     assert any("From the network nearer to the budget nothing leads on: " in text for text in said)
+
+
+class Journaled(Faster):
+    """Tells of its long fine-tunes, as a workbench does."""
+
+    def finish(self, step):
+        self.run.append(Trained("adapted", step.iteration, 1.0, Phase("tuning", 1.0)))
+        return super().finish(step)
+
+
+def test_what_was_fine_tuned_at_length_is_not_left_for_another(tmp_path):
+    """Killed before its last line, when it had measured below the one that was left."""
+    ends = []
+    for finals in ([1.05, 0.93], [0.93]):
+        workshop = Journaled([0.8, 0.8, 0.8])
+        workshop.final, workshop.doubt = finals, 1e-5
+        end, run, _ = shrunk(tmp_path / "run", workshop)
+        ends.append(end.keep)
+    assert ends[0] == ends[1]
+    assert end.measured["latency"] < run.steps[1].measured["latency"]
+
+
+def test_a_fault_that_can_be_mended_does_not_end_the_search_at_the_one_before(tmp_path):
+    workshop = Faster([0.8, 0.8, 0.8], final=1.05, damaged=[2])
+    workshop.doubt = 1e-5
+    with pytest.raises(DataError, match="Stale file handle"):
+        shrunk(tmp_path / "run", workshop)
+    end, _, _ = shrunk(tmp_path / "run", Faster([0.8, 0.8, 0.8]))
+    assert (end.iteration, end.parent, end.again) == (3, 2, False)
 
 
 @pytest.mark.parametrize("kill_after", [0, 1, 2])

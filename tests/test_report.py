@@ -175,7 +175,8 @@ def test_a_step_that_went_back_for_a_larger_network_says_so_and_is_held_against_
     assert f"{rescaled:+.1%}" in errors.rows[2]
     (table,) = tables("course", (*EVENTS[:15], StepTaken(replace(back, again=True))))
     assert (
-        table.rows[3][1] == "body to 30 (that network again, as none nearer to the budget will do)"
+        table.rows[3][1]
+        == "body to 30 (an earlier network again, as none nearer to the budget is better)"
     )
 
 

@@ -93,7 +93,11 @@ class News:
         near = (
             "" if step.origin is None else f"; from step {step.origin} again, nearer to the budget"
         )
-        near = "; that network again, as none nearer to the budget will do" if step.again else near
+        near = (
+            "; an earlier network again, as none nearer to the budget is better"
+            if step.again
+            else near
+        )
         return f"step {step.iteration:<4} {what}: {costs}, {holdout}{short}{near}"
 
     def _cost_text(self, key: str, cost: StepCost, step: Step) -> str:

@@ -70,7 +70,7 @@ def _step_row(facts: Facts, step: Step) -> tuple[str, ...]:
     what += f" to {size}" if size else ""
     what += "" if step.reaches else " (no proposal reached the target)"
     if step.again:
-        what += " (that network again, as none nearer to the budget will do)"
+        what += " (an earlier network again, as none nearer to the budget is better)"
     elif step.origin is not None:
         what += f" (from iteration {step.origin}, nearer to the budget)"
     measured = (format_quantity(step.costs[b.key].measured, b.unit) for b in bounds)

@@ -26,6 +26,7 @@ from netadapt.runs.events import (
     BoundSet,
     Continued,
     Event,
+    Finished,
     Listener,
     Record,
     Started,
@@ -368,10 +369,10 @@ def _needed(records: Sequence[Record]) -> set[str]:
     step, left = steps[-1], left_for_nearer(records)
     tuned = last(records, Trained, what="adapted", iteration=step.iteration) is not None
     needed = {step.weights}
-    if left is not None:
-        needed.add(left.weights)
-    elif step.origin is None and not tuned:  # what lies after the one before it may be looked at
+    if left is None and step.origin is None and not tuned:  # more may be cut from the one before it
         needed.update(before.weights for before in steps[-2:-1])
+    if left is not None and last(records, Finished) is None:
+        needed.add(left.weights)
     return {"original", *needed, *(["adapted"] if tuned else [])}
 
 

@@ -75,7 +75,7 @@ class Step:
         passed_over: what was measured before it, to no avail.
         origin: the iteration whose network it was cut from; None for the one before. Where it is
             another, the step is what became of looking for a network nearer to the budgets.
-        again: whether it is the network of an earlier step once more, as none nearer will do.
+        again: whether it is the network of an earlier step once more, as none nearer is better.
     """
 
     iteration: int

@@ -192,7 +192,7 @@ def search(space: Space, workshop: Workshop, run: Run) -> Step:
             step = iterations.further(step)
         elif not settled(step, space.bounds):
             step = run.commit(remeasured(step, workshop.settle(step), final=True))
-        elif other := iterations.back() or iterations.nearer():
+        elif other := iterations.instead():
             step = other
         else:
             told = pooled(step, workshop.finish(step))
@@ -213,11 +213,13 @@ class _Iterations:
         """The next step; where there can be none, the one that was left for a nearer one."""
         try:
             return self.next(step)
-        except (BudgetUnreachable, TrainingError, UsageError) as error:
+        except (BudgetUnreachable, TrainingError) as error:
             if (left := left_for_nearer(self.run.records)) is None:
                 raise
-            self.run.warn(f"From the network nearer to the budget nothing leads on: {error}")
-            return self.run.commit(left)
+            why = str(error).partition(". ")[0].rstrip(".")
+            self.run.warn(f"From the network nearer to the budget nothing leads on: {why}.")
+            self.workshop.keep(self.run.commit(left))
+            return left
 
     def next(self, step: Step) -> Step:
         """Propose, try, keep the best, measure it, record it."""
@@ -230,6 +232,13 @@ class _Iterations:
             raise _nothing_left(step, self.space, self.run)
         return take(step, candidates, self._taking(step, loads, targets))
 
+    def instead(self) -> Step | None:
+        """Another step to end with than the last, unless that was fine-tuned at length already."""
+        number = self.run.steps[-1].iteration
+        if self.run.last(Trained, what="adapted", iteration=number) is not None:
+            return None
+        return self.back() or self.nearer()
+
     def nearer(self) -> Step | None:
         """What became of looking for a network between the last two, within the budgets.
 
@@ -237,8 +246,7 @@ class _Iterations:
         not go far below the budgets, or the prices were right, so that it proposed what is nearest.
         """
         bounds, steps = self.space.bounds, self.run.steps
-        tuned = self.run.last(Trained, what="adapted", iteration=steps[-1].iteration)
-        if tuned or left_for_nearer(self.run.records) or not overshot(steps, bounds):
+        if left_for_nearer(self.run.records) is not None or not overshot(steps, bounds):
             return None
         *earlier, base, step = steps
         costs = self._costs(base, [*earlier, step, base])
