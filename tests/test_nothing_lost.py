@@ -25,6 +25,7 @@ from netadapt.runs.events import Started, Stored, Trained, Warned
 from netadapt.runs.summaries import list_runs, summarize
 from netadapt.runs.watch import watched
 from netadapt.workbench import Workbench
+from tests.test_report import FINISHED
 
 
 def started(**settings):
@@ -181,6 +182,12 @@ def test_weights_of_the_step_before_the_last_are_needed_until_the_last_is_fine_t
     path.unlink()
     with pytest.raises(RunError, match=r"first.* is missing, and the run needs it"):
         Run(folder, started())  # and from what came after that
+    path.write_bytes(b"first")
+    with Run(folder, started()) as run:
+        run.append(FINISHED)
+    path.unlink()
+    with Run(folder, started()):
+        pass
 
 
 def test_a_result_written_anew_just_before_a_kill_does_not_stop_the_run(tmp_path):
