@@ -12,7 +12,7 @@ from netadapt.runs import Phase, Run, StepCost, read_journal, steps_of
 from netadapt.runs.events import Inherited, Trained, Warned
 from netadapt.search.budgets import load
 from netadapt.search.confirmation import NEAR, between, overshot, settled
-from netadapt.search.loop import AIM, search
+from netadapt.search.loop import AIM
 from netadapt.search.strategies import Proposal, uniform
 from tests.test_search import (
     FULL,
@@ -21,6 +21,7 @@ from tests.test_search import (
     Killed,
     MockWorkshop,
     first_step,
+    run_search,
     space,
     timed,
 )
@@ -30,8 +31,6 @@ LIMIT = 0.8 * FULL
 
 class Faster(MockWorkshop):
     """A device on which a smaller network saves more than the table says."""
-
-    run = None
 
     def __init__(self, accuracies, *, saves=1.4, failing=(), damaged=(), doubts=(), **told):
         super().__init__([None] * 50, costs={"latency": WEIGHTS}, **told)
@@ -60,11 +59,7 @@ class Faster(MockWorkshop):
 def shrunk(folder, workshop, limit=LIMIT, strategy=uniform.propose):
     the_space = space(timed(limit), strategy=strategy, rounds=1)
     the_space = replace(the_space, schedule=replace(the_space.schedule, initial=None))
-    with Run(folder, STARTED) as run:
-        if not run.steps:
-            run.commit(first_step(the_space, workshop))
-        workshop.run = run
-        end = search(the_space, workshop, run)
+    end, run = run_search(folder, workshop, the_space)
     return end, run, load(end.measured, the_space.bounds)
 
 

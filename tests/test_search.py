@@ -37,6 +37,8 @@ class Killed(Exception):
 class MockWorkshop:
     """Keeps the first units; the accuracy favours one group per iteration."""
 
+    run = None  # while it is searched
+
     def __init__(self, favourites, *, costs=None, kill_after=None, slow=1.0, final=1.0, told=()):
         self.favourites = favourites
         self.prices = costs or {"params": WEIGHTS}
@@ -120,6 +122,7 @@ def run_search(folder, workshop, the_space):
     with Run(folder, STARTED) as run:
         if not run.steps:
             run.commit(first_step(the_space, workshop))
+        workshop.run = run
         return search(the_space, workshop, run), run
 
 

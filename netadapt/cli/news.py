@@ -90,14 +90,11 @@ class News:
         short = (
             "" if step.reaches else "; no proposal reached the target, this is as far as one goes"
         )
-        near = (
-            "" if step.origin is None else f"; from step {step.origin} again, nearer to the budget"
-        )
-        near = (
-            "; an earlier network again, as none nearer to the budget is better"
-            if step.again
-            else near
-        )
+        near = ""
+        if step.again:
+            near = "; an earlier network again, as none nearer to the budget is better"
+        elif step.origin is not None:
+            near = f"; from step {step.origin} again, nearer to the budget"
         return f"step {step.iteration:<4} {what}: {costs}, {holdout}{short}{near}"
 
     def _cost_text(self, key: str, cost: StepCost, step: Step) -> str:

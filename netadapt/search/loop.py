@@ -233,11 +233,19 @@ class _Iterations:
         return take(step, candidates, self._taking(step, loads, targets))
 
     def instead(self) -> Step | None:
-        """Another step to end with than the last, unless that was fine-tuned at length already."""
-        number = self.run.steps[-1].iteration
-        if self.run.last(Trained, what="adapted", iteration=number) is not None:
+        """Another step to end with than the last, unless that was fine-tuned at length already.
+
+        The step that was left for a nearer one, if it is the better of the two after all: more
+        accurate than the last, or as accurate and nearer to the budgets. If none was, see
+        :meth:`nearer`.
+        """
+        run, last = self.run, self.run.steps[-1]
+        if run.last(Trained, what="adapted", iteration=last.iteration) is not None:
             return None
-        return self.back() or self.nearer()
+        left = left_for_nearer(run.records)
+        if left is None:
+            return self.nearer()
+        return run.commit(left) if self._worth(left) > self._worth(last) else None
 
     def nearer(self) -> Step | None:
         """What became of looking for a network between the last two, within the budgets.
@@ -246,7 +254,7 @@ class _Iterations:
         not go far below the budgets, or the prices were right, so that it proposed what is nearest.
         """
         bounds, steps = self.space.bounds, self.run.steps
-        if left_for_nearer(self.run.records) is not None or not overshot(steps, bounds):
+        if not overshot(steps, bounds):
             return None
         *earlier, base, step = steps
         costs = self._costs(base, [*earlier, step, base])
@@ -273,16 +281,6 @@ class _Iterations:
         )
         self.workshop.keep(taken)
         return taken
-
-    def back(self) -> Step | None:
-        """The step that was left for a nearer one, if it is the better of the two after all.
-
-        More accurate than the last, or as accurate and nearer to the budgets.
-        """
-        left = left_for_nearer(self.run.records)
-        if left is None or self._worth(left) <= self._worth(self.run.steps[-1]):
-            return None
-        return self.run.commit(left)
 
     def _worth(self, step: Step) -> tuple[float, float]:
         """Of a step that is within the budgets."""
